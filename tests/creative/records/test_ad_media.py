@@ -18,7 +18,7 @@ from adwright.creative.records.ads_table import (
 from adwright.data.schema import in_file
 
 
-def find(folder: Path, videos: list[str], images: list[str]) -> MediaFound:
+def find(folder: Path, videos: list[str], images: list[str]) -> list[MediaFound]:
     columns = {"video": "film", "image": "poster"}
     return find_media(
         {"video": videos, "image": images},
@@ -67,21 +67,20 @@ def test_a_folder_of_nothing(tmp_path: Path) -> None:
 
 def test_paths_are_read_against_the_folder(place: Path) -> None:
     found = find(place, ["b.MP4", "", "", ""], ["a.png", "sub\\c.jpg", str(place / "a.png"), ""])
-    names = [each and each.name for each in found.files]
+    names = [one.file and one.file.name for one in found]
     assert names == ["b.MP4", "c.jpg", "a.png", None]
-    assert found.kinds == ("video", "image", "image", "text")
-    assert found.absent == ((), (), (), ())
+    assert [one.kind for one in found] == ["video", "image", "image", "text"]
+    assert not any(one.absent for one in found)
 
 
 def test_of_two_files_that_which_is_there(place: Path) -> None:
     found = find(place, ["gone.mp4"], ["a.png"])
-    assert found.files == ((place / "a.png").resolve(),)
-    assert found.kinds == ("image",)
-    assert found.absent == ((("video", "there is no such file: gone.mp4"),),)
+    absent = (("video", "there is no such file: gone.mp4"),)
+    assert found == [((place / "a.png").resolve(), "image", absent)]
 
 
 def test_an_ending_tells_more_than_a_column(place: Path) -> None:
-    assert find(place, [""], ["b.MP4"]).kinds == ("video",)
+    assert find(place, [""], ["b.MP4"])[0].kind == "video"
 
 
 @pytest.mark.parametrize(
@@ -96,9 +95,8 @@ def test_an_ending_tells_more_than_a_column(place: Path) -> None:
 )
 def test_what_cannot_be_looked_at_is_said(place: Path, cell: str, why: str) -> None:
     found = find(place, ["", ""], [cell, "a.png"])
-    assert found.absent == ((("image", why),), ())
-    assert found.kinds == ("image", "image")
-    assert found.files[0] is None
+    assert found[0] == (None, "image", (("image", why),))
+    assert (found[1].kind, found[1].absent) == ("image", ())
 
 
 @pytest.mark.parametrize(
@@ -111,4 +109,4 @@ def test_a_path_that_leaves_the_folder(place: Path, cell: str) -> None:
     assert (caught.value.file, caught.value.row, caught.value.column) == ("ads.csv", 1, "poster")
     assert caught.value.value == cell
     found = find(place.parent, ["", ""], ["ads/a.png", "ads/link.png"])
-    assert found.files[1] == (place.parent / "secret.png").resolve()
+    assert found[1].file == (place.parent / "secret.png").resolve()

@@ -32,7 +32,7 @@ another ending): white is protected, black is not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +42,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.errors import DataError, FileUnreadableError, SchemaError, ValueInvalidError
+from adwright.core.errors import (
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    SchemaError,
+    ValueInvalidError,
+)
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove, ProtectedBox, protected_mask
 from adwright.creative.editor.edit_log import EditLog
@@ -68,7 +74,7 @@ from adwright.creative.editor.guard_rules import (
     skin_tone,
 )
 from adwright.creative.editor.job_files import EditJob
-from adwright.creative.editor.provenance import Box, labelled, overlap, picture_hash
+from adwright.creative.editor.provenance import labelled, overlap, picture_hash
 from adwright.creative.faces.aligning import FaceAligner, FacePlace
 from adwright.creative.faces.pasting import face_mask
 from adwright.creative.records.encoders import opened_image
@@ -268,8 +274,10 @@ def faces_of_ad(
     context = replace(context, places=places, mover=tools.opened.mover)
     if not places:
         return FacesOfAd(plain, context, (*notes, "no face was found that could be moved"))
-    if unsaid := _unlabelled(picture, context):
-        return FacesOfAd(plain, context, (*notes, f"no face is moved: {unsaid}"))
+    try:
+        labelled(picture, context)
+    except DataError as error:
+        return FacesOfAd(plain, context, (*notes, f"no face is moved: {error.what}"))
     names = tools.opened.named.names
     free: list[FacePlace] = []
     left: list[FacePlace] = []
@@ -277,7 +285,10 @@ def faces_of_ad(
         amounts = [(0.0,) * len(names)] * face + [(_PROBE, *(0.0,) * (len(names) - 1))]
         probe = EditPlan((FaceMove(names, tuple(amounts)),))
         verdict = guard.verdict(EditRequest(picture, probe, context, text), now)
-        why = [one.reason for one in verdict.refusals] + _covered(picture, context, place)
+        why = [one.reason for one in verdict.refusals]
+        if context.protected is not None:
+            rest = face_mask(place, picture.shape) & ~context.protected
+            why += [] if rest.sum() >= _LEAST_PIXELS else ["what is protected covers it"]
         (left if why else free).append(place)
         notes += [f"face {face} stays: {one}" for one in why]
     if not free:
@@ -299,34 +310,14 @@ def _places(picture: Pixels, tools: FaceTools) -> tuple[tuple[FacePlace, ...], l
         # What was seen and is too small or cut off stays so, whatever the manifest says.
         known += [box] if one.reason != "unsure" else []
     named = tools.manifest.boxes(picture_hash(picture))
-    places += [FacePlace.of_box(*box) for box in _apart(named, known, picture.shape)]
+    for box in named:
+        inside = (
+            0 <= box[0] < box[2] <= picture.shape[1] and 0 <= box[1] < box[3] <= picture.shape[0]
+        )
+        if inside and max((overlap(box, one) for one in known), default=0.0) < _SAME:
+            known.append(box)
+            places.append(FacePlace.of_box(*box))
     return tuple(places), notes
-
-
-def _apart(boxes: tuple[Box, ...], known: list[Box], shape: tuple[int, ...]) -> Iterator[Box]:
-    """Those that lie in the picture, and overlap no known one, nor one before."""
-    seen = list(known)
-    for box in boxes:
-        inside = 0 <= box[0] < box[2] <= shape[1] and 0 <= box[1] < box[3] <= shape[0]
-        if inside and max((overlap(box, one) for one in seen), default=0.0) < _SAME:
-            seen.append(box)
-            yield box
-
-
-def _unlabelled(picture: Pixels, context: EditContext) -> str:
-    """Why a picture with a moved face could not say so; empty where it can."""
-    try:
-        labelled(picture, context)
-    except DataError as error:
-        return error.what
-    return ""
-
-
-def _covered(picture: Pixels, context: EditContext, place: FacePlace) -> list[str]:
-    if context.protected is None:
-        return []
-    left = face_mask(place, picture.shape) & ~context.protected
-    return [] if left.sum() >= _LEAST_PIXELS else ["what is protected covers it"]
 
 
 _EDGES = ("left", "top", "right", "bottom")
@@ -388,48 +379,32 @@ def read_protected(path: str | Path, ids: Collection[str]) -> ProtectedRegions:
     if not frame.height:
         raise FileUnreadableError("there is no box in it", file=table.name, hint="write a row each")
     found: dict[str, list[ProtectedBox]] = {}
-    for at in range(frame.height):
-        ad = _cell(frame, "ad", at)
+    for at, row in enumerate(frame.iter_rows(named=True)):
+        ad, what = (str(row.get(name) or "").strip() for name in ("ad", "what"))
         if ad and ad not in ids:
             raise ValueInvalidError(
                 "there is no such ad", file=table.name, row=at, column="ad", value=ad,
                 hint=f"ids are such as {', '.join(sorted(ids)[:3])}",
             )  # fmt: skip
-        found.setdefault(ad, []).append(_box(frame, at, table.name))
+        edges = []
+        for name in _EDGES:
+            number = pl.Series([row[name]]).cast(pl.Float64, strict=False)[0]
+            if number is None or not number.is_integer() or number < 0:
+                raise ValueInvalidError(
+                    "an edge is a whole number of pixels", file=table.name, row=at, column=name,
+                    value=row[name], hint="0 or more",
+                )  # fmt: skip
+            edges.append(int(number))
+        try:
+            box = ProtectedBox(*edges, what or "other")  # type: ignore[arg-type]
+        except ConfigError as error:
+            raise ValueInvalidError(
+                "this is no protected box", file=table.name, row=at, value=(*edges, what),
+                hint=f"left < right, top < bottom, what one of {', '.join(_WHAT)}",
+            ) from error  # fmt: skip
+        found.setdefault(ad, []).append(box)
     boxes = {ad: tuple(some) for ad, some in found.items()}
     return ProtectedRegions(boxes, {}, str(path), sha256_file(place))
-
-
-def _cell(frame: pl.DataFrame, name: str, at: int) -> str:
-    value = frame[name][at] if name in frame.columns else None
-    return "" if value is None else str(value).strip()
-
-
-def _box(frame: pl.DataFrame, at: int, file: str) -> ProtectedBox:
-    edges: list[int] = []
-    for name in _EDGES:
-        try:
-            edges.append(_whole(frame[name][at]))
-        except (TypeError, ValueError) as error:
-            raise ValueInvalidError(
-                "an edge is a whole number of pixels", file=file, row=at, column=name,
-                value=frame[name][at], hint="0 or more",
-            ) from error  # fmt: skip
-    what = _cell(frame, "what", at) or "other"
-    if what not in _WHAT or not (edges[0] < edges[2] and edges[1] < edges[3]):
-        raise ValueInvalidError(
-            "this is no protected box", file=file, row=at, value=(*edges, what),
-            hint=f"left < right, top < bottom, what one of {', '.join(_WHAT)}",
-        )  # fmt: skip
-    named = next(one for one in ("logo", "price", "legal", "other") if one == what)
-    return ProtectedBox(edges[0], edges[1], edges[2], edges[3], named)
-
-
-def _whole(value: object) -> int:
-    number = float(str(value))
-    if not number.is_integer() or number < 0:
-        raise ValueError(number)
-    return int(number)
 
 
 def _of_folder(place: Path, ids: Collection[str]) -> ProtectedRegions:
@@ -448,9 +423,5 @@ def _of_folder(place: Path, ids: Collection[str]) -> ProtectedRegions:
             file=str(left[0] if left else place),
             hint=f"name them ID.png; ids are such as {', '.join(sorted(ids)[:3])}",
         )
-    return ProtectedRegions({}, masks, str(place), _digest(masks))
-
-
-def _digest(masks: Mapping[str, Path]) -> str:
-    names: Sequence[str] = sorted(masks)
-    return content_hash([[name, sha256_file(masks[name])] for name in names])
+    digest = content_hash([[name, sha256_file(masks[name])] for name in sorted(masks)])
+    return ProtectedRegions({}, masks, str(place), digest)

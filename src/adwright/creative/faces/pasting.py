@@ -175,8 +175,8 @@ def _put(picture: Pixels, face: AlignedFace, crop: Pixels, mask: Mask, blend: Bl
     # How much of the face is put back without the picture's details, [h, w, 1].
     near = cv2.GaussianBlur(np.abs(change).mean(2), (0, 0), max(1.0, 0.02 * face.place.side))
     share = np.asarray(np.minimum(1, near / _MUCH)[..., None], np.float32)
-    new = part + change + share * (new - part - change)
-    whole = np.clip(np.rint(new), 0, 255).astype(np.uint8)
+    mixed = part + change + share * (new - part - change)
+    whole = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     # A sliver has no inside that colours could be carried to, and OpenCV refuses it.
     sliver = min(np.ptp(np.argwhere(inside), axis=0)) + 1 < _LEAST_SIDE
     joined = (

@@ -157,11 +157,11 @@ VIDEOS = frozenset({".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".m
 
 
 class MediaFound(NamedTuple):
-    """Of each row: its file, if it is there; the kind of ad; (part, why it cannot be looked at)."""
+    """Of an ad: its file, if it is there; its kind; (part, why it cannot be looked at)."""
 
-    files: tuple[Path | None, ...]
-    kinds: tuple[AdKind, ...]
-    absent: tuple[tuple[tuple[str, str], ...], ...]
+    file: Path | None
+    kind: AdKind
+    absent: tuple[tuple[str, str], ...]
 
 
 def media_kind(path: str | Path) -> AdKind | None:
@@ -182,7 +182,11 @@ def media_below(path: Path) -> tuple[Path, ...]:
         return (path,) if media_kind(path) else ()
     if not path.is_dir():
         return ()
-    below = sorted(each for each in path.rglob("*") if _shown(each.relative_to(path)))
+    below = sorted(
+        each
+        for each in path.rglob("*")
+        if not any(part.startswith(".") for part in each.relative_to(path).parts)
+    )
     if any(each.suffix in PARQUET_ENDINGS for each in below):
         return ()
     found = tuple(each for each in below if media_kind(each) and each.is_file())
@@ -202,46 +206,46 @@ def find_media(
     columns: Mapping[AdKind, str],
     folder: Path,
     locate: Locate,
-) -> MediaFound:
+) -> list[MediaFound]:
     """The files that N rows name.
 
     cells: paths in the columns of videos and of images, "" for none. Of two files of one ad that
     are there, the first is taken. columns: names of these columns. folder: in which all must lie.
     Raises ValueInvalidError, naming the row, for a path that leaves `folder`.
     """
-    home = folder.resolve()
-    files: list[Path | None] = []
-    kinds: list[AdKind] = []
-    absent: list[tuple[tuple[str, str], ...]] = []
+    home, found = folder.resolve(), []
     for row, paths in enumerate(zip(*cells.values(), strict=True)):
         there: list[tuple[Path, AdKind]] = []
         named: list[AdKind] = []
-        why: list[tuple[str, str]] = []
+        absent: list[tuple[str, str]] = []
         for part, cell in zip(cells, paths, strict=True):
             if not cell:
                 continue
             kind = media_kind(cell) or part
             named.append(kind)
-            try:
-                file = _placed(cell, home)
-            except _OutsideError as error:
-                raise _outside(cell, columns[part], folder, locate(row)) from error
+            file = _placed(cell, home)
+            if file is None:
+                name, at = locate(row)
+                raise ValueInvalidError(
+                    f"the path leaves the folder {folder} in which the files of this table lie",
+                    file=name,
+                    row=at,
+                    column=columns[part],
+                    value=cell,
+                    hint="move the file below it, or name a folder above both: "
+                    "read_ads(..., folder=...)",
+                )
             if isinstance(file, str):
-                why.append((kind, file))
+                absent.append((kind, file))
             else:
                 there.append((file, kind))
-        files.append(there[0][0] if there else None)
-        kinds.append(there[0][1] if there else named[0] if named else "text")
-        absent.append(tuple(why))
-    return MediaFound(tuple(files), tuple(kinds), tuple(absent))
+        first = there[0] if there else (None, named[0] if named else "text")
+        found.append(MediaFound(*first, tuple(absent)))
+    return found
 
 
-class _OutsideError(Exception):
-    pass
-
-
-def _placed(cell: str, home: Path) -> Path | str:
-    """The file that a cell names, or why there is none."""
+def _placed(cell: str, home: Path) -> Path | str | None:
+    """The file that a cell names, or why there is none; None for one that lies elsewhere."""
     if "://" in cell:
         return f"a web address is not fetched: {cell:.80}"
     # Tables of Windows part folders by \.
@@ -252,25 +256,10 @@ def _placed(cell: str, home: Path) -> Path | str:
         except (OSError, ValueError, RuntimeError):
             return f"this is no path: {cell:.80}"
         if not inside:
-            raise _OutsideError
+            return None
         if there:
             return file
     return f"there is no such file: {cell:.80}"
-
-
-def _outside(cell: str, column: str, folder: Path, place: tuple[str, int]) -> ValueInvalidError:
-    return ValueInvalidError(
-        f"the path leaves the folder {folder} in which the files of this table lie",
-        file=place[0],
-        row=place[1],
-        column=column,
-        value=cell,
-        hint="move the file below it, or name a folder above both: read_ads(..., folder=...)",
-    )
-
-
-def _shown(inside: Path) -> bool:
-    return not any(part.startswith(".") for part in inside.parts)
 
 
 _LISTS = (pl.List(pl.String), pl.List(pl.Null))
@@ -352,17 +341,31 @@ def read_ads(
     parts: dict[AdKind, str] = {"video": named.video or "", "image": named.image or ""}
     cells = {part: _texts(frame, name, table.name) for part, name in parts.items()}
     media = find_media(cells, parts, base, table.locate)
-    records = _records(
-        _texts(frame, named.title or "", table.name),
-        _texts(frame, named.brand or "", table.name),
-        words or [""] * frame.height,
-        seconds,
-        media,
-        _texts(frame, named.text or "", table.name),
+    titles, brands, texts = (
+        _texts(frame, name or "", table.name) for name in (named.title, named.brand, named.text)
     )
+    rows = zip(titles, brands, words or [""] * len(ids), seconds, media, texts, strict=True)
+    records = []
+    for title, brand, slots, length, file, text in rows:
+        read = read_verbalised(text) if text else AdRecord()
+        # What has a length is a film, whether or not there is a file of it.
+        seen = "video" if length is not None else read.kind
+        records.append(
+            replace(
+                read,
+                kind=seen if file.kind == "text" else file.kind,
+                title=title or read.title,
+                brand=brand or read.brand,
+                words="\n".join(filter(None, [slots, read.words])),
+                seconds=read.seconds if length is None else length,
+                absent=file.absent,
+            )
+        )
     rest = frame.drop(named.told)
     said = (*said, *_said_of(records, media, named))
-    return AdTable(ids, records, media.files, rest, named, said, table.locate, table.name)
+    files = tuple(one.file for one in media)
+    found = tuple(records)
+    return AdTable(ids, found, files, rest, named, said, table.locate, table.name)
 
 
 def _of_media(source: Path, files: Sequence[Path]) -> AdTable:
@@ -375,47 +378,20 @@ def _of_media(source: Path, files: Sequence[Path]) -> AdTable:
     return AdTable(ids, records, tuple(files), frame, named, (), in_file(str(source)), str(source))
 
 
-def _records(
-    titles: Sequence[str],
-    brands: Sequence[str],
-    words: Sequence[str],
-    seconds: Sequence[float | None],
-    media: MediaFound,
-    texts: Sequence[str],
-) -> tuple[AdRecord, ...]:
-    rows = zip(titles, brands, words, seconds, media.kinds, media.absent, texts, strict=True)
-    made = []
-    for title, brand, slots, length, kind, absent, text in rows:
-        read = read_verbalised(text) if text else AdRecord()
-        # What has a length is a film, whether or not there is a file of it.
-        seen = "video" if length is not None else read.kind
-        made.append(
-            replace(
-                read,
-                kind=seen if kind == "text" else kind,
-                title=title or read.title,
-                brand=brand or read.brand,
-                words="\n".join(filter(None, [slots, read.words])),
-                seconds=read.seconds if length is None else length,
-                absent=absent,
-            )
-        )
-    return tuple(made)
-
-
-def _said_of(records: Sequence[AdRecord], media: MediaFound, named: AdColumns) -> tuple[str, ...]:
+def _said_of(
+    records: Sequence[AdRecord], media: Sequence[MediaFound], named: AdColumns
+) -> tuple[str, ...]:
     """What a reader should know of the rows, a sentence each."""
     said = []
     if not named.id:
         said.append("no column holds ids: the numbers of the rows are taken, from 0")
-    lost = [row for row, why in enumerate(media.absent) if why]
+    lost = [(row, one.absent[0][1]) for row, one in enumerate(media) if one.absent]
     if lost:
-        (_, why), *_ = media.absent[lost[0]]
-        said.append(f"{len(lost):,} ads lack a file, the first in row {lost[0]}: {why}")
+        said.append(f"{len(lost):,} ads lack a file, the first in row {lost[0][0]}: {lost[0][1]}")
     bare = [
         row
-        for row, (one, file) in enumerate(zip(records, media.files, strict=True))
-        if not (one.title or one.words or one.brand or one.scenes or one.speech or file)
+        for row, (one, file) in enumerate(zip(records, media, strict=True))
+        if not (one.title or one.words or one.brand or one.scenes or one.speech or file.file)
     ]
     if bare:
         said.append(f"{len(bare):,} ads say and show nothing, the first is row {bare[0]}")
@@ -440,7 +416,13 @@ def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
     numbers = frozenset(name for name, cells in looked.items() if _mostly_numbers(cells))
     told = frozenset(name for name, cells in looked.items() if _mostly_verbalised(cells))
     return {
-        "id": frozenset(name for name in texts | numeric if _may_be_id(frame[name])),
+        # Of the ad; of its product where no two rows have the same.
+        "id": frozenset(
+            name
+            for name in texts | numeric
+            if bare_name(name) in ("id", "adid", "creativeid", "recordid", "key")
+            or (frame[name].null_count() == 0 and frame[name].is_unique().all())
+        ),
         "title": texts,
         "words": texts | lists,
         "brand": texts,
@@ -449,13 +431,6 @@ def _fitting(frame: pl.DataFrame) -> dict[str, frozenset[str]]:
         "video": files,
         "text": told,
     }
-
-
-def _may_be_id(cells: pl.Series) -> bool:
-    """An id of the ad; of its product where no two rows have the same."""
-    if bare_name(cells.name) in ("id", "adid", "creativeid", "recordid", "key"):
-        return True
-    return cells.null_count() == 0 and cells.is_unique().all()
 
 
 def _is_text(dtype: pl.DataType) -> bool:
