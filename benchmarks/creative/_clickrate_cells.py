@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.creative.response.outcomes import (
-    UPWORTHY,
     CreativeOutcomes,
-    check_split,
     read_outcomes,
     stories_of,
     story_folds,
@@ -30,6 +29,7 @@ from adwright.creative.response.outcomes import (
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import RESULTS
 from benchmarks.creative._time_split import split_by_week
+from benchmarks.creative._upworthy import UPWORTHY, check_split
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -90,15 +90,16 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Outcomes, and the story of each row."""
+    """Outcomes, and the story and week of each row."""
 
     outcomes: CreativeOutcomes
     stories: Whole
+    weeks: Whole
 
     @cached_property
     def by_time(self) -> tuple[Whole, Whole]:
         """Rows before the week, and of stories that began in it or later."""
-        split = split_by_week(self.outcomes, WEEK, self.stories)
+        split = split_by_week(self.weeks, WEEK, self.stories)
         return split.train, split.held_out
 
     def split(self, seed: int, part: str) -> tuple[Whole, Whole]:
@@ -123,8 +124,10 @@ def open_task() -> Task:
     shared = os.environ.get("ADWRIGHT_DATA")
     if not shared:
         raise SystemExit("set ADWRIGHT_DATA: upworthy/creatives.parquet lies there")
-    outcomes = read_outcomes(Path(shared) / "upworthy" / "creatives.parquet", UPWORTHY)
-    return Task(outcomes, stories_of(outcomes))
+    path = Path(shared) / "upworthy" / "creatives.parquet"
+    outcomes = read_outcomes(path, UPWORTHY)
+    weeks = dict(pl.read_parquet(path, columns=["index", "test_week"]).iter_rows())
+    return Task(outcomes, stories_of(outcomes), np.array([weeks[int(one)] for one in outcomes.ids]))
 
 
 def _packed(rates: Floats) -> NDArray[np.int16]:

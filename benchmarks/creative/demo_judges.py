@@ -23,14 +23,14 @@ from adwright.creative.judging import Novelty, PastAds
 from adwright.creative.memory.fitted import fit_memory
 from adwright.creative.memory.outcomes import read_recall
 from adwright.creative.records.encoders import VectorStore
-from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
-from adwright.creative.response.fitted import FittedClickRate
+from adwright.creative.response.fit import ClickRateConfig, FittedClickRate, fit_click_rate
 from adwright.creative.response.inputs import encoded_texts
-from adwright.creative.response.outcomes import UPWORTHY, read_outcomes, stories_of, story_folds
-from adwright.creative.response.rates import order_measures
+from adwright.creative.response.models import order_measures
+from adwright.creative.response.outcomes import read_outcomes, stories_of, story_folds
 from adwright.demos.ads import JUDGES
 from adwright.metrics.rank_correlation import spearman
 from benchmarks.common.result import Figure, write_result
+from benchmarks.creative._upworthy import UPWORTHY
 
 SEED = 0
 #: Training ads that are kept of each, to tell what is unlike them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +49,8 @@ def of_curves(
     on, ordered by the rest of their curve. overall: all spells, whole curve. weights:
     multiplicities; then nothing is said of the curve.
     """
-    risks = curves.risk(until=border), curves.given(border).risk(), curves.risk()
+    later = replace(curves, entry=np.maximum(curves.entry, np.float32(border)))
+    risks = curves.risk(until=border), later.risk(), curves.risk()
     found = _measured(risks, test, border, weights)
     if weights is not None:
         return found

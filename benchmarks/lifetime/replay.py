@@ -28,7 +28,7 @@ from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.lives import JourneyLives
 from adwright.creative.lifetime.replay import Replay, ReplayConfig, replay
 from adwright.creative.lifetime.retire import fit_retirement
-from adwright.creative.lifetime.stop_values import ValueConfig, ValueModel, fit_values
+from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_values
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.data.sources.complete_journey import CompleteJourney

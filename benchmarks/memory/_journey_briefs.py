@@ -7,9 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.creative.seed.texts import (
-    AdBrief,
-)
+from adwright.creative.seed.texts import AdBrief
 from adwright.data.sources.complete_journey import CompleteJourney
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from adwright.creative.memory.language import answer_of as digits_of
 from adwright.creative.memory.language import recall_prompt
-from adwright.creative.seed.pool import KnownAd
+from adwright.creative.seed.texts import KnownAd
 from adwright.creative.seed.writer import WriterRow
 from adwright.lm.engine.generation import Message
 

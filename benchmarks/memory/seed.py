@@ -45,9 +45,18 @@ from adwright.core.assets import cache_folder
 from adwright.core.journal import read_rows
 from adwright.creative.memory.outcomes import scores_of_d_prime
 from adwright.creative.records.encoders import HashedText
-from adwright.creative.seed.judges import ModelEncoder, RidgeJudge, two_judges
-from adwright.creative.seed.measures import Measured, compared, measure
-from adwright.creative.seed.pool import (
+from adwright.creative.seed.measures import (
+    Measured,
+    ModelEncoder,
+    RidgeJudge,
+    compared,
+    measure,
+    two_judges,
+)
+from adwright.creative.seed.rounds import SeedReport, run_seed
+from adwright.creative.seed.texts import (
+    AdFilters,
+    CopyIndex,
     KnownAd,
     RunParts,
     SeedBudget,
@@ -56,9 +65,6 @@ from adwright.creative.seed.pool import (
     plan_seed,
     run_parts,
 )
-from adwright.creative.seed.report import SeedReport
-from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import AdFilters, CopyIndex
 from adwright.creative.seed.writer import TunedWriter, WriterRow, WrittenAds
 from adwright.lm.open_model import open_model
 from adwright.lm.sentence_encoder import SentenceEncoder

@@ -23,8 +23,6 @@ import numpy as np
 
 from adwright.audit.catalogue import open_catalogue
 from adwright.authoring.writer.products import read_products
-from adwright.core.errors import ValueInvalidError
-from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 from adwright.web.gate import Refusals
 from benchmarks.mended import run
 
@@ -50,10 +48,6 @@ def measure() -> Mapping[str, float | int | str]:
         shop = _file("shop.csv", ["id,title,price", "1,Tea,-3.49 GBP", "2,Cup,0.00", "3,Pot,4.00"])
         table = read_products(shop)
         list_ = _file("list.csv", ["name,price", "Tea,-3.49", "Cup,4.00"])
-        counts = ["id,title,impressions,clicks,week"]
-        counts += [
-            f"{n},Title {n},100,{n},{day}" for n, day in enumerate(("2026-01-05", "2031-05-05"))
-        ]
         return {
             f"odd numbers of an ad's day that `ads import` takes without a word, of {len(_ODD)}": (
                 f"{len(silent)}{': ' * bool(silent)}{', '.join(silent)}"
@@ -64,9 +58,6 @@ def measure() -> Mapping[str, float | int | str]:
             "prices of 0 that are said, of 1": sum("of 0" in one for one in table.said),
             "prices below 0 of an audited list that are said, of 1": sum(
                 "below 0" in one for one in open_catalogue(list_, request="Tea?").said
-            ),
-            "creatives of 2031 that judges of clicks learn from, of 1": _learned(
-                _file("counts.csv", counts)
             ),
             **_cascade(),
             "of six answers just after /readyz in three starts, those by the model, of 18": (
@@ -86,13 +77,6 @@ def _is_silent(odd: Mapping[int, str]) -> bool:
     cells = [odd.get(at, cell) for at, cell in enumerate(_DAY)]
     done = _typed("ads", "import", str(_file("ads.csv", [_ADS, ",".join(cells)])), "ads", "--force")
     return not done.returncode and "Warning" not in done.stdout
-
-
-def _learned(path: Path) -> int:
-    try:
-        return len(read_outcomes(path, OutcomeColumns(week="week"))) - 1
-    except ValueInvalidError:
-        return 0
 
 
 def _cascade() -> Mapping[str, int]:

@@ -17,8 +17,8 @@ from adwright.creative.lifetime.survival_curves import PictureLife
 from adwright.creative.memory.fitted import KIND as MEMORY_KIND
 from adwright.creative.memory.fitted import FittedMemory
 from adwright.creative.memory.language import load_language_memory
-from adwright.creative.response.fitted import KIND as CLICK_KIND
-from adwright.creative.response.fitted import FittedClickRate
+from adwright.creative.response.fit import KIND as CLICK_KIND
+from adwright.creative.response.fit import FittedClickRate
 
 #: Kind of an artifact to what opens it.
 JUDGES: Mapping[str, Callable[[Path], AdJudge]] = {

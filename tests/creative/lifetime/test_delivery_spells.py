@@ -71,11 +71,6 @@ def test_an_end_is_seen_only_when_more_than_the_gap_has_passed() -> None:
     assert (lives["a"], lives["b"]) == ([(0, 28, 0)], [(0, 27, 1)])
 
 
-def test_days_without_impressions_are_no_life() -> None:
-    days = frame(row("a", 1), row("a", 2, shown=0), row("never", 3, shown=0))
-    assert lives_of(delivery_spells(days)) == {"a": [(1, 1, 1)], "runs on": [(0, 31, 0)]}
-
-
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [("operator", 1), ("automatic", 1), ("budget", 0), ("flight", 0), ("account", 0), (None, 1)],
@@ -271,13 +266,6 @@ def test_categories_are_those_of_the_first_day() -> None:
         assert texts == [best[key] for key in table.category_names]
 
 
-def test_owners_are_accounts_and_groups_campaigns() -> None:
-    table, _ = delivery_spells(record())
-    for ids, column in ((table.owner, 0), (table.group, 1)):
-        pairs = set(zip(ids.tolist(), table.categories[:, column].tolist(), strict=True))
-        assert len(pairs) == len(np.unique(ids)) == len(table.category_values[column])
-
-
 def test_words_come_with_the_texts() -> None:
     days = record()
     texts = pl.DataFrame(
@@ -329,7 +317,7 @@ def test_what_ended_sooner_is_judged_to_live_shorter(
 
 
 def test_the_mean_is_the_area_below_the_curve(model: FittedLifetime) -> None:
-    curves = model.predict(TABLE, {IMAGE: SHOWN}).given(0).take(np.arange(5))
+    curves = model.predict(TABLE, {IMAGE: SHOWN}).take(np.arange(5))
     for at, found in enumerate(mean_life(curves)):
         literal = float(curves.edges[0])
         for bin_ in range(len(curves.edges) - 1):

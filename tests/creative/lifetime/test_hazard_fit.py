@@ -116,30 +116,6 @@ def test_the_seed_alone_decides() -> None:
     assert not _same(first, fit_lifetime(TABLE, VALID, replace(CONFIG, seed=1)))
 
 
-@pytest.mark.parametrize("ended", [0.0, 1.0])
-def test_only_censored_and_only_ended_spells_train(ended: float) -> None:
-    table = small_spells(200, ended=ended)
-    model = fit_lifetime(table, table, replace(CONFIG, epochs=6, learning_rate=0.05))
-    assert all(bool(value.isfinite().all()) for value in _bits(model).values())
-    curves = model.predict(table)
-    assert np.isfinite(curves.survival).all()
-    if ended == 0:
-        assert curves.survival.min() > 0.9
-
-
-def test_two_causes_have_their_own_incidence() -> None:
-    table = small_spells(1000, causes=("cut", "worn"))
-    # Whoever is grey ends of the second cause.
-    grey = table.categories[:, 0] == 3
-    cause = np.where(table.cause > 0, np.where(grey, 2, 1), 0).astype(np.int8)
-    table = replace(table, cause=cause)
-    curves = fit_lifetime(table, None, replace(CONFIG, epochs=10)).predict(table)
-    assert curves.causes == ("cut", "worn")
-    by_cause = curves.incidence[:, -1]
-    assert by_cause[grey, 1].mean() > 4 * by_cause[grey, 0].mean()
-    assert by_cause[~grey, 0].mean() > 4 * by_cause[~grey, 1].mean()
-
-
 def test_edges_come_from_the_training_spells_and_are_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -367,23 +343,6 @@ def test_validation_spells_of_another_kind_are_refused() -> None:
             fit_lifetime(TABLE, other, CONFIG)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"batch": 0},
-        {"learning_rate": 0.0},
-        {"weight_decay": -1.0},
-        {"heads": 3},
-        {"schedule": "linear"},
-        {"precision": "fp16"},
-    ],
-)
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError):
-        LifetimeConfig(**wrong)  # type: ignore[arg-type]
-
-
 CONFIG_FITTED = LifetimeConfig(
     terms=TERMS,
     network=SurvivalConfig(hidden=(16,), width=4, word_width=4),
@@ -419,11 +378,6 @@ def test_it_is_loaded_with_the_same_bits(model: FittedLifetime, tmp_path: Path) 
     assert model.save(tmp_path / "twice", overwrite=True, clock=FixedClock()) == identity
 
 
-def test_it_says_what_it_is(model: FittedLifetime) -> None:
-    assert "weeks short 0, 1, 2, 3; long 0, 3, 6, 13" in repr(model)
-    assert model.causes[-1] in repr(model)
-
-
 def test_one_without_a_validation_is_loaded_too(tmp_path: Path) -> None:
     model = fit_lifetime(small_spells(100), None, CONFIG_FITTED)
     model.save(tmp_path / "model")
@@ -451,19 +405,6 @@ def test_what_is_predicted_does_not_depend_on_the_batch(model: FittedLifetime) -
         model.predict(table, batch=0)
 
 
-def test_how_a_spell_ended_is_not_read(model: FittedLifetime) -> None:
-    table = small_spells(300, seed=5)
-    unknown = replace(table, time=table.time + 50, cause=np.zeros_like(table.cause))
-    a, b = model.predict(table, {"i": IMAGE}), model.predict(unknown, {"i": IMAGE})
-    np.testing.assert_array_equal(a.survival, b.survival)
-
-
-def test_curves_begin_at_the_landmark(model: FittedLifetime) -> None:
-    curves = model.predict(small_spells(300, seed=5, entry=2.0), {"i": IMAGE})
-    assert (curves.survival[:, :3] == 1).all()
-    assert (curves.survival[:, 3] < 1).all()
-
-
 def test_a_table_with_other_values_and_columns_can_be_asked(
     model: FittedLifetime, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -485,8 +426,3 @@ def test_a_table_with_other_values_and_columns_can_be_asked(
 def test_ages_in_another_unit_are_refused(model: FittedLifetime) -> None:
     with pytest.raises(SchemaError, match="another unit"):
         model.predict(replace(small_spells(10), unit="day"))
-
-
-def test_no_spells_have_no_curves(model: FittedLifetime) -> None:
-    table = small_spells(10).take(np.arange(0))
-    assert model.predict(table, {"i": IMAGE[:0]}).survival.shape == (0, 6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.errors import ConfigError
 from adwright.creative.lifetime.survival_curves import LifeCurves
 from adwright.creative.lifetime.survival_fit import TrainingSpells, hash_of, typical_ends
 from adwright.creative.lifetime.survival_network import (
@@ -46,15 +45,6 @@ def _network(
         for weight in network.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     return network.eval()
-
-
-@pytest.mark.parametrize("causes", [1, 3])
-def test_each_head_has_a_logit_for_each_bin_and_cause(causes: int) -> None:
-    short, long = _network(causes=causes)(INPUTS)
-    assert short.shape == (64, 3, causes)
-    assert long.shape == (64, 3, causes)
-    (alone,) = _network(terms=TERMS.one_head, causes=causes)(INPUTS)
-    assert alone.shape == (64, 5, causes)
 
 
 def test_it_is_the_literal_sum_of_its_parts() -> None:
@@ -118,13 +108,6 @@ def test_the_loss_is_the_weighted_mean_of_both_terms() -> None:
     torch.testing.assert_close(plain, (0.3 * short + 0.7 * long).sum())
     torch.testing.assert_close(network.loss(INPUTS, TARGETS, 3 * torch.ones(64)), plain)
     torch.testing.assert_close(network.loss(INPUTS, TARGETS, torch.zeros(64)), plain)
-
-
-def test_one_head_has_its_own_loss_alone() -> None:
-    network = _network(terms=TERMS.one_head)
-    target = BinTargets.of(TERMS.joined, TABLE.entry, TABLE.time, TABLE.cause)
-    (loss,) = network.losses(INPUTS, (target,))
-    torch.testing.assert_close(network.loss(INPUTS, (target,)), loss.sum())
 
 
 def test_training_begins_at_given_hazards() -> None:
@@ -192,19 +175,6 @@ def test_each_modality_is_hidden_at_its_rate() -> None:
         assert bool((hidden | (own == plain).all(2)).all())
         there = ~(plain == default).any(1)
         assert float(hidden[:, there].float().mean()) == pytest.approx(0.5, abs=0.03)
-
-
-def test_single_values_are_hidden_at_their_rate() -> None:
-    config = replace(CONFIG, dropout=0, modality_dropout=0, value_dropout=0.25)
-    network = _network(config).train()
-    rows: list[Tensor] = []
-    network.categories.register_forward_hook(lambda _, x, __: rows.append(x[0]))
-    torch.manual_seed(1)
-    for _ in range(200):
-        network(INPUTS)
-    known = INPUTS.codes[:, 0] > 0
-    hidden = torch.stack(rows)[:, known, 0] == 0
-    assert float(hidden.float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
 def test_dropout_hides_units_at_its_rate_and_keeps_their_mean() -> None:
@@ -358,16 +328,6 @@ def test_the_curve_is_the_literal_one(terms: LifeTerms, entry: float | None) -> 
             assert at_edges[unit, k] == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("terms", [TERMS_CURVES, EVEN, TERMS_CURVES.one_head])
-def test_curves_never_rise(terms: LifeTerms) -> None:
-    curves = _curves(terms, entry=None)
-    assert (curves.survival[:, 0] == 1).all()
-    assert (np.diff(curves.survival, axis=1) <= 0).all()
-    ages = np.linspace(0, terms.joined[-1], 200).astype(np.float32)
-    assert (np.diff(curves.at(ages), axis=1) <= 1e-6).all()
-    np.testing.assert_array_equal(curves.edges, terms.joined)
-
-
 @pytest.mark.parametrize("causes", [1, 3])
 @pytest.mark.parametrize("entry", [0.0, None])
 def test_incidence_is_the_literal_sum(causes: int, entry: float | None) -> None:
@@ -385,15 +345,6 @@ def test_incidence_is_the_literal_sum(causes: int, entry: float | None) -> None:
                 sums[c] += fallen * share
                 assert curves.incidence[unit, t, c] == pytest.approx(sums[c], abs=1e-6)
     np.testing.assert_allclose(curves.incidence.sum(2), 1 - curves.survival, atol=1e-6)
-
-
-@pytest.mark.parametrize("causes", [1, 2])
-def test_hazards_are_of_each_bin_once_it_is_reached(causes: int) -> None:
-    curves = _curves(EVEN, causes=causes)
-    s = curves.survival
-    np.testing.assert_allclose(curves.hazard.sum(2), 1 - s[:, 1:] / s[:, :-1], atol=1e-5)
-    fallen = np.diff(curves.incidence, axis=1)
-    np.testing.assert_allclose(curves.hazard * s[:, :-1, None], fallen, atol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -423,17 +374,6 @@ def test_risks_are_minus_the_mean_time_lived_in_the_term() -> None:
         assert curves.risk("long")[unit] == pytest.approx(-area, rel=1e-5)
 
 
-@pytest.mark.parametrize("until", [0.5, 2.0, 5.0, 7.0, 20.0])
-def test_risks_may_end_at_any_age(until: float) -> None:
-    curves = _curves()
-    edges = [edge for edge in TERMS_CURVES.joined if edge < until] + [until]
-    found = curves.risk(until=until)
-    for unit in range(len(curves)):
-        s = [_literal(curves, unit, edge) for edge in edges]
-        area = sum((s[i] + s[i + 1]) / 2 * (edges[i + 1] - edges[i]) for i in range(len(s) - 1))
-        assert found[unit] == pytest.approx(-area, rel=1e-5)
-
-
 def test_risks_are_minus_the_chance_to_outlive_a_typical_unit() -> None:
     """By a literal double sum over bins, of all and up to an age inside a bin."""
     curves = replace(_curves(), typical=TYPICAL)
@@ -448,35 +388,6 @@ def test_risks_are_minus_the_chance_to_outlive_a_typical_unit() -> None:
                 s = curves.take(np.array([unit])).at([left, end])[0]
                 chance += max(share, 0) * (s[0] + s[1]) / 2
             assert found[unit] == pytest.approx(-chance, rel=1e-5)
-
-
-def test_one_head_has_one_risk_for_long_and_all() -> None:
-    curves = _curves(TERMS_CURVES.one_head)
-    np.testing.assert_array_equal(curves.risk("long"), curves.risk())
-
-
-def test_a_higher_hazard_is_a_higher_risk() -> None:
-    low = _curves()
-    worse = tuple(step - np.float32(0.3) for step in low.steps)
-    high = LifeCurves(low.terms, low.causes, low.entry, worse)
-    for term in ("short", "long", "all"):
-        assert (high.risk(term) > low.risk(term)).all()
-
-
-def test_units_can_be_taken() -> None:
-    curves = _curves(causes=2, entry=None)
-    taken = curves.take(np.array([3, 1]))
-    assert len(taken) == 2
-    np.testing.assert_array_equal(taken.incidence, curves.incidence[[3, 1]])
-
-
-def test_units_that_live_on_have_the_rest_of_their_curve() -> None:
-    curves = _curves(causes=2, entry=None)
-    later = curves.given(5.0)
-    alive = np.where(curves.entry < 5, curves.at([5.0])[:, 0], 1)
-    np.testing.assert_allclose(later.at([8.0])[:, 0], curves.at([8.0])[:, 0] / alive, rtol=1e-5)
-    assert (later.entry == np.maximum(curves.entry, 5)).all()
-    assert (later.incidence[:, 2] == 0).all()
 
 
 def test_what_cannot_be_answered_is_refused() -> None:
@@ -522,33 +433,6 @@ def test_the_curve_of_all_is_the_product_over_literal_bins() -> None:
         left *= 1 - (np.count_nonzero(died) + 0.5) / (there + 1)
         found.append(1 - left)
     np.testing.assert_allclose(ended, found, atol=1e-6)
-
-
-def test_the_curve_of_all_counts_the_ends_of_all_causes() -> None:
-    two = replace(
-        TABLE_TRAINING_SPELLS,
-        causes=("a", "b"),
-        cause=np.where(TABLE_TRAINING_SPELLS.cause > 0, 1, 0).astype(np.int8),
-    )
-    two.cause[::3] = np.where(two.cause[::3] > 0, 2, 0)
-    spells = TrainingSpells(two, InputSpec.fit(two), TERMS_TRAINING_SPELLS, None)
-    both = typical_ends(
-        spells.marginal_logits(TERMS_TRAINING_SPELLS, 2), TERMS_TRAINING_SPELLS, two.causes
-    )
-    one = typical_ends(
-        _spells().marginal_logits(TERMS_TRAINING_SPELLS, 1),
-        TERMS_TRAINING_SPELLS,
-        TABLE_TRAINING_SPELLS.causes,
-    )
-    np.testing.assert_allclose(both, one, atol=0.01)
-
-
-def test_spells_that_teach_nothing_are_said_or_refused(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "adwright"):
-        _spells(LifeTerms(short=(0.0, 3.0), long=()))
-    assert "teach nothing" in caplog.text
-    with pytest.raises(DataError, match="no spell was at risk"):
-        _spells(LifeTerms(short=(20.0, 30.0), long=()))
 
 
 def test_a_hash_is_of_all_that_training_reads() -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
@@ -74,17 +73,6 @@ def test_the_loss_is_that_of_the_literal_reference(causes: int) -> None:
     np.testing.assert_allclose(single.numpy(), wanted, rtol=1e-6, atol=1e-6)
 
 
-def test_toy_lives_have_the_closed_form() -> None:
-    """Hazards of 1/2, 1/4, 1/5, 1/10: an ending in the third bin, a loss after the second, one
-    that lives on, one that came at 5 and ended in the last bin."""
-    h = torch.tensor([1 / 2, 1 / 4, 1 / 5, 1 / 10], dtype=torch.float64)
-    logits = torch.logit(h)[None, :, None].expand(4, -1, -1)
-    entry, time = np.array([1, 1, 0, 5], np.float32), np.array([6, 5.5, 99, 10], np.float32)
-    found = hazard_loss(logits, BinTargets.of(EDGES, entry, time, np.array([1, 0, 0, 1])))
-    lives = [1 / 2 * 3 / 4 * 1 / 5, 1 / 2 * 3 / 4, 1 / 2 * 3 / 4 * 4 / 5 * 9 / 10, 4 / 5 * 1 / 10]
-    np.testing.assert_allclose(found.numpy(), -np.log(lives), atol=1e-6)
-
-
 def test_bins_are_open_at_their_left_and_closed_at_their_right() -> None:
     time = np.array([1, 1.5, 3, 3.5, 10, 10.5], np.float32)
     targets = BinTargets.of(EDGES, np.zeros(6, np.float32), time, np.ones(6, np.int8))
@@ -92,36 +80,6 @@ def test_bins_are_open_at_their_left_and_closed_at_their_right() -> None:
     # Ended at the first edge: before all bins. Ended after the last one: survived all of them.
     assert targets.stop.tolist() == [0, 1, 1, 2, 4, 4]
     assert targets.cause.tolist() == [0, 1, 1, 1, 1, 0]
-
-
-def test_a_part_of_a_bin_says_nothing() -> None:
-    entry, time = np.array([2, 2, 2], np.float32), np.array([2.5, 4, 5], np.float32)
-    targets = BinTargets.of(EDGES, entry, time, np.array([1, 0, 0]))
-    assert targets.at_risk(4).tolist() == [
-        [False] * 4,  # Ended in the bin that it came in.
-        [False] * 4,  # Lost in the midst of the next one.
-        [False, True, False, False],
-    ]
-    assert targets.ended(4).any(1).tolist() == [False] * 3
-
-
-def test_what_a_unit_was_not_at_risk_in_has_no_gradient() -> None:
-    entry, time, cause = _lives(300, 2, seed=1)
-    targets = BinTargets.of(EDGES, entry, time, cause)
-    logits = torch.randn(300, 4, 2, requires_grad=True)
-    hazard_loss(logits, targets).sum().backward()  # type: ignore[no-untyped-call]
-    assert logits.grad is not None
-    moved = logits.grad.abs().sum(2) > 0
-    assert torch.equal(moved, targets.at_risk(4))
-
-
-def test_one_cause_is_the_softmax_of_two_outcomes() -> None:
-    entry, time, cause = _lives(200, 1, seed=2)
-    targets = BinTargets.of(EDGES, entry, time, cause)
-    logits = torch.randn(200, 4, 1, dtype=torch.float64)
-    never = torch.full_like(logits, -1e4)
-    both = hazard_loss(torch.cat([logits, never], 2), targets)
-    torch.testing.assert_close(hazard_loss(logits, targets), both)
 
 
 @pytest.mark.parametrize("causes", [1, 2])
@@ -160,41 +118,12 @@ def test_marginal_hazards_are_counted(causes: int) -> None:
             assert float(logits[j, c]) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_marginal_hazards_are_where_the_loss_is_least() -> None:
-    entry, time, cause = _lives(2000, 2, seed=5)
-    targets = BinTargets.of(EDGES, entry, time, cause)
-
-    def loss(logits: Tensor) -> float:
-        return float(hazard_loss(logits.expand(2000, -1, -1), targets).sum())
-
-    best = marginal_logits(targets, 4, 2)[None]
-    for shift in (0.1, -0.1):
-        assert loss(best) < loss(best + shift)
-
-
-def test_rows_can_be_taken() -> None:
-    entry, time, cause = _lives(10, 1)
-    targets = BinTargets.of(EDGES, entry, time, cause)
-    rows = torch.tensor([7, 2, 2])
-    taken = targets.take(rows)
-    assert len(taken) == 3
-    assert torch.equal(taken.stop, targets.stop[rows])
-    assert torch.equal(taken.at_risk(4), targets.at_risk(4)[rows])
-
-
 def test_the_papers_edges_join_to_one_curve() -> None:
     terms = LifeTerms()
     assert terms.heads == (terms.short, terms.long)
     assert terms.joined == (1, 3, 5, 7, 10, 30, 60, 90, 120)
     assert terms.one_head.heads == (terms.joined,)
     assert str(terms) == "short 1, 3, 5, 7, 10; long 1, 10, 30, 60, 90, 120"
-
-
-def test_one_head_has_one_row_of_bins() -> None:
-    terms = LifeTerms(short=(0.0, 2.0, 4.0), long=())
-    assert terms.heads == ((0, 2, 4),)
-    assert terms.joined == (0, 2, 4)
-    assert terms.one_head == terms
 
 
 @pytest.mark.parametrize(
@@ -227,37 +156,12 @@ def test_the_data_choose_quantiles_of_the_endings() -> None:
     assert terms.long == (0, 75, 81, 87, 93, 99)
 
 
-def test_only_endings_after_the_first_entry_count() -> None:
-    time = np.array([1, 2, 3, 4, 50, 60], np.float32)
-    cause = np.array([1, 1, 1, 1, 0, 0], np.int8)
-    terms = LifeTerms.of(np.ones(6, np.float32), time, cause, short_bins=2, short_share=0.5)
-    assert terms.short == (1, 2, 3)
-    assert terms.long == (1, 3, 4)
-
-
 def test_ties_merge_bins_and_may_leave_one_head() -> None:
     time = np.array([1] * 90 + [2] * 10, np.float32)
     cause = np.ones(100, np.int8)
     entry = np.zeros(100, np.float32)
     assert LifeTerms.of(entry, time, cause).heads == ((0, 1), (0, 1, 2))
     assert LifeTerms.of(entry, np.ones(100, np.float32), cause).heads == ((0, 1),)
-
-
-def test_every_setting_of_the_rule_changes_the_edges() -> None:
-    rng = np.random.default_rng(0)
-    time = rng.exponential(20, 1000).astype(np.float32)
-    cause, entry = np.ones(1000, np.int8), np.zeros(1000, np.float32)
-    usual = LifeTerms.of(entry, time, cause)
-    assert len(LifeTerms.of(entry, time, cause, short_bins=6).short) == 7
-    assert len(LifeTerms.of(entry, time, cause, long_bins=3).long) == 4
-    assert LifeTerms.of(entry, time, cause, short_share=0.5).short[-1] < usual.short[-1]
-
-
-@pytest.mark.parametrize("wrong", [{"short_bins": 0}, {"long_bins": 1}, {"short_share": 1.0}])
-def test_settings_of_the_rule_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    time, cause = np.ones(3, np.float32), np.ones(3, np.int8)
-    with pytest.raises(ConfigError):
-        LifeTerms.of(np.zeros(3, np.float32), time, cause, **wrong)  # type: ignore[arg-type]
 
 
 def test_without_an_ending_nothing_can_be_chosen() -> None:
@@ -354,15 +258,6 @@ def test_unknown_words_are_passed_over() -> None:
         wanted = [{2: 0, 0: 1}[w] for w in mine.tolist() if w in (0, 2)]
         ends = found.offsets[row], found.offsets[row + 1]
         assert found.values[ends[0] : ends[1]].tolist() == wanted
-
-
-def test_vectors_are_scaled_and_may_be_missing() -> None:
-    spec = InputSpec.fit(TABLE, VECTORS)
-    (vector,) = spec.encode(TABLE, VECTORS).vectors
-    known = vector[~vector.isnan().any(1)]
-    assert float(known.mean()) == pytest.approx(0, abs=1e-4)
-    assert float(known.std()) == pytest.approx(1, abs=1e-2)
-    assert bool(vector[::7].isnan().all())
 
 
 def test_what_a_table_lacks_is_missing_and_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -473,12 +368,6 @@ def test_the_share_of_the_variance_between_weeks_decides(noise: float) -> None:
     numbers[:, 1] += noise * np.random.default_rng(1).normal(size=len(numbers))
     table = replace(table, numbers=numbers.astype(np.float32))
     assert bool(clocks_of(table)) == (_literal_share(table) >= 0.9)
-
-
-def test_what_differs_by_chance_alone_is_no_clock() -> None:
-    """Two units a week: their means differ, as those of any pairs do."""
-    table = small_spells(40)
-    assert clocks_of(replace(table, start=np.arange(40, dtype=np.int32) % PERIODS)) == ()
 
 
 def test_one_week_and_a_constant_have_no_clock() -> None:
@@ -595,12 +484,6 @@ def test_what_the_mean_rate_counts_is_found_from_the_spread() -> None:
     np.testing.assert_allclose(found, near, atol=0.02)
 
 
-def test_rates_that_differ_by_chance_alone_are_taken_as_one() -> None:
-    shown = np.full(5000, 100, np.float32)
-    clicks = np.where(np.arange(5000) % 2, 10, 11).astype(np.float32)
-    assert np.ptp(ClickWeights("smoothed").of(clicks, shown, 5000)) < 1e-3
-
-
 def test_without_clicks_there_are_no_weights() -> None:
     with pytest.raises(ConfigError, match="no clicks"):
         ClickWeights("ratio").of(None, None, 3)
@@ -620,9 +503,3 @@ def test_where_nobody_clicked_all_count_alike(caplog: pytest.LogCaptureFixture) 
         found = ClickWeights("ratio").of(np.zeros(4, np.float32), np.ones(4, np.float32), 4)
     np.testing.assert_array_equal(found, np.ones(4))
     assert "no unit was clicked" in caplog.text
-
-
-@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"shown": -1.0}, {"by": "rate"}])
-def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError):
-        ClickWeights(**wrong)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ from adwright.creative.lifetime.survival_network import SurvivalConfig
 from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.data.deliveries import DAYS, FIRST, record
-from tests.support.data.small_journey import N_PRODUCTS, reached
+from tests.support.data.small_journey import N_PRODUCTS
 from tests.support.data.small_life_log import small_life_log
 
 
@@ -323,15 +323,6 @@ def test_training_knows_what_a_record_of_that_day_knew(days: pl.DataFrame) -> No
     assert 0.2 < one.ended.mean() < 1
 
 
-def test_a_model_is_trained_on_a_record(days: pl.DataFrame) -> None:
-    lives = DeliveryLives(days)
-    config = LifetimeConfig(network=SurvivalConfig(hidden=(8,)), epochs=1)
-    model = fit_retirement(lives, None, config)
-    assert model.config["before"] == lives.log.closed + 1
-    curves = model.predict(lives.running(lives.log.closed).table)
-    assert np.isfinite(curves.survival).all()
-
-
 @pytest.fixture(scope="module", params=["store", "chain"])
 def where(request: pytest.FixtureRequest) -> Where:
     chosen: Where = request.param
@@ -352,14 +343,6 @@ def assert_same(one: SpellTable, other: SpellTable) -> None:
             assert left.tobytes() == right.tobytes(), each.name
         else:
             assert left == right, each.name
-
-
-def test_what_runs_in_a_week_is_what_spells_of_says(
-    small_journey: CompleteJourney, where: Where, lives_journey_lives: JourneyLives
-) -> None:
-    for week in (2, 30):
-        found = lives_journey_lives.running(week)
-        assert_same(found.table, reached(small_journey, where, as_of=week))
 
 
 def test_each_unit_is_the_life_that_it_says(lives_journey_lives: JourneyLives) -> None:
@@ -446,11 +429,6 @@ def test_a_week_outside_of_the_year_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="outside of the record"):
         lives_journey_lives.running(week)
-
-
-def test_a_wrong_share_is_refused(small_journey: CompleteJourney) -> None:
-    with pytest.raises(ConfigError, match="share"):
-        JourneyLives(small_journey, share=1.5)
 
 
 CLOSED = 40
@@ -552,14 +530,6 @@ def test_units_are_all_that_ran_and_know_no_end_that_was_not_seen(gap: int) -> N
     assert table.category_values == (tuple(f"of week {week}" for week in range(2, known + 1)),)
 
 
-def test_what_comes_after_changes_nothing() -> None:
-    lives, other = DrawnLives(2), DrawnLives(2)
-    other.weeks = [[w for w in weeks if w < 25] or weeks for weeks in other.weeks]
-    one, two = (training_units(each, None, 25)[0] for each in (lives, other))
-    assert one.time.tolist() == two.time.tolist()
-    assert one.cause.tolist() == two.cause.tolist()
-
-
 def test_periods_may_be_given_but_not_those_of_which_nothing_is_known() -> None:
     lives = DrawnLives()
     table = training_units(lives, [4, 9], 20)[0]
@@ -584,18 +554,6 @@ def test_periods_are_thinned_where_units_are_many(
     assert len(table) < whole / 3
     said = capsys.readouterr()
     assert "one week in 4 is taken" in said.out + said.err
-
-
-def test_hazards_of_the_units_are_those_of_the_lives() -> None:
-    """Ended by units at risk, at each age: unbiased by the censoring."""
-    lives = DrawnLives(lives=6000)
-    table = training_units(lives, None, 20)[0]
-    for fragile, hazard in ((1, 0.5), (0, 0.1)):
-        mine = (table.numbers[:, 2] == fragile) & (table.entry == 0)
-        at_risk = mine & (table.time >= 1)
-        ended = at_risk & table.ended & (table.time == 1) & ~lives.budget[table.owner]
-        kept = at_risk & ~lives.budget[table.owner]
-        assert ended.sum() / kept.sum() == pytest.approx(hazard, abs=0.03)
 
 
 def test_validation_is_the_end_of_the_time_and_sees_ends() -> None:
@@ -633,10 +591,6 @@ def test_lives_that_all_end_in_the_short_term_have_one_head() -> None:
     lives.weeks = [weeks[:1] for weeks in lives.weeks]
     terms = retirement_data(lives).terms
     assert (terms.short, terms.long) == ((0.0, 1.0), ())
-
-
-def test_validation_is_longer_where_few_ends_were_seen() -> None:
-    assert retirement_data(DrawnLives(), 35).valid_from == 23
 
 
 def test_a_record_without_ends_cannot_validate() -> None:
@@ -685,14 +639,3 @@ def test_a_season_is_read_where_years_are_known() -> None:
     config = LifetimeConfig(network=SurvivalConfig(hidden=(4,)), epochs=1)
     model = fit_retirement(Long(), None, config)
     assert "season_sine" in [each.name for each in model.network.spec.numbers]
-
-
-def test_displays_are_stacked(small_journey: CompleteJourney) -> None:
-    lives = JourneyLives(small_journey)
-    table = training_units(lives, None, 30)[0]
-    weeks = [lives.running(week).table for week in range(2, 29)]
-    assert len(table) == sum(len(each) for each in weeks)
-    seen = SpellTable.concat(weeks).seen_before(30)
-    assert table.cause.tolist() == seen.cause.tolist()
-    assert table.time.tolist() == seen.time.tolist()
-    assert table.numbers.tobytes() == seen.numbers.tobytes()

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.lifetime.lives import LifeLog, RunningUnits
-from adwright.creative.lifetime.stop_values import (
+from adwright.creative.lifetime.stop_rule import (
     HALF_LIVES,
     Rates,
     ValueConfig,
@@ -79,36 +78,6 @@ def literal(log: LifeLog, until: int, half_life: float) -> dict[str, Any]:
     return found
 
 
-def test_of_one_pool_it_is_what_gamma_rates_and_poisson_counts_give() -> None:
-    rng = np.random.default_rng(2)
-    lives, weeks, shape = 4000, 6, 2.0
-    rate = rng.gamma(shape, 1 / shape, lives)  # of mean 1
-    period = np.tile(np.arange(1, weeks + 1), lives)
-    cost = rng.integers(1, 4, lives * weeks).astype(float)
-    log = LifeLog(
-        unit="week",
-        ids=pl.DataFrame({"unit_id": np.arange(lives).astype(str)}),
-        first=np.ones(lives, np.int64),
-        last=np.full(lives, weeks),
-        owner=np.zeros(lives, np.int64),
-        pool=np.zeros(lives, np.int64),
-        period=period,
-        cost=cost,
-        value=rng.poisson(cost * np.repeat(rate, weeks)).astype(float),
-        shown=cost,
-        offsets=np.arange(lives + 1) * weeks,
-        cost_name="spend",
-        value_name="clicks",
-        closed=weeks,
-    )
-    rates = credibility(log, weeks, np.arange(lives), half_life=math.inf)
-    spent = cost.reshape(lives, weeks).sum(1)
-    bought = log.value.reshape(lives, weeks).sum(1)
-    exact = (shape + bought) / (shape + spent)
-    np.testing.assert_allclose(rates.mean, exact, rtol=0.03, atol=0.01)
-    np.testing.assert_allclose(rates.spread, np.sqrt(exact / (shape + spent)), rtol=0.05)
-
-
 def alive(log: LifeLog, period: int = PERIOD) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.flatnonzero((log.first <= period) & (log.last >= period))
 
@@ -170,28 +139,6 @@ def test_the_half_life_is_the_one_that_told_the_next_period_best(
     assert chosen == min(errors, key=lambda each: errors[each])
     # What a unit brings changes by the week, or it does not.
     assert chosen < 4 if drift else chosen > 8
-
-
-def test_nothing_is_read_of_later_periods() -> None:
-    log = small_life_log()
-    late = log.period > PERIOD
-    other = replace(log, cost=np.where(late, 99.0, log.cost), value=np.where(late, 1e6, log.value))
-    a, b = (credibility(each, PERIOD, alive(log)) for each in (log, other))
-    for name in ("mean", "spread", "recent", "own"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    assert (a.half_life, a.overall) == (b.half_life, b.overall)
-
-
-def test_rates_lie_between_a_unit_and_its_pool() -> None:
-    log = small_life_log()
-    rates = credibility(log, PERIOD, alive(log), half_life=math.inf)
-    known = rates.trust > 0
-    low, high = np.minimum(rates.own, rates.pool), np.maximum(rates.own, rates.pool)
-    assert ((low <= rates.mean) & (rates.mean <= high))[known].all()
-    assert known.sum() > 20
-    # The longer it ran, the more its own rows count.
-    weight = np.array([sum(c for _, c, _ in rows_of(log, i, PERIOD)) for i in alive(log)])
-    assert (np.diff(rates.trust[np.argsort(weight)]) >= 0).all()
 
 
 def of_rows(log: LifeLog, **changes: Any) -> Rates:

@@ -28,12 +28,14 @@ from adwright.creative.lifetime.replay import (
 )
 from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
+    ValueConfig,
+    credibility,
+    fit_values,
     flat_outlook,
     keeping_index,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import ValueConfig, credibility, fit_values
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.metrics.bootstrap import draw_counts
 from adwright.metrics.two_level import MethodInterval

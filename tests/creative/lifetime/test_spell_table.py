@@ -54,12 +54,6 @@ def unit(table: SpellTable, row: int) -> dict[str, Any]:
     return {**found, "words": table.words[slice(*table.offsets[row : row + 2])].tolist()}
 
 
-def test_a_table_is_as_long_as_its_lives_and_knows_which_ended() -> None:
-    table = made().check()
-    assert len(table) == 600
-    assert table.ended.tolist() == (table.cause > 0).tolist()
-
-
 def test_taken_units_bring_all_of_theirs() -> None:
     table = made()
     rows = [5, 5, 0, 599]
@@ -124,10 +118,6 @@ def test_a_feature_named_like_a_total_is_refused(name: str) -> None:
         replace(table, category_names=(name,)).check()
 
 
-def test_what_was_so_far_may_be_a_total() -> None:
-    assert replace(made(), number_names=("total_so_far", "time_before")).check()
-
-
 @pytest.mark.parametrize("disguise", [lambda t: t, lambda t: -t, np.log1p, lambda t: t + 0.2])
 def test_a_lifetime_among_the_features_is_found_under_any_name(disguise: Any) -> None:
     table = made()
@@ -178,11 +168,6 @@ def test_a_wrong_value_is_named(change: dict[str, Any], said: str) -> None:
 def test_a_wrong_shape_is_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(SchemaError, match=said):
         replace(made(), **change).check()
-
-
-def test_the_unit_is_week_or_day() -> None:
-    with pytest.raises(ConfigError, match=r"SpellTable\.unit"):
-        replace(made(), unit="month")  # type: ignore[arg-type]
 
 
 def test_an_age_does_not_give_lives_away_that_end_next() -> None:

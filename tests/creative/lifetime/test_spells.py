@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -241,14 +240,6 @@ def test_weeks_are_those_of_the_units(
     assert weeks.came[weeks.offsets[place + 1] - 1] == households(end)
 
 
-def test_a_lifetime_among_the_features_is_refused(small_spells: SpellTable) -> None:
-    table = small_spells
-    numbers = table.numbers.copy()
-    numbers[:, 3] = table.time
-    with pytest.raises(DataError, match=r"orders 100\.0% of the lives"):
-        replace(table, numbers=numbers).check()
-
-
 def test_what_nothing_reaches_is_said(small_journey: CompleteJourney) -> None:
     with pytest.raises(DataError, match="no spell of display reaches"):
         reached(small_journey, landmark=50)
@@ -321,14 +312,6 @@ def test_prices_and_discounts_are_those_of_the_chain(
         expected = off / full if full else nan, full / pieces if pieces else nan
         for name, value in zip(("discount_now", "price_now"), expected, strict=True):
             np.testing.assert_allclose(numbers[name], value, rtol=1e-5)
-
-
-def test_the_season_is_that_of_the_start(small_spells: SpellTable) -> None:
-    table = small_spells
-    numbers = dict(zip(table.number_names, table.numbers.T, strict=True))
-    angle = np.arctan2(numbers["season_sine"], numbers["season_cosine"]) % (2 * np.pi)
-    found = np.round(angle * 52 / (2 * np.pi)) % 52
-    assert found.tolist() == (table.start % 52).tolist()
 
 
 def test_displays_are_the_rows_with_a_place(small_journey: CompleteJourney) -> None:

@@ -35,12 +35,12 @@ from adwright.creative.lifetime.stop_list import (
 from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
 from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
+    credibility,
     decide,
     flat_outlook,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import credibility
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from tests.support.data.small_life_log import SmallLives, small_images, small_model
 
@@ -263,17 +263,6 @@ def test_an_input_adds_what_is_expected_less_without_it(
     np.testing.assert_allclose(found.change[missing, -1], 0, atol=1e-6)
     assert found.values[2][0] in ("red", "green", "blue")
     assert float(found.values[1][0]) == pytest.approx(table.numbers[0, 1], rel=1e-3)
-
-
-def test_units_of_short_lives_are_known_by_what_shortens_them(
-    drawn_lives: SmallLives, drawn_model: FittedLifetime, images_evidence: Vectors
-) -> None:
-    ran = drawn_lives.running(14)
-    found = influences(drawn_model, ran.table, vectors_of(images_evidence, ran.life), horizon=9)
-    red = ran.table.categories[:, 0] == 0
-    colour = found.change[:, 2]
-    assert colour[red].mean() < -0.3
-    assert colour[~red].mean() > 0
 
 
 def test_the_strongest_are_named_with_value_and_sign() -> None:
@@ -507,11 +496,6 @@ def test_what_is_refreshed_saves_nothing() -> None:
     text = list_in_words(facts(), units("refresh"), totals(stop=0, refresh=1), 1)
     assert "  refresh ad (u0), wear-out, budget: age 7, left 2 (1 to 4) days; 0.123" in text
     assert "is to cost 12 spend, to bring 1.5 conversions\n" in text
-
-
-def test_a_period_may_have_a_name() -> None:
-    text = list_in_words(facts(named="day 2026-03-01"), units("keep"), totals(), 5)
-    assert text.startswith("day 2026-03-01: 3 units run")
 
 
 def test_it_says_where_the_simple_rule_is_as_good() -> None:

@@ -20,6 +20,7 @@ from adwright.creative.lifetime.lives import LifeLog
 from adwright.creative.lifetime.replay import Frontier, StopPoints, StopSums, matched, stopped_where
 from adwright.creative.lifetime.retire import open_retirement, train_retirement
 from adwright.creative.lifetime.stop_rule import (
+    Rates,
     RetireConfig,
     break_even_of,
     decide,
@@ -28,7 +29,6 @@ from adwright.creative.lifetime.stop_rule import (
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import Rates
 from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurves
 from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.creative.lifetime.survival_network import LifeTerms
@@ -105,13 +105,6 @@ def test_periods_left_are_whole_ones_on_the_curve(share: float) -> None:
     assert 0 < np.isfinite(left).mean() < 1
 
 
-def test_the_chance_to_end_within_some_periods() -> None:
-    found = curves()
-    ends = outlook_of(found, 5).ends_within(3)
-    for unit, entry in enumerate(found.entry.tolist()):
-        assert ends[unit] == pytest.approx(1 - survival(found, unit, entry + 4), rel=1e-5)
-
-
 def test_the_index_is_the_break_even_at_which_keeping_is_worth_nothing() -> None:
     found, known = curves(), rates()
     outlook = outlook_of(found, 20)
@@ -142,17 +135,6 @@ def test_keeping_is_worth_what_a_simulation_says() -> None:
         later = known.mean[unit] + known.learned[unit] * rng.normal(size=400_000)
         expected = q * (known.mean[unit] - b + (m / q - 1) * np.maximum(later - b, 0).mean())
         assert value[unit] == pytest.approx(expected, abs=0.01)
-
-
-def test_a_unit_that_may_yet_do_well_is_kept_and_a_certain_failure_is_not() -> None:
-    known, outlook = rates(4), outlook_of(curves(4), 20)
-    known = replace(known, mean=np.full(4, 0.9), spread=np.zeros(4))
-    assert (keeping_value(known, outlook, 1.0) < 0).all()
-    unsure = replace(known, spread=np.full(4, 5.0))
-    assert (keeping_value(unsure, outlook, 1.0)[outlook.further > 1] > 0).all()
-    # Without time to make use of it, finding out is worth nothing.
-    alone = replace(outlook, further=outlook.next)
-    np.testing.assert_allclose(keeping_value(unsure, alone, 1.0), outlook.next * -0.1)
 
 
 @pytest.mark.parametrize("gap", [0, 3])
@@ -357,18 +339,6 @@ def test_a_rule_that_only_fires_stops_at_its_first_time() -> None:
     np.testing.assert_allclose(found, literal(log, points, np.where(fires, -1.0, 0.0), 0.0))
     none = points.total(points.sums[stopped_where(points, fires & False)].sum(0))
     assert (none.cost_saved, none.value_kept) == (0.0, 1.0)
-
-
-def test_stops_that_never_come_and_always_come() -> None:
-    _, points, _ = drawn()
-    never = Frontier.of(points, np.full(len(points), np.inf))
-    assert never.at(np.inf).saved == 0
-    assert len(never.threshold) == 1
-    always = Frontier.of(points, np.full(len(points), -np.inf))
-    assert (
-        always.at(-1e9).saved
-        == points.sums[stopped_where(points, np.ones(len(points), bool)), 0].sum()
-    )
 
 
 def test_what_comes_later_than_the_last_period_is_not_seen() -> None:

@@ -25,7 +25,6 @@ from adwright.creative.memory.block_ridge import (
     SURPRISALS,
     AdBlocks,
     BlockConfig,
-    brand_key,
     fit_blocks,
     fit_brand,
     group_folds,
@@ -197,16 +196,6 @@ def test_blocks_may_be_missing() -> None:
     assert head.parts({"surface": blocks["surface"][:2]}, keys[:2]).value.shape == (2,)
 
 
-def test_weights_and_seed_change_what_is_learned() -> None:
-    blocks, keys, targets, groups = made_encoder()
-    plain = fit_head(blocks, keys, targets, groups).parts(blocks, keys).value
-    weights = np.where(groups < 20, 3.0, 1.0)
-    weighed = fit_head(blocks, keys, targets, groups, weights=weights).parts(blocks, keys).value
-    drawn = fit_head(blocks, keys, targets, groups, seed=5).parts(blocks, keys).value
-    assert not np.allclose(plain, weighed)
-    assert not np.allclose(plain, drawn)
-
-
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 
@@ -237,13 +226,6 @@ def test_blocks_without_a_language_model() -> None:
     assert (found["brand"][0] == found["brand"][2]).all()
     assert set(AdBlocks(PLAIN).of(ADS[:1])) == {"sentence", "surface", "brand"}
     assert AdBlocks(PLAIN).of([]) == {}
-
-
-def test_an_ad_is_read_by_itself() -> None:
-    whole = AdBlocks(PLAIN).of(ADS)
-    alone = AdBlocks(PLAIN).of(ADS[2:])
-    for name, block in alone.items():
-        np.testing.assert_allclose(block[0], whole[name][2])
 
 
 def test_a_language_model_gives_surprisals_and_a_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,10 +415,6 @@ def test_a_name_may_tell_of_a_brand_never_seen() -> None:
     assert not np.allclose(weighed.unseen, fitted.unseen)
 
 
-def test_brands_are_the_same_whatever_their_case() -> None:
-    assert brand_key(" Mill Lane ") == brand_key("MILL lane")
-
-
 def unit(rows: int, seed: int) -> np.ndarray:
     made = np.random.default_rng(seed).normal(size=(rows, 5))
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
@@ -519,13 +497,6 @@ def test_the_report_tells_brand_and_content_apart() -> None:
     assert report.brands_out.low < report.brands_out.value < report.brands_out.high
 
 
-def test_one_ad_a_brand_makes_both_kinds_of_folds_one() -> None:
-    table, blocks = made_protocol(brands=60, each=1)
-    report = measure_memory(table, blocks, rng=np.random.default_rng(0), draws=30, seeds=(0,))
-    assert report.brands_seen.value == report.brands_out.value
-    assert report.brand_share < 0.05
-
-
 def test_an_interval_draws_brands_and_not_ads() -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=40)
@@ -554,10 +525,3 @@ def test_what_cannot_be_measured_is_refused() -> None:
         measure_memory(table, blocks, rng=rng, seeds=())
     with pytest.raises(ConfigError, match="draws"):
         measure_memory(table, blocks, rng=rng, draws=0)
-
-
-def test_real_slogans_by_hashed_words(shared_data: Path) -> None:
-    table = read_recall(shared_data / "slogans" / "slogans.csv")
-    blocks = AdBlocks(BlockConfig("hashed", language="")).of(table.records)
-    found = cross_fitted(table, blocks).value
-    assert 0.25 < spearman(found, table.targets) < 0.7

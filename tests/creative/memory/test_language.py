@@ -251,11 +251,6 @@ def test_rows_of_both_tasks_keep_brands_together(tmp_path: Path) -> None:
         write_rows(path, bare, tasks=["content"])
 
 
-@given(st.text())
-def test_any_text_has_finite_numbers(text: str) -> None:
-    assert np.isfinite(text_numbers(text)).all()
-
-
 SCENES = (
     Scene(complexity="low", tone="warm", faces=2, words=("MILL bread",)),
     Scene(complexity="high", tone="cool", faces=0, emotions=("happy", "warm")),

@@ -62,8 +62,7 @@ def test_counts_of_tries_and_people_weigh() -> None:
     np.testing.assert_allclose(found.scores, [0.1, 0.1, 0.9])
     assert found.counts is not None
     assert found.counts.tolist() == [10, 40, 10]
-    weighed = read_recall(frame, scores=ScoreColumns("score", people="n"))
-    assert weighed.weights.tolist() == pytest.approx([0.5, 0.5, 2.0])
+    assert found.weights.tolist() == pytest.approx([0.5, 2.0, 0.5])
     assert read_recall(frame).weights.tolist() == [1.0, 1.0, 1.0]
 
 
@@ -107,8 +106,6 @@ def test_what_is_not_there_is_refused() -> None:
         read_recall(table(score=[0.1, 0.2, 0.3]), scores=ScoreColumns("recal"))
     with pytest.raises(SchemaError, match="a score is a number"):
         read_recall(table(score=[True, False, True]))
-    with pytest.raises(ConfigError, match="four counts"):
-        ScoreColumns(hits="hits", old="old")
     with pytest.raises(ConfigError, match="count of successes"):
         ScoreColumns(of="tries")
 

@@ -24,11 +24,17 @@ from adwright.core.errors import (
 from adwright.creative.judging import AdJudge, ablate
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.response import fit
-from adwright.creative.response.fit import ClickRateConfig, fit_click_rate, train_clicks
-from adwright.creative.response.fitted import KIND, FittedClickRate, answers_of
+from adwright.creative.response.fit import (
+    KIND,
+    ClickRateConfig,
+    FittedClickRate,
+    fit_click_rate,
+    train_clicks,
+)
 from adwright.creative.response.inputs import encoded_texts
 from adwright.creative.response.models import AutoIntConfig, LinearConfig
-from adwright.creative.response.outcomes import UPWORTHY, read_outcomes
+from adwright.creative.response.outcomes import read_outcomes
+from benchmarks.creative._upworthy import UPWORTHY
 from tests.support.data.small_creatives import small_creatives
 
 TEXTS = encoded_texts("hashed")
@@ -119,24 +125,6 @@ def test_what_is_too_little_is_refused() -> None:
         fit_click_rate(OUTCOMES, replace(CONFIG, folds=1), texts=TEXTS)
 
 
-def test_each_setting_changes_the_answer(model: FittedClickRate) -> None:
-    base = model.judge(ADS)
-    for change in (
-        {"linear": LinearConfig(penalties=(300.0,))},
-        {"folds": 3},
-        {"coverage": 0.8},
-    ):
-        found = fit_click_rate(OUTCOMES, replace(CONFIG, **change), texts=TEXTS).judge(ADS)
-        assert (found.value != base.value).any() or (found.low != base.low).any(), change
-
-
-def test_upworthys_headlines_teach_something(shared_data: Path) -> None:
-    table = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet").head(800)
-    outcomes = read_outcomes(table, UPWORTHY)
-    found = fit_click_rate(outcomes, replace(CONFIG, network=None), texts=TEXTS)
-    assert found.measures["model"]["rho"] > 0.15
-
-
 OUTCOMES_FITTED = small_creatives(films=True)
 CONFIG_FITTED = ClickRateConfig(
     network=AutoIntConfig(width=4, layers=1),
@@ -172,14 +160,6 @@ def test_it_is_a_judge(model_fitted: FittedClickRate) -> None:
     order = np.argsort(found.value, kind="stable")
     assert (np.diff(found.low[order]) > -1e-5).all()
     assert len(model_fitted.judge([])) == 0
-
-
-def test_no_ad_changes_the_answer_on_another(model_fitted: FittedClickRate) -> None:
-    whole, turned = model_fitted.judge(ADS_FITTED), model_fitted.judge(ADS_FITTED[::-1])
-    np.testing.assert_allclose(whole.value, turned.value[::-1], rtol=1e-5)
-    np.testing.assert_allclose(
-        whole.value[3], model_fitted.judge(ADS_FITTED[3:4]).value[0], rtol=1e-5
-    )
 
 
 def test_an_ad_from_elsewhere_is_unlike(model_fitted: FittedClickRate) -> None:
@@ -244,15 +224,6 @@ def test_what_was_changed_or_is_something_else_is_refused(
     save_artifact(tmp_path / "empty", kind=KIND, config={})
     with pytest.raises(ArtifactError, match="does not fit"):
         FittedClickRate.load(tmp_path / "empty", texts=TEXTS)
-
-
-def test_answers_of_many_ads_are_those_of_few(model_fitted: FittedClickRate) -> None:
-    assert model_fitted.network is not None
-    inputs = model_fitted.features.encode(ADS_FITTED, TEXTS)
-    found = answers_of(model_fitted.network, inputs)
-    few = answers_of(model_fitted.network, inputs.take(slice(0, 2)))
-    np.testing.assert_allclose(found[:2], few, rtol=1e-5)
-    assert not model_fitted.network.training
 
 
 def test_a_run_says_what_simpler_rules_reach(tmp_path: Path, shared_data: Path) -> None:

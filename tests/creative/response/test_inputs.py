@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -77,18 +76,6 @@ def test_missing_and_unknown_are_told_apart(features: AdFeatures) -> None:
     assert inputs.numbers.isnan().all()
     assert not inputs.flat(features.sizes).isnan().any()
     assert all((bag == 0).all() for bag in inputs.bags)
-
-
-def test_no_ad_changes_how_another_is_read(features: AdFeatures) -> None:
-    flat = features.encode(FILMS, TEXTS).flat(features.sizes)
-    alone = features.encode(FILMS[7:8], TEXTS).flat(features.sizes)
-    torch.testing.assert_close(alone[0], flat[7])
-
-
-def test_nothing_but_the_record_can_be_read() -> None:
-    """Outcomes have no way in: a record has no field for them."""
-    names = {field.name for field in fields(AdRecord)} | {field.name for field in fields(Scene)}
-    assert not names & {"clicks", "impressions", "ctr", "significance", "winner", "first_place"}
 
 
 def test_images_are_a_field_where_they_are_given() -> None:

@@ -12,15 +12,10 @@ import pytest
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.creative.records.ads_table import AdColumns
-from adwright.creative.response.outcomes import (
-    UPWORTHY,
-    OutcomeColumns,
-    number_tests,
-    read_outcomes,
-)
+from adwright.creative.response.outcomes import OutcomeColumns, number_tests, read_outcomes
 
 ADS = AdColumns(id="id", title="headline", words=("body",))
-COLUMNS = OutcomeColumns(ads=ADS, test="test", week="week", image_id="picture")
+COLUMNS = OutcomeColumns(ads=ADS, test="test", image_id="picture")
 TABLE = pl.DataFrame(
     {
         "id": ["a", "b", "c", "d", "e"],
@@ -46,8 +41,6 @@ def test_a_table_is_read_and_repairs_are_said() -> None:
     assert found.impressions.tolist() == [100, 100, 200, 50]
     assert found.rate.tolist() == [0.03, 0.04, 0.04, 0.0]
     assert found.tests.tolist() == [0, 0, -1, -1]
-    assert found.weeks is not None
-    assert found.weeks.tolist() == [201401, 201401, 201402, 201403]
     assert found.images == ("p", "p", "q", "")
     assert found.ledes == ("Baked at six.", "Baked at six.", "", "White")
     assert found.varied.tolist() == [True, True, False, False]
@@ -88,7 +81,6 @@ def test_a_semicolon_file_of_another_locale_is_read(tmp_path: Path) -> None:
         ({"impressions": [100.0, 100.5, 200.0, 0.0, 50.0]}, "whole number.*row 1"),
         ({"impressions": [100, None, 200, 0, 50]}, "must not be empty.*row 1"),
         ({"id": ["a", "a", "c", "d", "e"]}, "row 1"),
-        ({"week": [201401, None, 1, 1, 1]}, "week must not be empty.*row 1"),
     ],
 )
 def test_a_wrong_cell_is_named(tmp_path: Path, change: dict, said: str) -> None:
@@ -117,9 +109,6 @@ def test_a_label_named_as_text_or_input_is_refused() -> None:
         read_outcomes(
             labelled, replace(COLUMNS, ads=AdColumns(title="headline", words=("winner",)))
         )
-    with pytest.raises(SchemaError, match="'clicks' says how an ad did"):
-        read_outcomes(labelled, replace(COLUMNS, inputs=("clicks",)))
-    assert len(read_outcomes(labelled, replace(COLUMNS, inputs=("note", "headline")))) == 4
 
 
 def test_a_column_is_either_the_ad_or_its_test() -> None:
@@ -127,24 +116,11 @@ def test_a_column_is_either_the_ad_or_its_test() -> None:
         read_outcomes(TABLE, replace(COLUMNS, ads=AdColumns(title="headline", words=("test",))))
 
 
-def test_upworthys_labels_are_found_under_any_name(shared_data: Path) -> None:
-    table = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet").head(4000)
-    hidden = table.with_columns(tone=pl.col("significance"), mood=pl.col("first_place"))
-    for name in ("tone", "mood"):
-        with pytest.raises(SchemaError, match="picks the best ad"):
-            read_outcomes(hidden, replace(UPWORTHY, inputs=(name,)))
-    found = read_outcomes(table, UPWORTHY)
-    assert len(found) == 4000
-    assert found.varied.mean() > 0.4
-
-
 def test_rows_are_taken_in_any_order() -> None:
     found = read_outcomes(TABLE, COLUMNS)
     some = found.take(np.array([2, 0]))
     assert some.ids == ("c", "a")
     assert (some.images, some.ledes) == (("q", "p"), ("", "Baked at six."))
-    assert some.weeks is not None
-    assert some.weeks.tolist() == [201402, 201401]
     assert some.data_hash != found.data_hash
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adwright.creative.seed import report
+from adwright.creative.seed import rounds as report
 
 
 @pytest.fixture(scope="session", autouse=True)

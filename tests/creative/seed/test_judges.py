@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +12,38 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from adwright.core.clock import FixedClock
-from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError
 from adwright.creative.judging import AdJudge
 from adwright.creative.records.ad_record import AdRecord, Scene
-from adwright.creative.records.ads_table import read_ads
 from adwright.creative.records.encoders import HashedText
-from adwright.creative.seed.judges import (
-    ModelEncoder,
-    RidgeJudge,
-    judged,
-    scored,
-    text_of,
-    two_judges,
-)
 from adwright.creative.seed.measures import (
     CostLedger,
     Measured,
+    ModelEncoder,
+    RidgeJudge,
     best_of,
     best_round,
     compared,
+    judged,
     kept_of,
     measure,
+    scored,
     should_stop,
+    text_of,
+    two_judges,
 )
-from adwright.creative.seed.pool import KnownAd, SeedBudget, SeedConfig, known_ads
-from adwright.creative.seed.texts import AdBrief, AdFilterConfig, AdFilters, CopyIndex
+from adwright.creative.seed.texts import (
+    AdBrief,
+    AdFilterConfig,
+    AdFilters,
+    CopyIndex,
+    KnownAd,
+    SeedBudget,
+    SeedConfig,
+    known_ads,
+)
 from adwright.creative.seed.writer import WrittenAds
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
-from adwright.metrics.rank_correlation import spearman
 from tests.support.creative.seed_rounds import WordJudge, seed_ads
 
 
@@ -80,12 +82,6 @@ def test_intervals_cover_as_they_say() -> None:
     assert abs(cover - 0.9) < 0.03
     assert found.coverage == 0.9
     assert isinstance(judge, AdJudge)
-
-
-def test_what_it_learned_is_what_it_answers() -> None:
-    ads = linear(200)
-    found = RidgeJudge(ads[:150], Lengths(), name="j").judge([ad.record for ad in ads[150:]])
-    assert spearman(found.value, [ad.score or 0.0 for ad in ads[150:]]) > 0.95
 
 
 def test_an_ad_far_from_all_is_unlike_them() -> None:
@@ -142,15 +138,6 @@ def test_a_judge_reads_what_was_written() -> None:
     assert text_of(AdRecord(brand="B", title="Line")) == "Line"
     film = AdRecord(kind="video", title="T", pace="low", scenes=(Scene(caption="a loaf"),))
     assert "The scene shows a loaf." in text_of(film)
-
-
-def test_slogans_of_other_brands_are_judged_better_than_by_chance(shared_data: Path) -> None:
-    table = read_ads(shared_data / "slogans" / "slogans.csv")
-    scores = table.frame["d_prime"].to_list()
-    ads = known_ads(table.records, table.ids, "slogan", source="slogans", scores=scores)
-    judge = RidgeJudge(ads[::2], HashedText(2048), name="j")
-    found = judge.judge([ad.record for ad in ads[1::2]])
-    assert spearman(found.value, [ad.score or 0.0 for ad in ads[1::2]]) > 0.15
 
 
 WRITTEN = [
@@ -227,19 +214,6 @@ def test_texts_are_told_apart_from_judges() -> None:
     assert texts.copied == pytest.approx(1 / 5)
     assert texts.words == pytest.approx((3 + 3 + 3 + 3 + 1) / 5)
     assert 0 < texts.distinct1 < texts.distinct2 <= 1
-
-
-def test_what_is_measured_comes_back_from_json() -> None:
-    found = measured()
-    assert from_jsonable(Measured, json.loads(json.dumps(asdict(found)))) == found
-
-
-def test_draws_and_seed_change_the_interval_alone() -> None:
-    one, other = measured(seed=1), measured(seed=2, draws=50)
-    assert one.own is not None
-    assert other.own is not None
-    assert one.own.value == other.own.value
-    assert one.own_values == other.own_values
 
 
 def test_originals_without_a_score_have_no_relative_gain() -> None:

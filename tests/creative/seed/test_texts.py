@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.creative.records.ad_record import AdRecord, Scene
-from adwright.creative.records.ads_table import read_ads
 from adwright.creative.seed.texts import (
     AdBrief,
     AdFilterConfig,
@@ -105,19 +103,6 @@ def test_a_video_is_written_scene_by_scene() -> None:
     assert not is_complete(AdRecord(kind="video", title="Rye", seconds=3), "video")
 
 
-def test_lambda_ads_are_learned_as_written(shared_data: Path) -> None:
-    table = read_ads(shared_data / "lambda" / "ads.jsonl")
-    lengths = []
-    for at, record in enumerate(table.records):
-        brief = brief_of(record, "video", id=str(at))
-        answer = answer_of(record, "video")
-        assert answer_of(record_of(answer, brief), "video") == answer
-        assert brief.brand
-        lengths.append(len(answer))
-    assert len(lengths) == 108
-    assert 200 < sorted(lengths)[54] < 4000
-
-
 def test_a_prompt_tells_what_is_known_and_begins_alike() -> None:
     brief = AdBrief("b", brand="Mill Lane", subject="Bread", facts=("Baked at\nsix",), seconds=15.0)
     (turn,) = brief.messages()
@@ -152,13 +137,6 @@ def test_briefs_of_a_brand_are_held_together() -> None:
     assert one.held_by == other.held_by == "mill lane"
     assert AdBrief("c", brand="x", group="G 1").held_by == "g 1"
     assert AdBrief("c", subject="🙂").held_by == "🙂"
-
-
-def test_shares_are_about_what_was_asked_for() -> None:
-    parts = [part_of(str(at), watch=0.1, held=0.25) for at in range(4000)]
-    assert abs(parts.count("held") / 4000 - 0.25) < 0.02
-    assert abs(parts.count("watch") / 4000 - 0.1) < 0.02
-    assert [part_of(str(at), watch=0.1, held=0.25, seed=1) for at in range(4000)] != parts
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0.2), (0.9, 0.2)])
@@ -205,12 +183,6 @@ def test_known_slogans_are_found_within_others() -> None:
     assert CopyIndex(["a b"], n=2).share("b a") == 0.0
 
 
-def test_the_length_of_a_run_matters() -> None:
-    known = ["fresh bread at six"]
-    assert CopyIndex(known, n=2).share("fresh bread, warm tea") == 0.5
-    assert CopyIndex(known, n=3).share("fresh bread, warm tea") == 0.0
-
-
 BRIEF = AdBrief("b", brand="Mill Lane", subject="Rye bread, 800 g", facts=("Baked at six",))
 READ = ["A little taste of heaven in each cup", "Sip slowly, smile quickly"]
 
@@ -255,13 +227,6 @@ def test_of_two_alike_the_first_may_be_kept() -> None:
     texts = ["Warm rye for you", "warm RYE, for you!", "Warm rye for all"]
     assert filters().reasons(texts, BRIEF) == ["", "twice", ""]
     assert filters().reasons(texts, BRIEF, cut=[True, False, False]) == ["cut", "twice", ""]
-
-
-def test_runs_have_their_length() -> None:
-    text = "Sip slowly, smile tomorrow, dear friend"
-    index = CopyIndex(READ, n=2)
-    assert AdFilters(AdFilterConfig(copied=0.3), index).reason(text, BRIEF) == "copied"
-    assert filters(copied=0.3).reason(text, BRIEF) == ""
 
 
 def test_facts_are_read_in_the_language_of_the_texts() -> None:

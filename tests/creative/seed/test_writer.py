@@ -18,8 +18,7 @@ from adwright.creative.seed.texts import AdBrief
 from adwright.creative.seed.writer import TunedWriter, WriterRow, write_ads
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Usage
 from adwright.tuning.reparameterised.lora import LoRA
-from benchmarks.memory._recall_rows import recall_rows
-from tests.support.creative.seed_rounds import CONFIG, WordJudge, seed_ads, seed_data
+from tests.support.creative.seed_rounds import CONFIG, WordJudge, seed_data
 from tests.support.lm.tiny_llama import save_tiny
 from tests.support.writing import Teller
 
@@ -43,17 +42,6 @@ def test_rows_are_conversations() -> None:
     assert told["messages"][1]["content"] == "a cup of tea 0"
     assert (told["group"], told["source"]) == ("g0", "s")
     assert json.loads(WriterRow((), "x").line())["group"] == "x"
-
-
-def test_scores_are_learned_as_two_digits() -> None:
-    scores = (0.07, 1.0, None)
-    ads = tuple(replace(ad, score=score) for ad, score in zip(seed_ads(3), scores, strict=True))
-    first, second = recall_rows(ads)
-    assert (first.answer, second.answer) == ("06", "99")
-    assert ads[0].answer in first.messages[0].content
-    assert (first.group, first.source) == (ads[0].brief.held_by, "recall")
-    with pytest.raises(DataError, match="between 0 and 1"):
-        recall_rows(seed_ads(3))
 
 
 def test_it_tunes_and_then_writes_as_tuned(writer: TunedWriter, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import read_ads
 from adwright.creative.seed import improve as writer_run
 from adwright.creative.seed.improve import rewrite, train_writer
-from adwright.creative.seed.pool import SeedConfig, SeedData, known_ads
+from adwright.creative.seed.texts import SeedConfig, SeedData, known_ads
 from tests.support.lm.tiny_llama import save_tiny
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")

@@ -19,9 +19,15 @@ import numpy as np
 
 from adwright.creative.judging import Judgements
 from adwright.creative.records.ad_record import AdRecord
-from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, known_ads
 from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import AdBrief, AdFilterConfig
+from adwright.creative.seed.texts import (
+    AdBrief,
+    AdFilterConfig,
+    KnownAd,
+    SeedConfig,
+    SeedData,
+    known_ads,
+)
 from adwright.creative.seed.writer import TuneCost, WriterRow
 from adwright.lm.engine.generation import LanguageModel
 from tests.support.writing import Teller

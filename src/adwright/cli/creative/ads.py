@@ -274,7 +274,7 @@ def _with_images(
     from adwright.creative.judging import IMAGE, WithVectors, image_vectors
     from adwright.creative.lifetime.survival_curves import PictureLife
     from adwright.creative.records.encoders import VectorStore
-    from adwright.creative.response.fitted import FittedClickRate
+    from adwright.creative.response.fit import FittedClickRate
 
     made = dict(judges)
     for name, judge in judges.items():

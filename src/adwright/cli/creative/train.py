@@ -58,9 +58,7 @@ def clicks(
     from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 
     named = ad_columns(columns)
-    outcomes = read_outcomes(
-        ads, OutcomeColumns(named, impressions, clicks_column, test, "", image_id)
-    )
+    outcomes = read_outcomes(ads, OutcomeColumns(named, impressions, clicks_column, test, image_id))
     for note in outcomes.notes:
         typer.echo(note, err=True)
     if go.dry_run:
@@ -212,7 +210,7 @@ def writer(
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.seed.improve import train_writer
-    from adwright.creative.seed.pool import SeedBudget, SeedConfig, SeedData, known_ads, plan_seed
+    from adwright.creative.seed.texts import SeedBudget, SeedConfig, SeedData, known_ads, plan_seed
 
     named = replace(ad_columns(columns), image="", video="")
     table = read_recall(opened_ads(ads, named), scores=ScoreColumns(score, scale or "", of))

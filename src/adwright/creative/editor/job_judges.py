@@ -48,7 +48,7 @@ from adwright.creative.lifetime.survival_curves import PictureLife
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.colours import Colours, colours_of
 from adwright.creative.records.encoders import ImageEncoder
-from adwright.creative.response.fitted import FittedClickRate
+from adwright.creative.response.fit import FittedClickRate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -198,7 +198,7 @@ class DeliveryRuns:
         )
         campaign = summed["campaign_id" if "campaign_id" in there else "unit_id"]
         self.ids = units["unit_id"].to_list()
-        self.rows = _Rows(
+        self.rows = _ShownRows(
             _codes(summed["unit_id"]), summed["period"].to_numpy(), _codes(campaign.fill_null(""))
         )
         self.sums: Ints = summed.select(_SUMS).to_numpy()
@@ -354,7 +354,7 @@ class DeliveryRuns:
         return np.where(seen & ~flight, known, 0).astype(np.int8)
 
 
-class _Rows(NamedTuple):
+class _ShownRows(NamedTuple):
     """See `DeliveryRuns`."""
 
     unit: Ints

@@ -201,7 +201,9 @@ class DeliveryLives:
             days = record.days
             creatives = record.creatives if creatives is None else creatives
             if texts is None and self._config.unit_of == "creative":
-                texts = _texts(record.creatives)
+                text = pl.concat_str(*SLOTS, separator="\n", ignore_nulls=True).alias("text")
+                said = record.creatives.select("creative_id", text).filter(pl.col("text") != "")
+                texts = said if said.height else None
         else:
             days = record
         days = _one_currency(days, currency)
@@ -316,13 +318,6 @@ def _one_currency(days: pl.DataFrame, currency: str | None) -> pl.DataFrame:
     return kept
 
 
-def _texts(creatives: pl.DataFrame) -> pl.DataFrame | None:
-    """What the creatives say, or None where they say nothing."""
-    text = pl.concat_str(*SLOTS, separator="\n", ignore_nulls=True).alias("text")
-    found = creatives.select("creative_id", text).filter(pl.col("text") != "")
-    return found if found.height else None
-
-
 def _unit_ids(
     days: pl.DataFrame, unit_of: Literal["creative", "ad"], creatives: pl.DataFrame | None
 ) -> pl.DataFrame:
@@ -331,14 +326,13 @@ def _unit_ids(
     key = f"{unit_of}_id"
     if key not in days.columns:
         raise SchemaError("the delivery record lacks a column", column=key)
-    wanted = [name for name in ("creative_id", "ad_name", "day") if name in days.columns]
     rows = days.select(
         pl.col(key).cast(pl.String).alias("unit_id"),
-        *(pl.col(name).cast(pl.String) for name in wanted if name != "day"),
+        *(
+            (pl.col(name) if name in days.columns else pl.lit(None)).cast(pl.String).alias(name)
+            for name in ("creative_id", "ad_name")
+        ),
     )
-    for name in ("creative_id", "ad_name"):
-        if name not in wanted:
-            rows = rows.with_columns(pl.lit(None, pl.String).alias(name))
     items = pl.DataFrame(schema={"creative_id": pl.String, "item_id": pl.String})
     if creatives is not None and "item_id" in creatives.columns:
         items = creatives.select(pl.col("creative_id", "item_id").cast(pl.String))

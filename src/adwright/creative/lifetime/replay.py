@@ -50,13 +50,14 @@ from adwright.core.progress import progress
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
+    ValueModel,
     break_even_of,
+    credibility,
     flat_outlook,
     keeping_index,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import ValueModel, credibility
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_network import Vectors
 from adwright.data.hashing import mix64

@@ -38,7 +38,7 @@ from adwright.core.progress import say
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.stop_list import vectors_of
-from adwright.creative.lifetime.stop_values import ValueConfig, ValueModel, fit_values
+from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_values
 from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, Vectors

@@ -261,20 +261,15 @@ def _check_alike(tables: Sequence[SpellTable]) -> None:
 
 
 def _check_shapes(table: SpellTable) -> None:
-    units = len(table.time)
+    units, floats, ids = len(table.time), np.float32, np.int32
     shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-        "entry": ((units,), np.float32),
-        "time": ((units,), np.float32),
+        **{name: ((units,), floats) for name in ("entry", "time", "clicks", "shown")},
+        **{name: ((units,), ids) for name in ("owner", "group", "start")},
         "cause": ((units,), np.int8),
-        "numbers": ((units, len(table.number_names)), np.float32),
-        "categories": ((units, len(table.category_names)), np.int32),
-        "words": ((len(table.words),), np.int32),
+        "numbers": ((units, len(table.number_names)), floats),
+        "categories": ((units, len(table.category_names)), ids),
+        "words": ((len(table.words),), ids),
         "offsets": ((units + 1,), np.int64),
-        "owner": ((units,), np.int32),
-        "group": ((units,), np.int32),
-        "start": ((units,), np.int32),
-        "clicks": ((units,), np.float32),
-        "shown": ((units,), np.float32),
     }
     for name, (shape, dtype) in shapes.items():
         array = getattr(table, name)
@@ -288,9 +283,8 @@ def _check_shapes(table: SpellTable) -> None:
         raise SchemaError("each categorical column needs its values", column="category_values")
     if (table.clicks is None) != (table.shown is None):
         raise SchemaError("clicks and shown come together", column="clicks")
-    if len(set(table.number_names) | set(table.category_names)) != table.numbers.shape[1] + len(
-        table.category_names
-    ):
+    names = (*table.number_names, *table.category_names)
+    if len(set(names)) < len(names):
         raise SchemaError("a feature is named twice", column="number_names")
     if not table.causes:
         raise SchemaError("a table needs the name of a cause of ending", column="causes")

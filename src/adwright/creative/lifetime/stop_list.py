@@ -48,14 +48,16 @@ from adwright.creative.lifetime.lives import LifeLog, LifeRecord, RunningUnits
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.stop_rule import (
     Decisions,
+    Rates,
     RetireConfig,
+    ValueModel,
     break_even_of,
+    credibility,
     decide,
     flat_outlook,
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.stop_values import Rates, ValueModel, credibility
 from adwright.creative.lifetime.survival_curves import FittedLifetime, predicted_curves
 from adwright.creative.lifetime.survival_network import InputSpec, SpellInputs, Vectors
 from adwright.data.batches.jagged import Jagged

@@ -89,11 +89,6 @@ class LifeCurves:
         shares = None if self.shares is None else tuple(part[rows] for part in self.shares)
         return replace(self, entry=self.entry[rows], steps=steps, shares=shares)
 
-    def given(self, age: float) -> LifeCurves:
-        """The same units if they are still alive at `age`, from there on."""
-        entry = np.maximum(self.entry, np.float32(age))
-        return replace(self, entry=entry)
-
     @cached_property
     def edges(self) -> Floats:
         """[T], ages; the columns of `survival` and `incidence`."""

@@ -51,7 +51,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -59,13 +59,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import Gt, Lt, closest_name, settings
+from adwright.core.config import (
+    Count,
+    Ge,
+    Gt,
+    Lt,
+    MinLen,
+    Natural,
+    Positive,
+    closest_name,
+    settings,
+)
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.data.batches.jagged import Jagged
 
-#: Share of the observed endings that edges chosen from the data cover.
-_REACH = 0.99
+#: Shares of the observed endings that edges chosen from the data cover: of the short head, of all.
+_SHORT, _REACH = 0.75, 0.99
 
 
 @settings
@@ -118,25 +128,17 @@ class LifeTerms:
         entry: NDArray[np.floating],
         time: NDArray[np.floating],
         cause: NDArray[np.integer],
-        *,
-        short_bins: int = 4,
-        long_bins: int = 5,
-        short_share: float = 0.75,
     ) -> LifeTerms:
         """Edges from lives [N]: quantiles of the times of those that ended.
 
-        The first edge is the least entry. The short head ends where `short_share` of the endings
-        have happened, the long one where 99% have; inside, each bin of a head holds an equal
-        share, but that the long head's first bin is all of the short term. Ties merge bins, so
-        there may be fewer. Where the long head would end with the short one, there is one head.
+        The first edge is the least entry. The short head ends where three quarters of the endings
+        have happened, the long one where 99% have; inside, each of four and five bins of a head
+        holds an equal share, but that the long head's first bin is all of the short term. Ties
+        merge bins, so there may be fewer. Where the long head would end with the short one, there
+        is one head.
 
-        Raises ConfigError where no unit ended, and for settings out of range.
+        Raises ConfigError where no unit ended.
         """
-        if short_bins < 1 or long_bins < 2 or not 0 < short_share < _REACH:
-            raise ConfigError(
-                f"short_bins is at least 1, long_bins 2, and short_share between 0 and {_REACH}",
-                where=f"{short_bins}, {long_bins}, {short_share}",
-            )
         first = float(np.min(entry)) if len(entry) else 0.0
         ended = np.asarray(time[(cause > 0) & (time > first)], np.float64)
         if not len(ended):
@@ -145,19 +147,15 @@ class LifeTerms:
                 where=f"{len(time):,} units",
                 hint="give the edges: LifeTerms(short=..., long=...)",
             )
-        fine = np.linspace(0, short_share, short_bins + 1)[1:]
-        wide = np.linspace(short_share, _REACH, long_bins)
-        short = _distinct(first, np.quantile(ended, fine, method="inverted_cdf"))
-        long = _distinct(first, np.quantile(ended, wide, method="inverted_cdf"))
+        short, long = (
+            tuple(np.unique([first, *np.quantile(ended, at, method="inverted_cdf")]).tolist())
+            for at in (np.linspace(0, _SHORT, 5)[1:], np.linspace(_SHORT, _REACH, 5))
+        )
         return cls(short=short, long=long if long[-1] > short[-1] else ())
 
     def __str__(self) -> str:
         named = zip(("short", "long"), self.heads, strict=False)
         return "; ".join(f"{name} {', '.join(f'{e:g}' for e in edges)}" for name, edges in named)
-
-
-def _distinct(first: float, edges: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(np.unique([first, *edges]).tolist())
 
 
 Floats = NDArray[np.float32]
@@ -540,6 +538,9 @@ def marginal_logits(targets: BinTargets, bins: int, causes: int) -> Tensor:
     return torch.log((ended + 0.5) / (survived + 0.5)[:, None])
 
 
+Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+
+
 @settings
 class SurvivalConfig:
     """Sizes and losses.
@@ -555,27 +556,16 @@ class SurvivalConfig:
     spells are few, the validation ends the training in time.
     """
 
-    hidden: tuple[int, ...] = (128, 64)
-    width: int = 16
-    word_width: int = 16
-    vector_width: int = 32
-    number_bins: int = 16
-    scale: float = 0.1
-    dropout: float = 0.0
-    modality_dropout: float = 0.03
-    value_dropout: float = 0.0
+    hidden: Annotated[tuple[Count, ...], MinLen(1)] = (128, 64)
+    width: Count = 16
+    word_width: Count = 16
+    vector_width: Count = 32
+    number_bins: Natural = 16
+    scale: Positive = 0.1
+    dropout: Dropout = 0.0
+    modality_dropout: Dropout = 0.03
+    value_dropout: Dropout = 0.0
     short_weight: Annotated[float, Gt(0), Lt(1)] = 0.5
-
-    def __post_init__(self) -> None:
-        widths = (*self.hidden, self.width, self.word_width, self.vector_width)
-        if not self.hidden or min(widths) < 1 or self.number_bins < 0 or self.scale <= 0:
-            raise ConfigError(
-                "a network has a layer, widths from 1 on, a scale above 0 and no negative bins",
-                where=f"hidden {self.hidden}, number_bins {self.number_bins}, scale {self.scale}",
-            )
-        rates = (self.dropout, self.modality_dropout, self.value_dropout)
-        if not all(0 <= rate < 1 for rate in rates):
-            raise ConfigError("dropouts lie in [0, 1)", where=str(rates))
 
 
 class SurvivalNetwork(nn.Module):
@@ -639,7 +629,9 @@ class SurvivalNetwork(nn.Module):
             x = layer(x)
             if number == 0 and added is not None:
                 x = x + added
-            x = self._dropped(functional.relu(x))
+            x = functional.relu(x)
+            if self.training and (rate := self.config.dropout):
+                x = x * (~_chance(rate, *x.shape)).to(x.dtype).mul_(1 / (1 - rate))
         return x
 
     def loss(
@@ -713,13 +705,6 @@ class SurvivalNetwork(nn.Module):
             return None
         hidden = _chance(whole, len(inputs), 1)
         return hidden | _chance(single, len(inputs), columns) if columns else hidden
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        """Hidden units [B, H] after dropout."""
-        rate = self.config.dropout
-        if not self.training or not rate:
-            return x
-        return x * (~_chance(rate, *x.shape)).to(x.dtype).mul_(1 / (1 - rate))
 
 
 class _RowSums(torch.autograd.Function):

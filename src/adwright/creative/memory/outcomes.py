@@ -48,29 +48,17 @@ class ScoreColumns:
     """Which columns hold how well an ad was remembered. Empty: guess by usual names.
 
     score: a number an ad. scale: of it; empty to tell by its values. of: of how many tries it is a
-    count, which makes a share. people: how many answered, for the weight of a row; of counts that
-    is known. hits, old, false_alarms, new: counts of a recognition test, in the place of `score`.
+    count, which makes a share. The counts of a recognition test (hits, old, false_alarms, new) are
+    found by these names.
 
-    Raises ConfigError where only some of those four are named, or with a score.
+    Raises ConfigError for a number of tries without a score.
     """
 
     score: str = ""
     scale: Literal["", "share", "percent", "digits", "d_prime"] = ""
     of: str = ""
-    people: str = ""
-    hits: str = ""
-    old: str = ""
-    false_alarms: str = ""
-    new: str = ""
 
     def __post_init__(self) -> None:
-        told = [name for name in _COUNTS if getattr(self, name)]
-        if told and (len(told) < len(_COUNTS) or self.score):
-            raise ConfigError(
-                "a recognition test is told by its four counts, without a score",
-                where=f"ScoreColumns: {', '.join(told)}",
-                hint="name hits, old, false_alarms and new, or the column of a score",
-            )
         if self.of and not self.score:
             raise ConfigError(
                 "a number of tries needs the count of successes",
@@ -177,7 +165,7 @@ def read_recall(
     told = ScoreColumns() if scores is None else scores
     names = _names(ads, told)
     frame = _numbers(ads, tuple(filter(None, names.values())))
-    if names["hits"]:
+    if "hits" in names:
         return _of_counts(ads, names, frame)
     return _of_scores(ads, names, frame, told)
 
@@ -185,16 +173,16 @@ def read_recall(
 def _names(ads: AdTable, told: ScoreColumns) -> dict[str, str]:
     """Which column is which, those that are not told guessed."""
     have = ads.frame.columns
-    names = {name: getattr(told, name) for name in ("score", "of", "people", *_COUNTS)}
+    names = {name: getattr(told, name) for name in ("score", "of")}
     for name, theirs in names.items():
         names[name] = theirs and find_column(theirs, have, name, file=ads.name)
-    if not names["score"] and not names["hits"]:
+    if not names["score"]:
         counts = [usual_columns((name,), have) for name in _COUNTS]
         if all(counts):
             names |= {name: found[0] for name, found in zip(_COUNTS, counts, strict=True)}
         else:
             names["score"] = next(iter(usual_columns(_USUAL, have)), "")
-    if not (names["score"] or names["hits"]):
+    if not (names["score"] or "hits" in names):
         raise SchemaError(
             "the table has no column that says how well an ad was remembered",
             file=ads.name,
@@ -260,10 +248,9 @@ def _of_scores(
     kept, lost = _kept(ads, frame)
     values = frame[score].to_numpy()[kept]
     found = shares_of(values)
-    counts = frame[names["people"]].to_numpy()[kept].astype(np.int64) if names["people"] else None
     measure: Measure = "d_prime" if scale == "d_prime" else "share"
     return _made(
-        ads, kept, found, values if scale == "d_prime" else found, counts, measure, said + lost
+        ads, kept, found, values if scale == "d_prime" else found, None, measure, said + lost
     )
 
 

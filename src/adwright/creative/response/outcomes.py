@@ -1,6 +1,6 @@
 """How creatives did: what each says, how often it was shown and clicked, and beside which others.
 
-    outcomes = read_outcomes("creatives.parquet", UPWORTHY)
+    outcomes = read_outcomes("creatives.parquet", OutcomeColumns(test="test"))
     outcomes.records[0].title, outcomes.rate[0]            # 4,873 tests, 22,666 creatives
 
 A test is a group of creatives among which it was drawn at random who saw which; only within a test
@@ -11,7 +11,6 @@ Stories: creatives that tell the same, which must never stand on both sides of a
 
     stories = stories_of(outcomes)                      # int64 [N]
     folds = story_folds(stories, 5, seed=0)             # int64 [N], the fold that holds a row out
-    check_split(train, held_out, stories)               # raises where one story is on both sides
 
 One story is tested again and again: of 4,873 tests of headlines, 36% share a headline word for word
 with another test, 41% a lede, 37% an image. A split by test would know the story it is asked about.
@@ -21,7 +20,8 @@ characters or more beside the title, or an image.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,25 +30,284 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.clock import Clock, SystemClock
-from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
+from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.core.hashing import content_hash
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
-from adwright.creative.response.data_guard import (
-    CountedTable,
-    check_inputs,
-    check_names,
-    read_counts,
-    read_groups,
-    read_weeks,
-)
+from adwright.creative.records.cells import LARGEST_COUNT, check_rows, find_decimal, read_number
+from adwright.data.schema import Check, Locate, is_category
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
 from adwright.data.table_door import find_column
 from adwright.metrics.arrays import check_positive_integer
+from adwright.metrics.rank_correlation import spearman
+from adwright.metrics.within_tests import best_of_test
 
-_OUTCOMES = ("impressions", "clicks", "test", "week", "image_id")
+# --------------------------------------------------------------------------------------------------
+# Refuse inputs that say how an ad did: a label among the features makes any score look brilliant.
+#
+#     check_inputs(frame, ["headline", "significance"], impressions, clicks, tests)      # raises
+#
+# Three ways of being a label are looked for:
+#
+# - by name: `ctr`, `winner`, `first_place`, `clicks` and the like;
+# - by measurement within tests: where a column differs within at least 20 tests, and picks the best
+#   of a test in more of them than max(60%, chance + 40% of what is left), at two standard errors.
+#   The best texts can do stands far below: of 2,607 tests of headlines, 31% where chance is 23%;
+# - by measurement over all rows: its ranks agree with those of the click rate, the clicks or the
+#   impressions by more than .9 (Spearman).
+#
+# Both thresholds are our choice. A number is measured as it is; a text by the first three numbers
+# in
+# it, and by what other tests had where it stood (means of the other four fifths of the tests),
+# which
+# finds words such as "won". Where a column is half empty, only the tests in which it differs count.
+#
+# Read the counts and groups of a table of creatives, each cell checked.
+#
+#     counts = read_counts(table, ("impressions", "clicks"))     # Int64, none missing
+#
+# Counts may be whole numbers, floats that are whole (as pandas makes of them) or text of any
+# locale.
+
+Floats = NDArray[np.float64]
+
+#: Words of a name that tell an outcome.
+_WORDS = frozenset(
+    (
+        *("ctr", "cvr", "cpc", "cpm", "cpa", "roas", "clicks", "impressions", "views", "reach"),
+        *("conversions", "conversion", "purchases", "revenue", "spend", "significance", "winner"),
+        *("winning", "won", "lift", "uplift", "pvalue", "clickrate", "clickthroughrate"),
+    )
+)
+_PHRASES = ("first_place", "click_rate", "click_through", "p_value", "best_of", "label", "outcome")
+_LEAST_TESTS, _SHARE, _LEFT, _ERRORS = 20, 0.6, 0.4, 2.0
+_ALIKE, _LEAST_ROWS, _FOLDS = 0.9, 30, 5
+_NUMBERS = 3
+_NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_EMPTY = "fill it in, or leave the row out; what was not counted is no zero"
+_PART = "write counts, not rates or averages; a creative's rows of several days are summed"
+_ABOVE = "see whether the two columns were exchanged, or clicks counted on other days"
+_HINT = "leave it out: what is learnt from it cannot be known before the ad has run"
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a column of this name says how an ad did.
+
+    >>> [is_label_name(name) for name in ("CTR (all)", "first_place", "headline", "call_to_action")]
+    [True, True, False, False]
+    """
+    split = re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
+    plain = re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_")
+    parts = plain.split("_")
+    return bool(_WORDS & {*parts, plain.replace("_", "")}) or any(
+        f"_{phrase}_" in f"_{plain}_" for phrase in _PHRASES
+    )
+
+
+def check_names(names: Sequence[str], *, file: str = "") -> None:
+    """Raise SchemaError for the first of these input columns whose name tells an outcome."""
+    for name in names:
+        if is_label_name(name):
+            raise SchemaError(
+                f"column {name!r} says how an ad did, by its name, and cannot be an input",
+                file=file,
+                column=name,
+                hint=_HINT,
+            )
+
+
+def check_inputs(
+    frame: pl.DataFrame,
+    names: Sequence[str],
+    impressions: NDArray[np.int64],
+    clicks: NDArray[np.int64],
+    tests: NDArray[np.int64],
+    *,
+    file: str = "",
+) -> None:
+    """Raise SchemaError for the first of the columns `names` of `frame` that is a label.
+
+    impressions, clicks: int64 [N], of its rows; those without impressions are not looked at.
+    tests: int64 [N], -1 for none. file: shown in the error, with the column and what was found.
+    """
+    check_names(names, file=file)
+    shown = np.flatnonzero(impressions > 0)
+    seen, clicked, group = impressions[shown], clicks[shown], tests[shown]
+    rate = clicked / np.maximum(seen, 1)
+    for name in names:
+        for score in _scores_of(frame[name][shown.tolist()], rate, group):
+            said = _within(score, rate, group) or _overall(
+                score, {"click rate": rate, "clicks": clicked, "impressions": seen}
+            )
+            if said:
+                raise SchemaError(
+                    f"column {name!r} cannot be an input: {said}",
+                    file=file,
+                    column=name,
+                    hint=_HINT,
+                )
+
+
+def _within(score: Floats, rate: Floats, tests: NDArray[np.int64]) -> str:
+    """What is wrong with a score within the tests in which it differs; empty for nothing."""
+    there = (tests >= 0) & np.isfinite(score)
+    s, y, t = score[there], rate[there], tests[there]
+    if not len(t):
+        return ""
+    _, code = np.unique(t, return_inverse=True)
+    low, high = np.full(code.max() + 1, np.inf), np.full(code.max() + 1, -np.inf)
+    np.minimum.at(low, code, s)
+    np.maximum.at(high, code, s)
+    differs = (low < high)[code]
+    if not differs.any():
+        return ""
+    for side in (s[differs], -s[differs]):
+        found = best_of_test(side, y[differs], t[differs])
+        tests_found = len(found.top)
+        if tests_found < _LEAST_TESTS:
+            continue
+        chance = float(found.chance.mean())
+        bound = max(_SHARE, chance + _LEFT * (1 - chance))
+        share = float(found.value)
+        error = np.sqrt(share * (1 - share) / tests_found)
+        if share - _ERRORS * error > bound:
+            return (
+                f"it picks the best ad in {share:.0%} of the {tests_found:,} tests in which it "
+                f"differs, where chance is {chance:.0%}; no text can do that, so it is made of "
+                "the outcome"
+            )
+    return ""
+
+
+def _overall(score: Floats, outcomes: dict[str, NDArray[np.generic]]) -> str:
+    """What is wrong with a score over all rows; empty for nothing."""
+    there = np.isfinite(score)
+    if there.sum() < _LEAST_ROWS or np.ptp(score[there]) == 0:
+        return ""
+    for name, outcome in outcomes.items():
+        alike = spearman(score[there], outcome[there].astype(np.float64))
+        if abs(alike) > _ALIKE:
+            return f"its ranks agree with those of the {name} (Spearman {alike:.2f})"
+    return ""
+
+
+def _scores_of(column: pl.Series, rate: Floats, tests: NDArray[np.int64]) -> Iterator[Floats]:
+    """float64 [N], NaN where the column says nothing: each way to read it as a score."""
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        yield _floats(column)
+    elif column.dtype.is_temporal():
+        yield _floats(column.to_physical())
+    else:
+        if column.dtype.is_nested() or column.dtype == pl.Binary:
+            column = pl.Series([None if one is None else str(one) for one in column.to_list()])
+        column = column.cast(pl.String)
+        numbers = column.str.extract_all(_NUMBER)
+        for place in range(_NUMBERS):
+            yield _floats(numbers.list.get(place, null_on_oob=True).cast(pl.Float64, strict=False))
+    yield _by_other_tests(column, rate, tests)
+
+
+def _floats(column: pl.Series) -> Floats:
+    return np.asarray(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), np.float64)
+
+
+def _by_other_tests(column: pl.Series, rate: Floats, tests: NDArray[np.int64]) -> Floats:
+    """float64 [N]: how the rate stands to the mean of its test where other tests have the same
+    value; NaN for a value that only one fifth of the tests has."""
+    codes = column.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    alone = tests < 0
+    unit = np.where(alone, np.arange(len(tests)) + tests.max(initial=0) + 1, tests)
+    _, unit = np.unique(unit, return_inverse=True)
+    mean = np.bincount(unit, rate) / np.maximum(np.bincount(unit), 1)
+    lift = np.where(alone, rate, rate - mean[unit])
+    # A fixed draw: the same table gives the same answer.
+    fold = np.random.default_rng(0).permutation(unit.max(initial=0) + 1)[unit] % _FOLDS
+    size = int(codes.max(initial=0)) + 1
+    made = np.full(len(rate), np.nan)
+    for held in range(_FOLDS):
+        rest, own = fold != held, fold == held
+        number = np.bincount(codes[rest], minlength=size)
+        total = np.bincount(codes[rest], lift[rest], minlength=size)
+        known = own & (number[codes] > 0)
+        made[known] = total[codes[known]] / number[codes[known]]
+    return made
+
+
+@dataclass(frozen=True)
+class CountedTable:
+    """A table in memory, and how its rows are named in errors. decimal_comma: of its text."""
+
+    frame: pl.DataFrame
+    locate: Locate
+    file: str = ""
+    decimal_comma: bool = False
+
+
+def read_counts(table: CountedTable, impressions: str, clicks: str) -> pl.DataFrame:
+    """Columns `impressions` and `clicks`, Int64 [N]: 0 <= clicks <= impressions.
+
+    Raises ValueInvalidError naming the file, row, column and value of the first cell that is
+    missing, no number, not whole, negative, or of clicks above impressions; SchemaError for a
+    column of another type.
+    """
+    names = {"impressions": impressions, "clicks": clicks}
+    text = [name for name in names.values() if table.frame.schema[name] == pl.String]
+    sign, _ = find_decimal(
+        table.frame, text, text, table.locate, separator_comma=table.decimal_comma
+    )
+    found = {}
+    for ours, name in names.items():
+        dtype = table.frame.schema[name]
+        if dtype == pl.String:
+            value = read_number(table.frame, name, sign, table.locate, whole=True).value
+        elif dtype.is_numeric():
+            value = table.frame[name].cast(pl.Float64).fill_nan(None)
+        elif dtype == pl.Null:
+            value = table.frame[name].cast(pl.Float64)
+        else:
+            raise SchemaError(
+                f"{name} must be whole numbers, not {dtype}",
+                file=table.file,
+                column=name,
+                hint="write how often the creative was shown, and how often it was clicked",
+            )
+        found[ours] = value
+    read = table.frame.select(*names.values()).with_columns(
+        value.alias(f"__{ours}") for ours, value in found.items()
+    )
+    checks = []
+    for ours, name in names.items():
+        cell = pl.col(f"__{ours}")
+        for wrong, what, hint in (
+            (cell.is_null(), "must not be empty", _EMPTY),
+            (cell.is_infinite(), "must be finite", "correct the cell"),
+            (cell != cell.floor(), "must be a whole number", _PART),
+            (cell < 0, "must not be negative", "correct the cell"),
+            (cell > LARGEST_COUNT, "is more than anybody counts", "correct it"),
+        ):
+            checks.append(Check(name, wrong, f"{name} {what}", hint))
+    above, what = pl.col("__clicks") > pl.col("__impressions"), f"must not be above {impressions}"
+    checks.append(Check(clicks, above, f"{clicks} {what}", _ABOVE))
+    check_rows(read, checks, table.locate)
+    return read.select(pl.col(f"__{ours}").cast(pl.Int64).alias(ours) for ours in names)
+
+
+def read_groups(table: CountedTable, column: str) -> tuple[str | None, ...]:
+    """The name of each row's group as text, None where it has none."""
+    dtype = table.frame.schema[column]
+    if not (dtype == pl.String or dtype.is_integer() or is_category(dtype) or dtype == pl.Null):
+        raise SchemaError(
+            f"{column} must be text or whole numbers, not {dtype}",
+            file=table.file,
+            column=column,
+            hint="name each group, and leave the cell of a creative of none empty",
+        )
+    texts = table.frame[column].cast(pl.String).str.strip_chars()
+    return tuple(text or None for text in texts.to_list())
+
+
+_OUTCOMES = ("impressions", "clicks", "test", "image_id")
 
 
 @dataclass(frozen=True)
@@ -57,36 +316,14 @@ class OutcomeColumns:
 
     ads: what an ad says and shows; None for what the names of the columns tell. impressions,
     clicks: how often it was shown and clicked. test: the group of randomised alternatives that it
-    belongs to. week: when it ran, a whole number that grows with time, or a date. image_id: of its
-    picture, which only tells who shares one. inputs: further columns that a model of the user's
-    own is given; they are guarded as the texts are.
+    belongs to. image_id: of its picture, which only tells who shares one.
     """
 
     ads: AdColumns | None = None
     impressions: str = "impressions"
     clicks: str = "clicks"
     test: str = ""
-    week: str = ""
     image_id: str = ""
-    inputs: tuple[str, ...] = ()
-
-
-#: Of the Upworthy Research Archive (Matias et al., Scientific Data 2021).
-UPWORTHY = OutcomeColumns(
-    ads=AdColumns(
-        id="index",
-        title="headline",
-        words=("lede", "excerpt"),
-        brand="",
-        seconds="",
-        image="",
-        video="",
-        text="",
-    ),
-    test="clickability_test_id",
-    week="test_week",
-    image_id="eyecatcher_id",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +332,7 @@ class CreativeOutcomes:
 
     records: what each says and shows. ids: one of each. impressions, clicks: int64 [N], at least
     one impression and no more clicks than impressions. tests: int64 [N], the number of its test
-    from 0, -1 where it was in none. weeks: int64 [N] that grows with time, or None. images: of each
+    from 0, -1 where it was in none. images: of each
     the id of its picture, "" for none. ledes: of each its main text beside the title, by which
     stories are told apart; by default the first paragraph of its words. notes: what was read how,
     left out or repaired.
@@ -106,7 +343,6 @@ class CreativeOutcomes:
     impressions: NDArray[np.int64]
     clicks: NDArray[np.int64]
     tests: NDArray[np.int64]
-    weeks: NDArray[np.int64] | None = None
     images: tuple[str, ...] = ()
     ledes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -147,8 +383,7 @@ class CreativeOutcomes:
         """SHA-256 of all but the notes; another order of the rows is another table."""
         said = [repr(record) for record in self.records]
         counts = [self.impressions.tolist(), self.clicks.tolist(), self.tests.tolist()]
-        weeks = None if self.weeks is None else self.weeks.tolist()
-        return content_hash([said, self.ids, counts, weeks, self.images, self.ledes])
+        return content_hash([said, self.ids, counts, None, self.images, self.ledes])
 
     def take(self, rows: NDArray[np.int64]) -> CreativeOutcomes:
         """Those of these `rows`, in this order; tests keep their numbers."""
@@ -158,7 +393,6 @@ class CreativeOutcomes:
             impressions=self.impressions[rows],
             clicks=self.clicks[rows],
             tests=self.tests[rows],
-            weeks=None if self.weeks is None else self.weeks[rows],
             images=tuple(self.images[row] for row in rows),
             ledes=tuple(self.ledes[row] for row in rows),
             notes=self.notes,
@@ -170,7 +404,6 @@ def read_outcomes(
     columns: OutcomeColumns | None = None,
     *,
     bounds: ReadBounds = USUAL_BOUNDS,
-    clock: Clock | None = None,
 ) -> CreativeOutcomes:
     """The creatives of a table and how they did: CSV, TSV, JSON lines, Parquet or a frame.
 
@@ -178,13 +411,12 @@ def read_outcomes(
     test is empty, or that is alone in its test, is in none. Anything else is refused: raises
     SchemaError for a column that is missing or says how an ad did (`guard.check_inputs`),
     ValueInvalidError naming file, row, column and value for counts that are missing, not whole,
-    negative or of more clicks than impressions, for a missing week, a date after now by `clock`
-    and for two rows of one id, DataError where no creative is left; and as `read_ads`.
+    negative or of more clicks than impressions, and for two rows of one id, DataError where no
+    creative is left; and as `read_ads`.
     """
     asked = columns or OutcomeColumns()
     file = str(source) if isinstance(source, str | Path) else ""
-    told = () if asked.ads is None else _inputs_of(asked.ads)
-    check_names((*told, *asked.inputs), file=file)
+    check_names(() if asked.ads is None else _inputs_of(asked.ads), file=file)
     ads = read_ads(source, asked.ads, bounds=bounds)
     asked = _found(asked, ads)
     _check_apart(asked, ads)
@@ -193,17 +425,20 @@ def read_outcomes(
     impressions, clicks = (counts[name].to_numpy() for name in ("impressions", "clicks"))
     rows = len(ads)
     groups = read_groups(table, asked.test) if asked.test else (None,) * rows
-    further = [name for name in asked.inputs if name not in ads.columns.told]
-    parts = _parts(source, ads, bounds).hstack(ads.frame.select(further))
+    # The columns that became parts of the ads, as they stand in the table.
+    lazy = as_frame(source, whole=True, bounds=bounds).frame.select(_inputs_of(ads.columns))
+    parts = reading(Path(ads.name), lazy.collect)
     check_inputs(parts, parts.columns, impressions, clicks, number_tests(groups), file=ads.name)
     shown = np.flatnonzero(impressions > 0)
     if not len(shown):
         hint = "see whether the columns are the right ones"
         raise DataError("no creative was ever shown", file=ads.name, hint=hint)
-    ledes = _ledes(parts, ads.columns)
+    ledes: list[str] = []
+    first = next(iter(ads.columns.words or ()), "")
+    if first and not parts.schema[first].is_nested():
+        cells = parts[first].cast(pl.String).fill_null("").str.strip_chars()
+        ledes = cells.to_list()
     kept = number_tests([groups[row] for row in shown])
-    now = (clock or SystemClock()).now()
-    weeks = read_weeks(table, asked.week, now)[shown] if asked.week else None
     images = read_groups(table, asked.image_id) if asked.image_id else (None,) * rows
     return CreativeOutcomes(
         records=tuple(ads.records[row] for row in shown),
@@ -211,9 +446,8 @@ def read_outcomes(
         impressions=impressions[shown],
         clicks=clicks[shown],
         tests=kept,
-        weeks=weeks,
         images=tuple(images[row] or "" for row in shown),
-        ledes=() if ledes is None else tuple(ledes[row] for row in shown),
+        ledes=tuple(ledes[row] for row in shown) if ledes else (),
         notes=(*ads.said, *_notes(rows, asked, groups, shown, kept)),
     )
 
@@ -253,22 +487,6 @@ def _check_apart(columns: OutcomeColumns, ads: AdTable) -> None:
                 column=name,
                 hint="say which columns hold the ad: OutcomeColumns(ads=AdColumns(title=...))",
             )
-
-
-def _parts(source: Tabular, ads: AdTable, bounds: ReadBounds) -> pl.DataFrame:
-    """The columns that became parts of the ads, as they stand in the table."""
-    names = _inputs_of(ads.columns)
-    lazy = as_frame(source, whole=True, bounds=bounds).frame.select(names)
-    return reading(Path(ads.name), lazy.collect)
-
-
-def _ledes(parts: pl.DataFrame, columns: AdColumns) -> tuple[str, ...] | None:
-    """Of each row the first of its words; None where that is no column of text."""
-    name = columns.words[0] if columns.words else ""
-    if not name or parts.schema[name].is_nested():
-        return None
-    cells = parts[name].cast(pl.String).fill_null("").str.strip_chars()
-    return tuple(cells.to_list())
 
 
 def _notes(
@@ -364,22 +582,3 @@ def story_folds(stories: Whole, folds: int, *, seed: int = 0) -> Whole:
         fold[story] = least
         rows[least] += int(size[story])
     return fold[code]
-
-
-def check_split(train: Whole, held_out: Whole, stories: Whole) -> None:
-    """Raise ValueInvalidError where a story has rows on both sides; it names the first one.
-
-    train, held_out: rows. stories: int64 [N] of all rows.
-    """
-    shared = np.isin(stories[held_out], stories[train])
-    if shared.any():
-        row = int(held_out[np.argmax(shared)])
-        number = len(np.unique(stories[held_out][shared]))
-        raise ValueInvalidError(
-            f"{number:,} stories stand on both sides of the split, the first is named: what was "
-            "learnt of a story answers for it",
-            row=row,
-            column="stories",
-            value=int(stories[row]),
-            hint="split by story: story_folds",
-        )

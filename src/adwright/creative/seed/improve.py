@@ -34,11 +34,19 @@ from adwright.core.errors import ArtifactError, DataError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging import AdJudge, Judgements
 from adwright.creative.records.ads_table import AdTable
-from adwright.creative.seed.judges import ModelEncoder, scored, two_judges
-from adwright.creative.seed.pool import KnownAd, SeedConfig, SeedData, known_ads
-from adwright.creative.seed.report import SeedReport
-from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import AdFilters, BriefKind, CopyIndex, answer_of, record_of
+from adwright.creative.seed.measures import ModelEncoder, scored, two_judges
+from adwright.creative.seed.rounds import SeedReport, run_seed
+from adwright.creative.seed.texts import (
+    AdFilters,
+    BriefKind,
+    CopyIndex,
+    KnownAd,
+    SeedConfig,
+    SeedData,
+    answer_of,
+    known_ads,
+    record_of,
+)
 from adwright.creative.seed.writer import TunedWriter, WrittenAds, read_json, write_ads, write_json
 from adwright.data.creatives import Creative
 from adwright.lm.engine.weights import SMOLLM2

@@ -54,8 +54,7 @@ from adwright.core.config import Count, settings
 from adwright.core.errors import DataError, MissingExtraError, ResumeError
 from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress
-from adwright.creative.seed.pool import SeedConfig
-from adwright.creative.seed.texts import AdBrief
+from adwright.creative.seed.texts import AdBrief, SeedConfig
 from adwright.lm.engine.generation import LanguageModel, Message, Usage
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
