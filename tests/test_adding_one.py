@@ -172,7 +172,7 @@ from adwright.cli import app
 from adwright.training.tuning.base import PACKABLE
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.reparameterised.gain_lora import GainLoRA
-from adwright.tuning.taxonomy import TREE
+from adwright.tuning.taxonomy import tree
 
 
 def said(*arguments):
@@ -181,7 +181,7 @@ def said(*arguments):
     return found.output
 
 
-(entry,) = (entry for entry in TREE if entry.by is GainLoRA)
+(entry,) = (entry for entry in tree() if entry.by is GainLoRA)
 assert (entry.name, entry.status) == ("GainLoRA", "ours")
 assert "| GainLoRA | ours | `GainLoRA` | made up |" in said("methods")
 assert "GainLoRA" in PACKABLE

@@ -30,7 +30,7 @@ from adwright.lm.engine.weights import SMOLLM2_NOTE
 from adwright.training.tuning.base import load_base
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.taxonomy import TREE, Entry
+from adwright.tuning.taxonomy import Entry, tree
 from benchmarks.common.result import write_result
 from benchmarks.lm._peft_task import VARIANTS
 from benchmarks.lm.tune_commands import SOURCES, texts
@@ -67,7 +67,7 @@ QUESTION = "Attributes of: men's warm winter coat, black, size L"
 
 def main() -> None:
     """Train, merge and ask what has no row yet, or what is named; write the JSON."""
-    done = {entry.name: entry for entry in TREE if entry.by is not None}
+    done = {entry.name: entry for entry in tree() if entry.by is not None}
     top = cache_folder() / "bench" / NAME
     (top / "adapters").mkdir(parents=True, exist_ok=True)
     data, digest = texts(top)

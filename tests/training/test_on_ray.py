@@ -106,7 +106,7 @@ def test_what_fit_refuses_is_refused_before_ray_starts(
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        fit(maker()(task), task, config(), tmp_path, on_batch=stop)
+        fit(maker()(task), task, config(), tmp_path, on_step=stop)
     with pytest.raises(ConfigError, match=r"already holds a run.*resume it"):
         fit_on_ray(maker(), task.folder, config(), tmp_path)
     other = config(learning_rate=0.5)

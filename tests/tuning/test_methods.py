@@ -31,7 +31,7 @@ from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.masks import DiffPruning, FishMask, PaFi
 from adwright.tuning.storage import KIND
-from adwright.tuning.taxonomy import TREE, as_markdown
+from adwright.tuning.taxonomy import as_markdown, tree
 from tests.support.lm.families import tiny_of
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import (
@@ -326,7 +326,7 @@ def test_names_are_those_of_the_tree_in_any_letters(name: str, wanted: Method) -
 
 
 def test_every_name_that_is_done_makes_a_method_or_says_how() -> None:
-    for entry in TREE:
+    for entry in tree():
         if entry.by is None:
             continue
         try:
@@ -361,7 +361,7 @@ def test_the_default_rates_are_those_of_the_benchmark() -> None:
 
 
 def test_every_branch_has_methods() -> None:
-    assert {entry.branch for entry in TREE} == set(BRANCHES)
+    assert {entry.branch for entry in tree()} == set(BRANCHES)
 
 
 def test_every_method_has_a_place() -> None:
@@ -389,14 +389,14 @@ BitDelta, LST, side-tuning, Res-Tuning, MEFT, HyperTuning, MeZO, LoRA-FA
 
 
 def test_every_method_of_the_survey_is_named() -> None:
-    names = {entry.name for entry in TREE}
+    names = {entry.name for entry in tree()}
     wanted = {name.strip() for name in SURVEY.replace("\n", " ").split(",")}
     assert wanted <= names
-    assert len(names) == len(TREE)
+    assert len(names) == len(tree())
 
 
 def test_what_is_here_has_a_method_and_what_is_not_a_reason() -> None:
-    for entry in TREE:
+    for entry in tree():
         match entry.by:
             case None:
                 assert entry.status == "not done"
@@ -409,14 +409,14 @@ def test_what_is_here_has_a_method_and_what_is_not_a_reason() -> None:
 
 
 def test_every_method_is_in_the_tree() -> None:
-    found = {entry.by for entry in TREE}
+    found = {entry.by for entry in tree()}
     assert set(METHODS.values()) - {Wrapped} <= found
     assert set(PeftKind) <= found
 
 
 def test_the_table_has_every_entry() -> None:
     table = as_markdown()
-    assert table.count("\n| ") == len(TREE) + len(BRANCHES)
+    assert table.count("\n| ") == len(tree()) + len(BRANCHES)
     assert "| LoRA+ | ours | `LoRA` | rate_ratio |" in table
     assert "| BOFT | wrapped | `Wrapped(PeftKind.BOFT)` |  |" in table
 

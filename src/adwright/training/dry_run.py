@@ -33,7 +33,7 @@ from adwright.training.ranking.config import DecidedRun, RunConfig, TaskConfig, 
 from adwright.training.ranking.fit import require_both_labels, run_folder
 from adwright.training.ranking.predict import open_stream
 from adwright.training.ranking.run import models_of
-from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.run_settings import begun_runs, require_open, seeded
 from adwright.training.sequential.fit import SequenceSamples
 from adwright.training.sequential.fit import run_folder as sequence_folder
 from adwright.training.sequential.run import by_visits, decided_run, fit_of, model_of
@@ -143,9 +143,7 @@ def check_out(
 
     out: of the run. saved: what it will hold, such as "model". runs: the folders of its trainings.
     """
-    if not overwrite:
-        require_free(out / saved, f"a {saved}")
-    require_writable(out)
+    require_open(out, saved, overwrite=overwrite)
     for folder in runs if not (resume or overwrite) else ():
         RunFolder(folder, {}, "").require_new()
 

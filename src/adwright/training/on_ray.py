@@ -13,7 +13,6 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,12 @@ def fit_on_ray(
     run, task = Path(run).resolve(), Task.open(Path(task_folder).resolve())
     # What fit() would refuse is refused before any worker starts.
     run_startable(run_folder(task, config, run), resume=resume)
-    work = partial(_fit, make_model, task.folder, config, run, callbacks)
+    folder = task.folder
+
+    def work(*, resume: bool) -> None:
+        there = Task.open(folder)
+        fit(make_model(there), there, config, run, resume=resume, callbacks=callbacks)
+
     _in_workers(work, run, workers, retries, resume=resume)
     model = make_model(task)
     return model, load_best(model, run)
@@ -100,7 +104,10 @@ def tune_on_ray(
     run = Path(run).resolve()
     # What tune() would refuse is refused before any worker starts.
     require_startable(make_tuned(), texts, config, run, valid=valid, resume=resume)
-    work = partial(_tune, make_tuned, texts, config, run, valid)
+
+    def work(*, resume: bool) -> None:
+        tune(make_tuned(), texts, config, run, valid=valid, resume=resume)
+
     _in_workers(work, run, workers, retries, resume=resume)
     tuned = make_tuned()
     # The run has ended: resuming it takes no step, and puts the best weights in place.
@@ -116,31 +123,6 @@ def require_ray(workers: int, retries: int) -> None:
         )
     if find_spec("ray") is None:
         raise MissingExtraError("training on Ray", "ray")
-
-
-def _fit(
-    make_model: Callable[[Task], nn.Module],
-    folder: Path,
-    config: FitConfig,
-    run: Path,
-    callbacks: Sequence[Callback],
-    *,
-    resume: bool,
-) -> None:
-    task = Task.open(folder)
-    fit(make_model(task), task, config, run, resume=resume, callbacks=callbacks)
-
-
-def _tune(
-    make_tuned: Callable[[], Tuned],
-    texts: Texts,
-    config: TuneConfig,
-    run: Path,
-    valid: Texts | None,
-    *,
-    resume: bool,
-) -> None:
-    tune(make_tuned(), texts, config, run, valid=valid, resume=resume)
 
 
 def _work(settings: dict[str, Any]) -> None:

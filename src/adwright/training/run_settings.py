@@ -7,14 +7,18 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from adwright.core.atomic import resource_error
+from adwright.core.atomic import atomic_write_text, resource_error
 from adwright.core.config import check_literals
 from adwright.core.errors import ConfigError, ResourceError, ResumeError
+from adwright.metrics.reports.comparison import RankingComparison
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.search import SearchResult
 
 T = TypeVar("T")
 _logger = logging.getLogger("adwright")
@@ -58,6 +62,56 @@ def check_run_settings(*, draws: int, threads: int, fit_seed: int) -> None:
             where=f"fit.seed {fit_seed}",
             hint="set seed, and leave fit.seed out",
         )
+
+
+class _Saved(Protocol):
+    """A trained model that can be saved."""
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> str:
+        """Write it; its id."""
+
+
+A = TypeVar("A", bound=_Saved)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun(Generic[A]):
+    """What a run of a retriever trained and measured. comparison: on the test, the model first.
+    stages: name -> seconds. folder: of the run. id: of the artifact. why: the settings that
+    followed from the data, a sentence each. search: its trials, if any."""
+
+    artifact: A
+    comparison: RankingComparison
+    stages: Mapping[str, float]
+    folder: Path
+    id: str
+    why: tuple[str, ...]
+    search: SearchResult | None
+
+
+def saved_run(
+    artifact: A,
+    comparison: RankingComparison,
+    out: Path,
+    done: Stages,
+    *,
+    overwrite: bool,
+    why: tuple[str, ...],
+    search: SearchResult | None,
+) -> TrainedRun[A]:
+    """Save a model as `out`/model, with what was measured as `out`/report.json."""
+    with done.stage("save"):
+        identity = artifact.save(out / "model", overwrite=overwrite)
+        atomic_write_text(out / "report.json", comparison.to_json())
+    return TrainedRun(artifact, comparison, dict(done.seconds), out, identity, why, search)
+
+
+def require_open(out: Path, saved: str, *, overwrite: bool) -> None:
+    """Raise ResourceError where a run cannot write its folder, or what it is to save (`saved`, such
+    as "model") is there already and may not be replaced."""
+    if not overwrite:
+        require_free(out / saved, f"a {saved}")
+    require_writable(out)
 
 
 def require_free(folder: Path, what: str) -> None:

@@ -34,7 +34,7 @@ from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning, LoRAFA, 
 from adwright.tuning.efficient.quantised import PEQA, BitDelta
 from adwright.tuning.hybrid import MAM, UniPELT
 from adwright.tuning.modules import Sizes, Variant
-from adwright.tuning.peft_kinds import KINDS, PeftKind, Wrapped
+from adwright.tuning.peft_kinds import PeftKind, Wrapped, kinds
 from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.factors import SAID, Compacter, KronA, VeRA
@@ -125,7 +125,7 @@ def _named(asked: str) -> tuple[str, Variant | None]:
     """Find the one of `NAMES` that is asked for, and its variant where it was named by that."""
     by_name = {name.casefold(): name for name in NAMES}
     of_tree = {
-        variant.name.casefold(): (f"{_PEFT}{kind}", variant) for kind, variant in KINDS.items()
+        variant.name.casefold(): (f"{_PEFT}{kind}", variant) for kind, variant in kinds().items()
     } | {
         variant.name.casefold(): (name, variant)
         for name, method in METHODS.items()

@@ -24,10 +24,13 @@ model, and leaves forward pass, counting, saving and loading to `Tuned`.
 from __future__ import annotations
 
 import math
+import tomllib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from types import ModuleType
 from typing import Any, cast
 
@@ -37,7 +40,7 @@ from torch import Tensor, nn
 from adwright.core.config import Count, Positive, settings
 from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.tuning.additive.prompts import PromptTuning, run_with_prompt
-from adwright.tuning.modules import LINEAR, Branch, Inputs, Sizes, Target, Variant
+from adwright.tuning.modules import LINEAR, Inputs, Sizes, Target, Variant
 from adwright.tuning.reparameterised.factors import VeRA
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective.masks import BitFit
@@ -82,76 +85,27 @@ class PeftKind(StrEnum):
     CPT = "cpt"
 
 
-_PROMPT: Branch = "additive: soft prompts"
-_BEYOND: Branch = "beyond the survey"
-#: The place of each kind in the taxonomy.
-KINDS: dict[PeftKind, Variant] = {
-    PeftKind.P_TUNING: Variant("p-tuning", _PROMPT),
-    PeftKind.MPT: Variant("MPT", _PROMPT, "with one task"),
-    PeftKind.CPT: Variant("CPT", _PROMPT, "without its loss on the examples"),
-    PeftKind.ADALORA: Variant("AdaLoRA", "reparameterised: LoRA derivatives"),
-    PeftKind.LORA: Variant("peft's LoRA", _BEYOND),
-    PeftKind.VERA: Variant("peft's VeRA", _BEYOND),
-    PeftKind.NORMS: Variant("peft's LayerNorm tuning", _BEYOND),
-    PeftKind.OFT: Variant("OFT", _BEYOND),
-    PeftKind.BOFT: Variant("BOFT", _BEYOND),
-    PeftKind.HRA: Variant("HRA", _BEYOND),
-    PeftKind.LOHA: Variant("LoHa", _BEYOND),
-    PeftKind.LOKR: Variant("LoKr", _BEYOND),
-    PeftKind.FOURIERFT: Variant("FourierFT", _BEYOND),
-    PeftKind.VBLORA: Variant("VB-LoRA", _BEYOND),
-    PeftKind.RANDLORA: Variant("RandLoRA", _BEYOND),
-    PeftKind.MISS: Variant("MiSS (once BONE)", _BEYOND),
-    PeftKind.C3A: Variant("C3A", _BEYOND),
-    PeftKind.ROAD: Variant("RoAd", _BEYOND),
-    PeftKind.WAVEFT: Variant("WaveFT", _BEYOND),
-    PeftKind.DELORA: Variant("DeLoRA", _BEYOND),
-    PeftKind.GRALORA: Variant("GraLoRA", _BEYOND),
-    PeftKind.PSOFT: Variant("PSOFT", _BEYOND),
-    PeftKind.HIRA: Variant("HiRA", _BEYOND),
-    PeftKind.GLORA: Variant("GLoRA", _BEYOND),
-    PeftKind.TINYLORA: Variant("TinyLoRA", _BEYOND),
-    PeftKind.UNILORA: Variant("UniLoRA", _BEYOND),
-    PeftKind.PVERA: Variant("PVeRA", _BEYOND),
-    PeftKind.PEANUT: Variant("PEANuT", _BEYOND),
-    PeftKind.DEFT: Variant("DEFT", _BEYOND),
-    PeftKind.POLY: Variant("Poly", _BEYOND),
-    PeftKind.SHIRA: Variant("SHiRA", _BEYOND),
-    PeftKind.BEFT: Variant("BEFT", _BEYOND),
-    PeftKind.TOKENS: Variant("trainable tokens", _BEYOND),
-}
+@cache
+def taxonomy_file() -> Mapping[str, Any]:
+    """The kinds of peft and their fields, and what of the taxonomy is not done."""
+    return tomllib.loads(files(__package__).joinpath("taxonomy.toml").read_text("utf-8"))
+
+
+def kinds() -> dict[PeftKind, Variant]:
+    """The place of each kind in the taxonomy."""
+    return {
+        PeftKind(kind): Variant(
+            one["title"], one.get("branch", "beyond the survey"), one.get("note", "")
+        )
+        for kind, one in taxonomy_file()["peft"].items()
+    }
+
+
 #: Kinds that put vectors before the text.
 PROMPTS = (PeftKind.P_TUNING, PeftKind.MPT, PeftKind.CPT)
 #: Skills of poly: what peft takes unless told otherwise.
 _SKILLS = 4
 
-#: Kinds whose config takes targets and a rank and nothing else.
-_PLAIN = {
-    PeftKind.HIRA: "HiraConfig",
-    PeftKind.GLORA: "GloraConfig",
-    PeftKind.DEFT: "DeftConfig",
-    PeftKind.RANDLORA: "RandLoraConfig",
-    PeftKind.VERA: "VeraConfig",
-    PeftKind.PVERA: "PveraConfig",
-    PeftKind.HRA: "HRAConfig",
-    PeftKind.PSOFT: "PsoftConfig",
-    PeftKind.MISS: "MissConfig",
-    PeftKind.PEANUT: "PeanutConfig",
-    PeftKind.POLY: "PolyConfig",
-}
-#: Kinds whose config takes targets, a rank and alpha.
-_WITH_ALPHA = {
-    PeftKind.LOHA: "LoHaConfig",
-    PeftKind.LOKR: "LoKrConfig",
-    PeftKind.GRALORA: "GraloraConfig",
-}
-#: Kinds whose config takes targets and a block, and the name of the block there.
-_BLOCKS = {
-    PeftKind.C3A: ("C3AConfig", "block_size"),
-    PeftKind.OFT: ("OFTConfig", "oft_block_size"),
-    PeftKind.BOFT: ("BOFTConfig", "boft_block_size"),
-    PeftKind.ROAD: ("RoadConfig", "group_size"),
-}
 _NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
 
 
@@ -187,77 +141,40 @@ class PeftSettings:
 def count_of(settings: PeftSettings, sizes: Sizes) -> int:
     """Count the trainable parameters on a model of these sizes."""
     kind, width = settings.kind, sizes.width
-    if kind in PROMPTS:
-        return _prompt_count(settings, width)
-    if kind is PeftKind.NORMS:
-        return (2 * sizes.layers + 1) * width
-    if kind is PeftKind.TOKENS:
-        return len(settings.tokens) * width
-    shared = 0
-    if kind is PeftKind.UNILORA:
-        shared = settings.number
-    elif kind is PeftKind.VBLORA:
-        shared = settings.number * settings.block
+    match kind:
+        case PeftKind.P_TUNING:
+            # A table, and an MLP of three maps, all as wide as the model.
+            return settings.length * width + 3 * (width + 1) * width
+        case PeftKind.MPT:
+            return settings.length * width + settings.length + width
+        case PeftKind.CPT | PeftKind.TOKENS:
+            return len(settings.tokens) * width
+        case PeftKind.NORMS:
+            return (2 * sizes.layers + 1) * width
+    of_all = {
+        PeftKind.UNILORA: settings.number,
+        PeftKind.VBLORA: settings.number * settings.block,
+    }
+    shared = of_all.get(kind, 0)
     maps = sizes.of_linear(settings.targets)
     return shared + sum(_of_map(settings, rows, columns) for rows, columns in maps)
 
 
 def peft_config(settings: PeftSettings, peft: ModuleType, *, width: int, seed: int) -> Any:
     """Make peft's own config of the kind. width: D of the model. seed: of what the config draws."""
-    kind, targets = settings.kind, list(settings.targets)
-    task: dict[str, Any] = {"task_type": "CAUSAL_LM"}
-    on = task | {"target_modules": targets}
-    low = on | {"r": settings.rank}
-    prompt = task | {"num_virtual_tokens": settings.length}
-    match kind:
-        case PeftKind.LORA:
-            return peft.LoraConfig(**low, lora_alpha=settings.alpha)
-        case PeftKind.ADALORA:
-            return _adalora(settings, peft, on)
-        case PeftKind.SHIRA:
-            return peft.ShiraConfig(**low, random_seed=seed)
-        case PeftKind.VBLORA:
-            sizes = {"num_vectors": settings.number, "vector_length": settings.block}
-            return peft.VBLoRAConfig(**low, **sizes)
-        case PeftKind.NORMS:
-            return peft.LNTuningConfig(**task, target_modules=list(_NORMS))
-        case PeftKind.TOKENS:
-            words = {"token_indices": list(settings.tokens)}
-            return peft.TrainableTokensConfig(**task, target_modules=["embed_tokens"], **words)
-        case PeftKind.P_TUNING:
-            return peft.PromptEncoderConfig(**prompt, encoder_hidden_size=width)
-        case PeftKind.MPT:
-            return peft.MultitaskPromptTuningConfig(**prompt)
-        case PeftKind.CPT:
-            return peft.CPTConfig(**task, cpt_token_ids=list(settings.tokens))
-        case _:
-            return _on_maps(settings, peft, on, seed)
-
-
-def _on_maps(settings: PeftSettings, peft: ModuleType, on: dict[str, Any], seed: int) -> Any:
-    kind, low = settings.kind, on | {"r": settings.rank}
-    match kind:
-        case _ if kind in _WITH_ALPHA:
-            return getattr(peft, _WITH_ALPHA[kind])(**low, alpha=settings.alpha)
-        case PeftKind.DELORA:
-            return peft.DeloraConfig(**low, delora_lambda=settings.bound)
+    values: dict[str, Any] = {
+        **{each.name: getattr(settings, each.name) for each in fields(settings)},
+        **{"targets": list(settings.targets), "tokens": list(settings.tokens), "seed": seed},
+        **{"norms": list(_NORMS), "embedding": ["embed_tokens"], "width": width},
         # Zero coefficients, so that the model is what it was: not what peft would choose.
-        case PeftKind.FOURIERFT:
-            return peft.FourierFTConfig(**on, n_frequency=settings.number, init_weights=True)
-        case PeftKind.WAVEFT:
-            return peft.WaveFTConfig(**on, n_frequency=settings.number, init_weights=True)
-        case PeftKind.UNILORA:
-            return peft.UniLoraConfig(**low, theta_d_length=settings.number, proj_seed=seed)
-        case PeftKind.TINYLORA:
-            return peft.TinyLoraConfig(**low, u=settings.number, projection_seed=seed)
-        case PeftKind.BEFT:
-            return peft.BeftConfig(**on)
-        case _ if kind in _BLOCKS:
-            name, block = _BLOCKS[kind]
-            chosen = {"init_weights": True} if kind is PeftKind.C3A else {}
-            return getattr(peft, name)(**on, **{block: settings.block}, **chosen)
-        case _:
-            return getattr(peft, _PLAIN[kind])(**low)
+        "yes": True,
+        "more_ranks": math.ceil(1.5 * settings.rank),
+        **adalora_schedule(settings.steps),
+    }
+    kind = taxonomy_file()["peft"][settings.kind]
+    takes = kind.get("takes", {"target_modules": "targets", "r": "rank"})
+    given = {name: values[of] for name, of in takes.items()}
+    return getattr(peft, kind["config"])(task_type="CAUSAL_LM", **given)
 
 
 def adalora_schedule(steps: int) -> dict[str, int]:
@@ -274,63 +191,34 @@ def adalora_schedule(steps: int) -> dict[str, int]:
     }
 
 
-def _adalora(settings: PeftSettings, peft: ModuleType, on: dict[str, Any]) -> Any:
-    return peft.AdaLoraConfig(
-        **on,
-        init_r=math.ceil(1.5 * settings.rank),
-        target_r=settings.rank,
-        lora_alpha=settings.alpha,
-        **adalora_schedule(settings.steps),
-    )
-
-
 def _of_map(settings: PeftSettings, o: int, i: int) -> int:
     """Count the trainable parameters of one map [o, i]."""
     r, b, n = settings.rank, settings.block, settings.number
-    match settings.kind:
-        case PeftKind.LOHA | PeftKind.GLORA:
-            return 2 * r * (i + o)
-        case PeftKind.LOKR:
-            return _lokr(o, i, r)
-        case PeftKind.ADALORA:
-            return math.ceil(1.5 * r) * (i + o + 1)
-        case PeftKind.DELORA:
-            return r * (i + o) + 1
-        case PeftKind.POLY:
-            return _SKILLS * r * (i + o) + _SKILLS
-        case PeftKind.VBLORA:
-            return r * n * (i + o) // b
-        case PeftKind.RANDLORA:
-            return math.ceil(min(i, o) / r) * (r + min(i, o))
-        case kind:
-            return {
-                PeftKind.VERA: r + o,
-                PeftKind.PVERA: 2 * r + o,
-                PeftKind.TINYLORA: n,
-                PeftKind.UNILORA: 0,
-                PeftKind.FOURIERFT: n,
-                PeftKind.WAVEFT: n,
-                PeftKind.C3A: i * o // b,
-                PeftKind.OFT: i * (b - 1) // 2,
-                PeftKind.BOFT: b * i + o,
-                PeftKind.HRA: r * i,
-                PeftKind.PSOFT: r * (r - 1) // 2 + 2 * r,
-                PeftKind.ROAD: o,
-                PeftKind.MISS: r * o,
-                PeftKind.PEANUT: 2 * r * o,
-                PeftKind.BEFT: o,
-            }.get(kind, r * (i + o))
-
-
-def _prompt_count(settings: PeftSettings, width: int) -> int:
-    match settings.kind:
-        case PeftKind.P_TUNING:
-            # A table, and an MLP of three maps, all as wide as the model.
-            return settings.length * width + 3 * (width + 1) * width
-        case PeftKind.MPT:
-            return settings.length * width + settings.length + width
-        case _:
-            return len(settings.tokens) * width
+    return {
+        PeftKind.LOHA: 2 * r * (i + o),
+        PeftKind.GLORA: 2 * r * (i + o),
+        PeftKind.LOKR: _lokr(o, i, r),
+        PeftKind.ADALORA: math.ceil(1.5 * r) * (i + o + 1),
+        PeftKind.DELORA: r * (i + o) + 1,
+        PeftKind.POLY: _SKILLS * r * (i + o) + _SKILLS,
+        PeftKind.VBLORA: r * n * (i + o) // b,
+        PeftKind.RANDLORA: math.ceil(min(i, o) / r) * (r + min(i, o)),
+        PeftKind.VERA: r + o,
+        PeftKind.PVERA: 2 * r + o,
+        PeftKind.TINYLORA: n,
+        PeftKind.UNILORA: 0,
+        PeftKind.FOURIERFT: n,
+        PeftKind.WAVEFT: n,
+        PeftKind.C3A: i * o // b,
+        PeftKind.OFT: i * (b - 1) // 2,
+        PeftKind.BOFT: b * i + o,
+        PeftKind.HRA: r * i,
+        PeftKind.PSOFT: r * (r - 1) // 2 + 2 * r,
+        PeftKind.ROAD: o,
+        PeftKind.MISS: r * o,
+        PeftKind.PEANUT: 2 * r * o,
+        PeftKind.BEFT: o,
+    }.get(settings.kind, r * (i + o))
 
 
 def _lokr(o: int, i: int, r: int) -> int:
@@ -390,7 +278,7 @@ class Wrapped(PeftSettings, TuningMethod):
                 return LoRA.default_rate
 
     def count(self, sizes: Sizes) -> int:
-        """Count by the formulas of `peft_kinds`."""
+        """Count by the formulas of the module."""
         return count_of(self, sizes)
 
     def attach(self, tuned: Tuned) -> None:
@@ -398,7 +286,10 @@ class Wrapped(PeftSettings, TuningMethod):
 
         Raises MissingExtraError where it is not installed, ConfigError where it refuses.
         """
-        peft = _peft()
+        try:
+            import peft
+        except ImportError as error:
+            raise MissingExtraError("a tuning method of peft", "lm") from error
         # peft draws from the generator of the process, which is put back as it was.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             # It warns of settings that are intended here, such as a tied embedding left alone.
@@ -417,19 +308,21 @@ class Wrapped(PeftSettings, TuningMethod):
             tuned.outer = _PeftPrompt(model)
             return
         tuned.model = model
-        match self.kind:
-            case PeftKind.POLY:
-                for module in model.modules():
-                    if hasattr(module, "poly_lora_A") and isinstance(module, nn.Module):
-                        module.register_forward_pre_hook(_one_task, with_kwargs=True)
-            case PeftKind.ADALORA:
-                # A count, which peft makes trainable where it moves it to a half-precision base.
-                for name, parameter in model.named_parameters():
-                    if ".ranknum." in name:
-                        parameter.requires_grad_(False)
-                tuned.schedule = _Budget(model.base_model)
-            case _:
-                pass
+        if self.kind is PeftKind.POLY:
+            # Poly is told the task of each row: there is only one.
+            def one_task(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+                task = torch.zeros(len(args[0]), dtype=torch.long, device=args[0].device)
+                return args, kwargs | {"task_ids": task}
+
+            for module in model.modules():
+                if hasattr(module, "poly_lora_A") and isinstance(module, nn.Module):
+                    module.register_forward_pre_hook(one_task, with_kwargs=True)
+        elif self.kind is PeftKind.ADALORA:
+            # A count, which peft makes trainable where it moves it to a half-precision base.
+            for name, parameter in model.named_parameters():
+                if ".ranknum." in name:
+                    parameter.requires_grad_(False)
+            tuned.schedule = _Budget(model.base_model)
 
     def fold(self, tuned: Tuned) -> nn.Module:
         """Let peft merge the model."""
@@ -521,25 +414,6 @@ class _Budget(nn.Module):
         for name, parameter in tuner.named_parameters():
             if ".lora_A." in name or ".lora_B." in name:
                 product = parameter @ parameter.T if ".lora_A." in name else parameter.T @ parameter
-                norms.append(
-                    torch.linalg.matrix_norm(
-                        product - torch.eye(len(product), device=product.device)
-                    )
-                )
+                eye = torch.eye(len(product), device=product.device)
+                norms.append(torch.linalg.matrix_norm(product - eye))
         return cast(Tensor, weight * torch.stack(norms).mean())
-
-
-def _one_task(
-    _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Tell Poly the task of each row: there is only one."""
-    x: Tensor = args[0]
-    return args, kwargs | {"task_ids": torch.zeros(len(x), dtype=torch.long, device=x.device)}
-
-
-def _peft() -> ModuleType:
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingExtraError("a tuning method of peft", "lm") from error
-    return peft

@@ -65,7 +65,7 @@ def train(task: Task, folder: Path, name: str, rank: int) -> None:
     )
     result: FitResult | None = None
     with suppress(Stop):
-        result = fit(model, task, config, folder / name / "run", on_batch=stop)
+        result = fit(model, task, config, folder / name / "run", on_step=stop)
     if rank == 0:
         tensors = {key: value.numpy() for key, value in model.state_dict().items()}
         save_artifact(folder / name / "final", kind="weights", config={}, tensors=tensors)

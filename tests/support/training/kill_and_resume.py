@@ -50,7 +50,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(task_folder: str, folder: Path, on_batch: Callable[[int], None]) -> None:
+def train(task_folder: str, folder: Path, on_step: Callable[[int], None]) -> None:
     """Start, or resume where there is a run; the weights at the end go to folder/final."""
     task = Task.open(task_folder)
     resume = (folder / "run" / "config.json").exists()
@@ -59,7 +59,7 @@ def train(task_folder: str, folder: Path, on_batch: Callable[[int], None]) -> No
     embedding = EmbeddingConfig(width=4)
     config = DINConfig(attention_hidden=8, mlp_hidden=(16, 8), embedding=embedding)
     model = DIN(config, task.spec, task.item_table)
-    fit(model, task, CONFIG, folder / "run", resume=resume, on_batch=on_batch)
+    fit(model, task, CONFIG, folder / "run", resume=resume, on_step=on_step)
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     save_artifact(folder / "final", kind="weights", config={}, tensors=tensors)
 
@@ -137,12 +137,12 @@ def refusals(task_folder: str, folder: Path) -> int:
 
 
 def main(task_folder: str, top: Path) -> None:
-    def run(name: str, on_batch: Callable[[int], None], patch: Callable[[], None]) -> None:
+    def run(name: str, on_step: Callable[[int], None], patch: Callable[[], None]) -> None:
         """Killed once, then resumed."""
 
         def first() -> None:
             patch()
-            train(task_folder, top / name, on_batch)
+            train(task_folder, top / name, on_step)
 
         killed = not in_child(first)
         in_child(lambda: train(task_folder, top / name, nothing))

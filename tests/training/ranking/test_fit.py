@@ -137,7 +137,7 @@ def test_the_folder_of_a_run(
 ) -> None:
     seen: list[int] = []
     run = tmp_path / "a" / "run"
-    found = fit(make_din(task), task, config(), run, on_batch=seen.append)
+    found = fit(make_din(task), task, config(), run, on_step=seen.append)
     assert seen == list(range(1, found.batches + 1))
     assert (run / "curves.svg").read_text().startswith("<svg")
     names = {path.name for path in run.iterdir()} - {f"checkpoint-{found.batches:09d}-0002"}
@@ -168,11 +168,11 @@ class Interrupted(Exception):
 
 
 def stop_at(number: int) -> Callable[[int], None]:
-    def on_batch(batches: int) -> None:
+    def on_step(batches: int) -> None:
         if batches == number:
             raise Interrupted
 
-    return on_batch
+    return on_step
 
 
 @pytest.mark.parametrize("stop", [3, 23, 24, 40])
@@ -184,7 +184,7 @@ def test_resumed_with_dropout_is_the_same(
     expected = fit(whole, task, settings, tmp_path / "whole")
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
-        fit(make_logistic(dropout=0.5), task, settings, run, on_batch=stop_at(stop))
+        fit(make_logistic(dropout=0.5), task, settings, run, on_step=stop_at(stop))
     resumed = make_logistic(dropout=0.5, seed=9)
     found = fit(resumed, task, settings, run, resume=True)
     assert compare.equal(state(whole), state(resumed))
@@ -214,7 +214,7 @@ def test_resume_is_refused_where_it_would_be_another_run(
     with pytest.raises(ResumeError, match="holds no run"):
         fit(make_din(task), task, config(), run, resume=True)
     with pytest.raises(Interrupted):
-        fit(make_din(task), task, config(), run, on_batch=stop_at(2))
+        fit(make_din(task), task, config(), run, on_step=stop_at(2))
     with pytest.raises(ResumeError, match=r"learning_rate was 0.005 and is now 0.1"):
         fit(make_din(task), task, config(learning_rate=0.1), run, resume=True)
     with pytest.raises(ResumeError, match="is of another model"):
@@ -300,7 +300,7 @@ def observed(
             checkpoints.append(sorted(path.name for path in folder.glob("checkpoint-*")))
 
         model = model or make_din(task, interest="sum")
-        fit(model, task, config(**changes), folder, on_batch=look)
+        fit(model, task, config(**changes), folder, on_step=look)
         weights = {name: value.tolist() for name, value in state(model).items()}
         return json.dumps(weights), json.dumps(metrics(folder)), json.dumps(checkpoints)
 
@@ -527,7 +527,7 @@ def test_a_run_of_a_version_that_counted_events_goes_on_so(
     fit(whole, task, before, tmp_path / "whole")
     run = tmp_path / "run"
     with pytest.raises(_Stopped):
-        fit(make_din(task, interest="sum"), task, before, run, on_batch=stop)
+        fit(make_din(task, interest="sum"), task, before, run, on_step=stop)
     assert "decay_counts" not in json.loads((run / "config.json").read_text())["fit"]
     resumed, now = make_din(task, interest="sum", seed=3), replace(before, decay_counts="rows")
     with caplog.at_level(logging.WARNING, "adwright"):

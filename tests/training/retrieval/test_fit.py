@@ -265,17 +265,18 @@ def _only_ids(task: NextBasket) -> NextBasket:
 def test_it_is_tried_where_labels_are_few() -> None:
     each = FEW.count[1:].sum() / 12
     assert each < FEW_LABELS < TASK_SECOND_TASK.count[1:].sum() / 12
-    found = second_task(FEW)
-    assert found.weights == (0.3, 1.0)
-    assert f"{each:.1f} labels an item, fewer than 10" in found.why[0]
+    weights, why = second_task(FEW)
+    assert weights == (0.3, 1.0)
+    assert f"{each:.1f} labels an item, fewer than 10" in why[0]
     # Each item of the small task has words of its own.
-    assert found.why[1:] == ("words names single items: views hide it as they do ids",)
-    enough = second_task(TASK_SECOND_TASK)
-    assert enough.weights == ()
-    assert "no second task: " in enough.why[0]
-    alone = second_task(_only_ids(FEW))
-    assert alone.weights == ()
-    assert "at least two item features" in alone.why[0]
+    assert why[1:] == ("words names single items: views hide it as they do ids",)
+    for task, said in (
+        (TASK_SECOND_TASK, "no second task: "),
+        (_only_ids(FEW), "at least two item features"),
+    ):
+        weights, why = second_task(task)
+        assert weights == ()
+        assert said in why[0]
 
 
 def test_validation_chooses_the_weight_and_nothing_is_tried_twice(

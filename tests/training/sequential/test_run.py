@@ -21,12 +21,13 @@ from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.loop.callbacks import Callback, StepDone
 from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.run_settings import TrainedRun
 from adwright.training.sequential import run as module
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next, visit_scorer
-from adwright.training.sequential.run import SequenceResult, decided_run, run_sequence
+from adwright.training.sequential.run import decided_run, run_sequence
 from adwright.training.sequential.runfile import SequenceData, SequenceRun, default_run
 from tests.broken.cases import contents
 from tests.support.data.small_next_basket import small_task
@@ -57,8 +58,13 @@ def _shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEPTH", 12)
 
 
-def run(config: Any, data: SequenceData, out: Path, **more: Any) -> SequenceResult:
+def run(config: Any, data: SequenceData, out: Path, **more: Any) -> TrainedRun[SequenceArtifact]:
     return run_sequence(replace(config, out=out), data=data, **more)
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """The validations of a run, as its folder has them."""
+    return [json.loads(line) for line in (out / "run" / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("config", [HSTU_RUN, SASREC_RUN], ids=["hstu", "sasrec"])
@@ -79,7 +85,7 @@ def test_a_split_by_time_is_asked_by_visits(config: Any, tmp_path: Path) -> None
     assert (report.protocol.seen_items, report.data_hash) == (
         *("not removed", VISITS.sequences.data_hash),
     )
-    assert set(result.fitted.records[0]) >= {"valid_recall@12", "valid_ndcg@10"}
+    assert set(records(result.folder)[0]) >= {"valid_recall@12", "valid_ndcg@10"}
 
 
 def test_what_is_saved(tmp_path: Path) -> None:
@@ -191,13 +197,13 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 def test_few_households_validate(tmp_path: Path) -> None:
     few = replace(FIT, validation_people=2)
     measured = [
-        run(replace(HSTU_RUN, fit=fit), VISITS, tmp_path / name).fitted.records[0]
+        records(run(replace(HSTU_RUN, fit=fit), VISITS, tmp_path / name).folder)[0]
         for name, fit in (("few", few), ("all", FIT))
     ]
     assert measured[0]["train_loss"] == measured[1]["train_loss"]
     assert measured[0]["valid_ndcg@10"] != measured[1]["valid_ndcg@10"]
     final = replace(HSTU_RUN, fit=replace(FIT, train_on_validation=True))
-    assert not run(final, VISITS, tmp_path / "final").fitted.records
+    assert not records(run(final, VISITS, tmp_path / "final").folder)
 
 
 def test_it_reads_what_the_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,15 +229,15 @@ def test_a_run_is_closed_with_what_it_has_or_goes_on(tmp_path: Path) -> None:
         run(SASREC_RUN, WALKS, tmp_path / "cut", stop_now=True)
     with pytest.raises(KeyboardInterrupt):
         run(SASREC_RUN, WALKS, tmp_path / "cut", callbacks=[Stop(2)])
-    closed = run(SASREC_RUN, WALKS, tmp_path / "cut", stop_now=True)
-    assert (closed.fitted.steps, len(closed.fitted.records)) == (2, 1)
+    run(SASREC_RUN, WALKS, tmp_path / "cut", stop_now=True)
+    assert [line["steps"] for line in records(tmp_path / "cut")] == [2]
     assert SequenceArtifact.load(tmp_path / "cut" / "model").report is not None
     longer = replace(SASREC_RUN, fit=replace(FIT, epochs=3))
-    first = run(SASREC_RUN, WALKS, tmp_path / "run")
+    before = len(records(run(SASREC_RUN, WALKS, tmp_path / "run").folder))
     on = run(longer, WALKS, tmp_path / "run", resume=True, overwrite=True)
     whole = run(longer, WALKS, tmp_path / "whole")
-    assert on.fitted == whole.fitted
-    assert on.fitted.steps > first.fitted.steps
+    assert records(on.folder) == records(whole.folder)
+    assert len(records(whole.folder)) > before
     assert np.array_equal(on.artifact.vectors, whole.artifact.vectors)
 
 

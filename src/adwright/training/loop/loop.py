@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -191,6 +191,22 @@ class Telling:
 B = TypeVar("B")
 #: Seconds between two pictures of a run that goes on.
 _PICTURE_SECONDS = 60.0
+
+
+class RunOptions(TypedDict, total=False):
+    """What every training takes beside model, data, config and run folder, and hands to `train`.
+
+    resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.
+    stop_now: close the run that is resumed, with the best weights so far. callbacks: told how it
+    goes, see `Callback`. on_step: called after each step with the number of steps done. clock: of
+    times that are told or written, the machine's own by default.
+    """
+
+    resume: bool
+    stop_now: bool
+    callbacks: Sequence[Callback]
+    on_step: Callable[[int], None] | None
+    clock: Clock | None
 
 
 def train(

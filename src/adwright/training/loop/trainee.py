@@ -50,6 +50,13 @@ class LoopConfig:
     bfloat16: bool = False
     rollbacks: int = 0
 
+    @classmethod
+    def of(cls, config: Any, **own: Any) -> LoopConfig:
+        """That of a training's own config, which has `epochs`, `patience`, `seed` and `clip_norm`.
+        own: what it calls otherwise."""
+        shared = ("epochs", "patience", "seed", "clip_norm")
+        return cls(**{name: getattr(config, name) for name in shared} | own)
+
 
 @dataclass(frozen=True)
 class StepLoss:

@@ -390,28 +390,27 @@ def train_offsite(
     config: TuneConfig,
     *,
     rank: int = 8,
-    alpha: float = 16.0,
     run: str | Path | None = None,
     resume: bool = False,
 ) -> tuple[Tuned, TuneResult]:
     """The side of the texts' owner: train the ends beside the emulator and send their weights.
 
     texts_of: gives the texts to train on and to validate with, made by the tokeniser that came
-    (None where none did). rank, alpha: of a LoRA in the ends; rank 0 trains them whole. run,
-    resume: as for `tune`. Returns the emulator with the trained ends, and what `tune` returns. The
+    (None where none did). rank: of a LoRA in the ends; 0 trains them whole. run, resume:
+    as for `tune`. Returns the emulator with the trained ends, and what `tune` returns. The
     texts stay here. Raises what `tune`, `received_emulator` and `Channel.receive` do.
     """
     with channel:
         channel.greet()
         came = channel.receive("emulator", timeout=_ANSWER)
-        method = Sandwich(ends=came.number("ends"), rank=rank, alpha=alpha)
+        method = Sandwich(ends=came.number("ends"), rank=rank)
         emulator, tokenizer = received_emulator(came)
         texts, valid = texts_of(tokenizer)
         # Weights that move by small steps have to be in float32.
         whole = rank == 0 or quick_dtype() == torch.float32
         tuned = Tuned(emulator.float() if whole else emulator, method, seed=config.seed)
         result = tune(tuned, texts, config, run, valid=valid, resume=resume)
-        fields = {"ends": method.ends, "rank": rank, "alpha": alpha}
+        fields = {"ends": method.ends, "rank": rank, "alpha": method.alpha}
         channel.send(WireMessage("adapter", fields, adapter_of(tuned)))
         channel.receive("plugged", timeout=_ANSWER)
         return tuned, result

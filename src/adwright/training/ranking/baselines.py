@@ -51,8 +51,7 @@ class _Part(NamedTuple):
 
 def fit_rows_item_item(task: Task, config: ItemItemConfig | None = None) -> ItemItem:
     """The rule of a task's training rows; codes are those of `task.item_table`."""
-    config = config or ItemItemConfig()
-    part = _part(task, "train")
+    config, part = config or ItemItemConfig(), _part(task, "train")
     seen = np.zeros(len(part.offsets) - 1, np.int64)
     np.maximum.at(seen, part.user, part.visible)
     place, offsets = ranges(part.offsets[:-1], seen)

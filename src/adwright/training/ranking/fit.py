@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +30,8 @@ from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import PartialStream, Position, StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import group_auc, log_loss
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import share_of, sum_gradients
-from adwright.training.loop.loop import train
+from adwright.training.loop.loop import RunOptions, train
 from adwright.training.loop.optimisers import RowWise, Rule
 from adwright.training.loop.run_folder import RunFolder, RunPosition, unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
@@ -137,14 +136,6 @@ def as_begun(config: FitConfig, run: str | Path) -> FitConfig:
 _logger = logging.getLogger("adwright")
 
 
-class Rankable(Protocol):
-    """What fit() needs of a model beside being an `nn.Module`: called with a batch it gives
-    the logits [T], and it knows its loss."""
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Loss [] summed over the batch's rows."""
-
-
 @dataclass(frozen=True)
 class FitResult:
     """The best validation, and the path of metrics.jsonl that tells the rest.
@@ -169,27 +160,18 @@ def fit(
     task: Task,
     config: FitConfig,
     run: str | Path,
-    *,
-    resume: bool = False,
-    stop_now: bool = False,
-    callbacks: Sequence[Callback] = (),
-    clock: Clock | None = None,
-    on_batch: Callable[[int], None] | None = None,
+    **how: Unpack[RunOptions],
 ) -> FitResult:
     """Train `model` in place on the task; afterwards it holds the best validation's weights.
 
-    run: folder for config.json, metrics.jsonl, curves.svg and the checkpoint.
-    resume: continue from the folder's checkpoint; without it an existing run is refused. More
-    epochs than at its start may be asked for. stop_now: close the run that is resumed, with the
-    best weights so far. callbacks: told how it goes, see `Callback`.
-    clock: stamps the lines of metrics.jsonl, the machine's own by default.
-    on_batch: called after each batch with the number of batches done.
+    run: folder for config.json, metrics.jsonl, curves.svg and the checkpoint. how: see
+    `RunOptions`; without `resume` an existing run is refused.
     Under torchrun the processes divide each batch among them; all see the same folders.
     Raises ConfigError (an existing run without resume, a loss that is not finite),
     ResumeError (no run, another config, task or model), ValueInvalidError (a validation split
     that cannot be judged), ResourceError (disk full).
     """
-    begun = as_begun(config, run)
+    begun, clock = as_begun(config, run), how.get("clock")
     if begun != config:
         _logger.warning(
             "the run in %s was begun by a version whose decay counts events: it goes on so "
@@ -198,15 +180,7 @@ def fit(
         )
     trainee = _Ranking(model, task, begun, clock or SystemClock())
     folder = run_folder(task, begun, run, clock=clock)
-    at = train(
-        trainee,
-        folder,
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-        on_step=on_batch,
-        clock=clock,
-    )
+    at = train(trainee, folder, **how)
     found = _result(at, trainee.best_log_loss, config.epochs, config.patience, folder)
     return replace(found, valid=trainee.valid)
 
@@ -248,6 +222,10 @@ def load_best(model: nn.Module, run: str | Path) -> FitResult:
     return _result(at, own["best_log_loss"], asked["epochs"], asked["patience"], folder)
 
 
+#: Plain values of a ranking in training that a checkpoint keeps as they are.
+_COUNTED = ("rows", "epoch_rows", "window_loss", "window_rows", "best_log_loss")
+
+
 class _Ranking(Trainee[tuple[Batch, Position]]):
     """A ranking network in training; `fit` is its only user."""
 
@@ -283,14 +261,8 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
             if config.decay
             else None,
         )
-        loop = LoopConfig(
-            epochs=config.epochs,
-            patience=config.patience,
-            seed=config.seed,
-            clip_norm=config.clip_norm,
-            checkpoint_every=config.checkpoint_every,
-            bfloat16=config.precision == "bf16",
-        )
+        bfloat16 = config.precision == "bf16"
+        loop = LoopConfig.of(config, checkpoint_every=config.checkpoint_every, bfloat16=bfloat16)
         super().__init__(model, {"adam": adam, "rows": rows}, loop, _asked(task, config))
         n_windows = math.ceil(self.stream.n_row_groups / stream.window)
         self.due = validation_windows(n_windows, config.validations_per_epoch)
@@ -315,16 +287,13 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
             summed: Tensor = self.model.loss(share_of(rows))  # type: ignore[operator]
         (summed / len(rows)).backward()  # type: ignore[no-untyped-call]
         loss = sum_gradients(self.dense, self.tables, summed.detach().float())
-        self._count(after, loss, len(rows), at.steps + 1)
-        return StepLoss(loss, len(rows), shown=len(rows))
-
-    def _count(self, after: Position, loss: float, rows: int, batches: int) -> None:
         self.position = after
-        self.rows, self.epoch_rows = self.rows + rows, self.epoch_rows + rows
-        self.window_loss, self.window_rows = self.window_loss + loss, self.window_rows + rows
+        self.rows, self.epoch_rows = self.rows + len(rows), self.epoch_rows + len(rows)
+        self.window_loss, self.window_rows = self.window_loss + loss, self.window_rows + len(rows)
         if not after.batch:
-            self.curve.append((batches, self.window_loss / self.window_rows))
+            self.curve.append((at.steps + 1, self.window_loss / self.window_rows))
             self.window_loss, self.window_rows = 0.0, 0
+        return StepLoss(loss, len(rows), shown=len(rows))
 
     def parameters(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Dense weights, and tables."""
@@ -372,23 +341,15 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
 
     def state(self) -> dict[str, Any]:
         """Where the stream stands, and what was counted."""
-        return {
-            "position": asdict(self.position),
-            "rows": self.rows,
-            "epoch_rows": self.epoch_rows,
-            "window_loss": self.window_loss,
-            "window_rows": self.window_rows,
-            "curve": list(self.curve),
-            "best_log_loss": self.best_log_loss,
-        }
+        own = {name: getattr(self, name) for name in _COUNTED}
+        return {"position": asdict(self.position), **own, "curve": list(self.curve)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """As `state` returned it."""
         self.position = Position(**state["position"])
-        self.rows, self.epoch_rows = state["rows"], state["epoch_rows"]
-        self.window_loss, self.window_rows = state["window_loss"], state["window_rows"]
+        for name in _COUNTED:
+            setattr(self, name, state[name])
         self.curve = [(step, loss) for step, loss in state["curve"]]
-        self.best_log_loss = state["best_log_loss"]
 
 
 def validation_windows(n_windows: int, wanted: int) -> set[int]:

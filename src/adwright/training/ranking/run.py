@@ -19,12 +19,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import nn
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
@@ -46,7 +45,7 @@ from adwright.models.ranking.union import (
     ranker_model,
 )
 from adwright.training.loop.callbacks import Callback
-from adwright.training.loop.loop import require_startable
+from adwright.training.loop.loop import RunOptions, require_startable
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
@@ -70,12 +69,12 @@ from adwright.training.ranking.fit import (
 )
 from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.run_settings import begun_runs, require_open, seeded
 from adwright.training.search import Defaults, SearchResult
 
 Floats = NDArray[np.float64]
 #: `fit_on_ray` with its workers: takes what builds the model, task folder, config, run and resume.
-FitWith = Callable[..., tuple[nn.Module, FitResult]]
+FitWith = Callable[..., tuple[Any, FitResult]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +129,7 @@ def run(
     done = Stages(clock) if stages is None else stages
     out, resume = config.out, resume or stop_now
     models, folders = models_of(config), _folders(config)
-    if not overwrite:
-        require_free(out / "ranker", "a ranker")
-    require_writable(out)
+    require_open(out, "ranker", overwrite=overwrite)
     begun = begun_runs(folders, resume=resume, stop_now=stop_now)
     if begun:
         _require_same_model(config)
@@ -149,14 +146,14 @@ def run(
             shutil.rmtree(folders[name], ignore_errors=True)
         make, started = partial(_fresh, models[name], config.seed), name in begun
         with done.stage(f"train {name}"), torch_threads(config.threads):
+            place = (_seeded_fit(decided), folders[name])
             if fit_with is not None and not stop_now:
-                there = (task.folder, _seeded_fit(decided), folders[name])
-                found = fit_with(make, *there, resume=started)
-                fitted = (cast("RankerModel", found[0]), found[1])
+                model, fitted = fit_with(make, task.folder, *place, resume=started)
             else:
-                asked = (decided, task, make(task), folders[name], callbacks)
-                fitted = _fitted(*asked, resume=started, stop_now=stop_now)
-            rankers[name], valid[name] = _calibrated(decided, task, *fitted)
+                model = make(task)
+                how: RunOptions = {"resume": started, "stop_now": stop_now, "callbacks": callbacks}
+                fitted = fit(model, task, *place, **how)
+            rankers[name], valid[name] = _calibrated(decided, task, model, fitted.valid)
         with done.stage(f"score {name}"), torch_threads(config.threads):
             scored = _predicted(rankers[name], task, "test")
             probabilities[name] = rankers[name].calibrator(scored.probability)
@@ -267,26 +264,26 @@ def _decided(
     is, are written down, once nothing speaks against the run."""
     decided = decide(config, task)
     if not search:
-        _require_startable(decided, task, begun, replacing=replacing)
+        # What a training would refuse before its first step, while nothing is written yet.
+        require_both_labels(task)
+        for name, folder in _folders(decided).items() if not replacing else ():
+            run = run_folder(task, _seeded_fit(decided), folder)
+            require_startable(run, resume=name in begun)
     text = json.dumps(to_jsonable(config), indent=1) + "\n"
     atomic_write_text(config.out / "config.json", text)
     searched = None
     if search:
         with done.stage("search"), torch_threads(config.threads):
-            decided, searched = _searched(decided, task, search)
+            before = Defaults(decided.model, decided.fit, decided.why)
+            place = config.out / "search"
+            found, searched = ranker_search(
+                task, before, trials=search, folder=place, seed=config.seed
+            )
+            decided = replace(decided, model=found.model, fit=found.fit, why=found.why)
     atomic_write_text(config.out / "defaults.txt", "\n".join(decided.why) + "\n")
     for sentence in decided.why:
         tell(sentence)
     return decided, searched
-
-
-def _searched(config: DecidedRun, task: Task, trials: int) -> tuple[DecidedRun, SearchResult]:
-    """The run with the best settings of so many trials, which are kept in its folder."""
-    before = Defaults(config.model, config.fit, config.why)
-    found, result = ranker_search(
-        task, before, trials=trials, folder=config.out / "search", seed=config.seed
-    )
-    return replace(config, model=found.model, fit=found.fit, why=found.why), result
 
 
 def _folders(config: RunConfig) -> dict[str, Path]:
@@ -294,34 +291,8 @@ def _folders(config: RunConfig) -> dict[str, Path]:
     return {name: config.out / "runs" / name.lower() for name in models_of(config)}
 
 
-def _require_startable(
-    config: DecidedRun, task: Task, begun: Collection[str], *, replacing: bool
-) -> None:
-    """Raise what a training would refuse before its first step, while nothing is written yet."""
-    require_both_labels(task)
-    for name, folder in _folders(config).items():
-        if not replacing:
-            run = run_folder(task, _seeded_fit(config), folder)
-            require_startable(run, resume=name in begun)
-
-
 def _seeded_fit(config: DecidedRun) -> FitConfig:
     return replace(config.fit, seed=config.seed)
-
-
-def _fitted(
-    config: DecidedRun,
-    task: Task,
-    model: RankerModel,
-    folder: Path,
-    callbacks: Sequence[Callback],
-    *,
-    resume: bool,
-    stop_now: bool,
-) -> tuple[RankerModel, FitResult]:
-    asked, more = _seeded_fit(config), callbacks
-    found = fit(model, task, asked, folder, resume=resume, stop_now=stop_now, callbacks=more)
-    return model, found
 
 
 def _require_same_model(config: RunConfig) -> None:
@@ -404,10 +375,10 @@ def _fresh(model: RankerConfig, seed: int, task: Task) -> RankerModel:
 
 
 def _calibrated(
-    config: DecidedRun, task: Task, model: RankerModel, fitted: FitResult | None
+    config: DecidedRun, task: Task, model: RankerModel, said: Predictions | None
 ) -> tuple[Ranker, Predictions]:
     """A fitted and calibrated ranker, not yet measured; and what it says of the validation rows
-    before it is calibrated."""
+    before it is calibrated. said: that, as training left it, None where it did not."""
     ranker = Ranker(
         model=model,
         spec=task.spec,
@@ -419,10 +390,7 @@ def _calibrated(
         data_hash=task.data_hash,
         seed=config.seed,
     )
-    if fitted is None or fitted.valid is None:
-        valid = _predicted(ranker, task, "valid")
-    else:
-        valid = _undone(ranker, fitted.valid)
+    valid = _predicted(ranker, task, "valid") if said is None else _undone(ranker, said)
     rows = (valid.label, valid.probability)
     weights = user_weights(*rows, valid.user)
     calibrator = fit_calibrator(config.calibration, *rows, weights)

@@ -14,11 +14,11 @@ trained on as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.metrics.ranking import recall
 from adwright.models.retrieval.multi_interest import Teacher
-from adwright.training.loop.callbacks import Callback
-from adwright.training.loop.loop import train
+from adwright.training.loop.loop import RunOptions, train
 from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
@@ -132,33 +131,20 @@ def fit_retriever(
     run: str | Path | None = None,
     *,
     distillation: DistillationTargets | None = None,
-    resume: bool = False,
-    stop_now: bool = False,
-    callbacks: Sequence[Callback] = (),
     checkpoint_every: int = 500,
-    on_step: Callable[[int], None] | None = None,
+    **how: Unpack[RunOptions],
 ) -> RetrievalResult:
     """Train `model`, a Retriever, in place; afterwards it holds the best validation's weights.
 
     distillation: what a finer ranker thinks of candidates of some visits; the model's loss must
     take a Teacher then (`MultiInterest` does).
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
-    resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.
-    stop_now: close the run that is resumed, with the best weights so far. callbacks: told how it
-    goes, see `Callback`. checkpoint_every: steps, beside each epoch.
-    on_step: called after each step with the number of steps done.
+    checkpoint_every: steps, beside each epoch. how: see `RunOptions`.
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
     (no run, another config, task or distillation), ResourceError (disk full).
     """
     trainee = _Retrieval(model, task, config, distillation, checkpoint_every)
-    at = train(
-        trainee,
-        trainee.folder(run),
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-        on_step=on_step,
-    )
+    at = train(trainee, trainee.folder(run), **how)
     best = math.nan if at.best is None else at.best
     return RetrievalResult(best, at.best_epoch, at.steps, at.records)
 
@@ -189,32 +175,21 @@ class _Retrieval(Trainee[Ints]):
             "adam": torch.optim.Adam(dense, lr=config.learning_rate),
             "rows": RowWise(tables, learning_rate=config.embedding_learning_rate),
         }
-        loop = LoopConfig(
-            epochs=config.epochs,
-            patience=config.patience,
-            seed=config.seed,
-            clip_norm=config.clip_norm,
-            checkpoint_every=checkpoint_every,
-        )
+        loop = LoopConfig.of(config, checkpoint_every=checkpoint_every)
         super().__init__(model, optimisers, loop, asked)
         self.visits = task.visits("train")
         self.goal = f"valid_recall@{config.k}"
 
     def epoch(self, at: RunPosition) -> Iterator[Ints]:
         """The visits of each step that is left."""
-        order, batch = self._order(at.epoch), self.config.batch
+        rng, batch = np.random.default_rng([self.config.seed, at.epoch]), self.config.batch
+        order = rng.permutation(self.visits)[: self.config.visits_per_epoch or None]
         return (order[i : i + batch] for i in range(at.step * batch, len(order), batch))
 
     def left(self, at: RunPosition) -> int:
         """Steps that are left of the epoch."""
         visits = self.config.visits_per_epoch or len(self.visits)
         return math.ceil(min(visits, len(self.visits)) / self.config.batch) - at.step
-
-    def _order(self, epoch: int) -> Ints:
-        rng = np.random.default_rng([self.config.seed, epoch])
-        order: Ints = rng.permutation(self.visits)
-        wanted = self.config.visits_per_epoch
-        return order[:wanted] if wanted else order
 
     def loss(self, visits: Ints) -> tuple[Tensor, int]:
         """Over the pairs of visit and target."""

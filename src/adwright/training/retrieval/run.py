@@ -14,12 +14,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from adwright.core.atomic import atomic_write_text
-from adwright.core.clock import Clock
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.datasets import log_of_task
@@ -41,7 +39,7 @@ from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
 from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
 from adwright.training.retrieval.second_task import choose_unseen, second_task, with_second_task
-from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.run_settings import TrainedRun, begun_runs, require_open, saved_run, seeded
 from adwright.training.search import Defaults, SearchResult
 
 RetrieverKind = Literal["two-tower", "hcn"]
@@ -82,21 +80,6 @@ class RetrieverRun:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class RetrieverRunResult:
-    """What `run_retriever` trained and measured. comparison: on the test, the model first. why: the
-    settings that followed from the data. search: its trials, if any. stages: name -> seconds.
-    folder: of the run. id: of the artifact."""
-
-    artifact: RetrieverArtifact
-    comparison: RankingComparison
-    why: tuple[str, ...]
-    search: SearchResult | None
-    stages: Mapping[str, float]
-    folder: Path
-    id: str
-
-
 def run_retriever(
     config: RetrieverRun,
     task: NextBasket,
@@ -104,9 +87,8 @@ def run_retriever(
     repeats: bool,
     resume: bool = False,
     overwrite: bool = False,
-    clock: Clock | None = None,
     tell: Callable[[str], None] | None = None,
-) -> RetrieverRunResult:
+) -> TrainedRun[RetrieverArtifact]:
     """Train, measure and save the model of `config` in `config.out`/model.
 
     repeats: whether what a user had stays a candidate (`NextItemChoices.repeats`). resume: continue
@@ -115,10 +97,8 @@ def run_retriever(
     Raises ResourceError where the model exists (without `overwrite`), ResumeError where a run
     cannot be taken up, and as `fit_retriever`.
     """
-    done, out, name = Stages(clock), config.out, TITLES[config.model]
-    if not overwrite:
-        require_free(out / "model", "a model")
-    require_writable(out)
+    done, out, name = Stages(), config.out, TITLES[config.model]
+    require_open(out, "model", overwrite=overwrite)
     begun = begun_runs({name: out / "run"}, resume=resume, stop_now=False)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
@@ -145,20 +125,15 @@ def run_retriever(
             tell(unseen)
     with done.stage("measure"), torch_threads(config.threads):
         comparison = _compared(name, model, config, task, repeats=repeats)
-    with done.stage("save"):
-        artifact = RetrieverArtifact.of(model, task, seed=config.seed)
-        identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
-        atomic_write_text(out / "report.json", comparison.to_json())
-    return RetrieverRunResult(
-        artifact, comparison, why, searched, dict(done.seconds), out, identity
-    )
+    artifact = RetrieverArtifact.of(model, task, seed=config.seed)
+    return saved_run(artifact, comparison, out, done, overwrite=overwrite, why=why, search=searched)
 
 
 def settings_of(config: RetrieverRun, task: NextBasket) -> tuple[str, ...]:
     """The settings that follow from the data, a sentence each; nothing is tried."""
     if config.model == "two-tower":
         if config.second_task is None:
-            return (*two_tower_defaults(task).why, *second_task(task).why)
+            return (*two_tower_defaults(task).why, *second_task(task)[1])
         return _towers(config, task).why
     return _settings(replace(config, search=0), task)[2]
 

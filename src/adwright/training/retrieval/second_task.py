@@ -14,7 +14,7 @@ Views cost as much again as the main loss, so that a trial where labels are few 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,40 +35,29 @@ from adwright.training.search import Defaults, Settings, search
 FEW_LABELS = 10
 WEIGHTS = (0.3, 1.0)
 TEMPERATURE = 0.1
+#: Validation visits that are asked at most for the ids of items without an event.
+ASKED = 1_500
 
 Towers = Defaults[TwoTowerConfig, RetrievalConfig]
 
 
-@dataclass(frozen=True)
-class SecondTask:
-    """What the rule says of a task before anything is tried.
-
-    weights: to be tried beside none; empty where there is nothing to try. why: a sentence each.
-    """
-
-    weights: tuple[float, ...]
-    why: tuple[str, ...]
-
-
-def second_task(task: NextBasket) -> SecondTask:
-    """Ask the rule; trains nothing."""
+def second_task(task: NextBasket) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Ask the rule; trains nothing. Returns the weights to be tried beside none, empty where there
+    is nothing to try, and why, a sentence each."""
     each = float(task.count[1:].sum()) / max(len(task.items) - 1, 1)
     told = f"{each:.1f} labels an item"
     if each >= FEW_LABELS:
-        return SecondTask((), (f"no second task: {told}, and it is for fewer than {FEW_LABELS}",))
+        return (), (f"no second task: {told}, and it is for fewer than {FEW_LABELS}",)
     try:
         masks = FeatureMasks.of("correlated", task.items)
     except ConfigError as error:
-        return SecondTask((), (f"no second task: {error.what}",))
+        return (), (f"no second task: {error.what}",)
     tried = " and ".join(f"{weight:g}" for weight in WEIGHTS)
-    return SecondTask(
-        WEIGHTS,
-        (
-            f"a second task, correlated views of items, is tried with weights {tried}, and "
-            f"without, on validation: {told}, fewer than {FEW_LABELS}",
-            *masks.notes(),
-        ),
+    said = (
+        f"a second task, correlated views of items, is tried with weights {tried}, and "
+        f"without, on validation: {told}, fewer than {FEW_LABELS}"
     )
+    return WEIGHTS, (said, *masks.notes())
 
 
 def with_second_task(
@@ -88,9 +77,9 @@ def with_second_task(
     if weight is not None:
         told = f"a second task of weight {weight:g}" if weight else "no second task"
         return _changed(defaults, weight, (f"{told}, as asked",))
-    rule = second_task(task)
-    if not rule.weights:
-        return replace(defaults, why=(*defaults.why, *rule.why))
+    weights, why = second_task(task)
+    if not weights:
+        return replace(defaults, why=(*defaults.why, *why))
 
     def measure(settings: Settings, epochs: int) -> float:
         tried = _changed(defaults, settings.get("weight", 0.0))
@@ -103,12 +92,11 @@ def with_second_task(
         "model": to_jsonable(defaults.model),
         "fit": to_jsonable(defaults.fit),
     }
-    space = {"weight": rule.weights}
-    key = content_hash({"about": about, "space": list(rule.weights), "seed": seed})
+    key = content_hash({"about": about, "space": list(weights), "seed": seed})
     found = search(
         measure,
-        space,
-        trials=1 + len(rule.weights),
+        {"weight": weights},
+        trials=1 + len(weights),
         epochs=defaults.fit.epochs,
         file=folder / f"second-task-{key[:12]}.json",
         about=about,
@@ -117,21 +105,18 @@ def with_second_task(
     )
     best = found.best.settings.get("weight", 0.0)
     taken = f"a second task of weight {best:g} is" if best else "no second task is"
-    return _changed(defaults, best, (*rule.why, f"{taken} best; {found.sentence()}"))
+    return _changed(defaults, best, (*why, f"{taken} best; {found.sentence()}"))
 
 
-def choose_unseen(model: TwoTower, task: NextBasket, *, visits: int = 1_500) -> str:
+def choose_unseen(model: TwoTower, task: NextBasket) -> str:
     """Rank items without a training event, in `model`, by the id that serves validation better;
-    returns a sentence, empty where there is nothing to choose: no views, or no such item.
-
-    visits: at most so many of validation are asked.
-    """
+    returns a sentence, empty where there is nothing to choose: no views, or no such item."""
     asked = task.visits("valid")
     unseen = int((task.count[1:] == 0).sum())
     if model.config.views not in ("random", "correlated") or not unseen or not len(asked):
         return ""
-    if len(asked) > visits:
-        asked = np.sort(np.random.default_rng(0).choice(asked, visits, replace=False))
+    if len(asked) > ASKED:
+        asked = np.sort(np.random.default_rng(0).choice(asked, ASKED, replace=False))
     k, found = min(50, len(task.items) - 1), {}
     choices: tuple[UnseenItems, ...] = ("own", "default")
     model.eval()

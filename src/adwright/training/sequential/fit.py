@@ -41,7 +41,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 import torch
@@ -57,9 +57,8 @@ from adwright.data.sequences.stochastic_length import StochasticLength, shorten
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.losses import EXACT_BELOW, LossConfig
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import is_distributed, rank, sum_gradients, world_size
-from adwright.training.loop.loop import train
+from adwright.training.loop.loop import RunOptions, train
 from adwright.training.loop.optimisers import RowWiseAdamW
 from adwright.training.loop.run_folder import RunFolder, RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
@@ -291,11 +290,8 @@ def fit_sequential(
     run: str | Path | None = None,
     *,
     validate: Validate | None = None,
-    resume: bool = False,
-    stop_now: bool = False,
-    callbacks: Sequence[Callback] = (),
     checkpoint_every: int = 500,
-    on_step: Callable[[int], None] | None = None,
+    **how: Unpack[RunOptions],
 ) -> SequentialResult:
     """Train `model` in place, a retriever of the next item or a ranker of actions; afterwards it
     holds the best validation's weights, in eval mode.
@@ -303,10 +299,7 @@ def fit_sequential(
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     validate: measures `model`, which is in eval mode then, in place of the held targets; it must
     say the same of the same weights, or a resumed run may end otherwise.
-    resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.
-    stop_now: close the run that is resumed, with the best weights so far. callbacks: told how it
-    goes, see `Callback`. checkpoint_every: steps, beside each epoch.
-    on_step: called after each step with the number of steps done.
+    checkpoint_every: steps, beside each epoch. how: see `RunOptions`.
     Under torchrun all processes call it alike; `validate` is asked in the first one, for which
     the others wait, half an hour at most.
     Raises ConfigError (an existing run without resume, a loss or a goal that is not finite,
@@ -315,14 +308,7 @@ def fit_sequential(
     (disk full; in the other processes, whatever the first one failed of).
     """
     trainee = _Sequences(model, sequences, config, validate, checkpoint_every)
-    at = train(
-        trainee,
-        trainee.folder(run),
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-        on_step=on_step,
-    )
+    at = train(trainee, trainee.folder(run), **how)
     best = math.nan if at.best is None else at.best
     epoch = at.epoch if config.train_on_validation else at.best_epoch
     return SequentialResult(best, epoch, at.steps, at.records)
@@ -387,14 +373,8 @@ class _Sequences(Trainee[Ints]):
         self.sequences, self.config = sequences, config
         self.given = validate or self._held
         asked = _asked(model, sequences, config, given=validate is not None)
-        loop = LoopConfig(
-            epochs=config.epochs,
-            patience=config.patience,
-            seed=config.seed,
-            clip_norm=config.clip_norm,
-            checkpoint_every=checkpoint_every,
-            bfloat16=config.precision == "bfloat16",
-        )
+        bfloat16 = config.precision == "bfloat16"
+        loop = LoopConfig.of(config, checkpoint_every=checkpoint_every, bfloat16=bfloat16)
         super().__init__(model, optimisers_of(model, config), loop, asked)
         self.network = model
         self.samples = SequenceSamples(

@@ -20,15 +20,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.atomic import atomic_write_text
-from adwright.core.clock import Clock
 from adwright.core.config import to_jsonable
 from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import Ranks
@@ -36,15 +34,16 @@ from adwright.metrics.reports.comparison import RankingComparison, compare_ranki
 from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.models.sequential.union import RetrieverConfig, SequenceRetriever, sequence_retriever
 from adwright.training.loop.callbacks import Callback, WritesDown
+from adwright.training.loop.loop import RunOptions
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
-from adwright.training.run_settings import begun_runs, require_free, require_writable, seeded
+from adwright.training.run_settings import TrainedRun, begun_runs, require_open, saved_run, seeded
 from adwright.training.search import Defaults, SearchResult
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.defaults import sequence_defaults, sequence_search
-from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
+from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults, sequence_search
+from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import (
     rank_next,
     some_visits,
@@ -87,25 +86,6 @@ def baseline_ranks(
 DEPTH = 50
 
 
-@dataclass(frozen=True, eq=False)
-class SequenceResult:
-    """What `run_sequence` trained and measured.
-
-    artifact: the saved one. comparison: on the test, the model first. fitted: how training went.
-    stages: name -> seconds. folder: of the run. id: of the artifact. search: its trials, if any.
-    why: the settings that followed from the data, a sentence each.
-    """
-
-    artifact: SequenceArtifact
-    comparison: RankingComparison
-    fitted: SequentialResult
-    stages: Mapping[str, float]
-    folder: Path
-    id: str
-    search: SearchResult | None = None
-    why: tuple[str, ...] = ()
-
-
 def run_sequence(
     config: SequenceRun,
     *,
@@ -114,10 +94,9 @@ def run_sequence(
     stop_now: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[Callback] = (),
-    clock: Clock | None = None,
     search: int = 0,
     tell: Callable[[str], None] | None = None,
-) -> SequenceResult:
+) -> TrainedRun[SequenceArtifact]:
     """Train, measure and save the model of `config` in `config.out`/model.
 
     data: used instead of reading `config.data`. resume: continue an interrupted run with the same
@@ -131,10 +110,8 @@ def run_sequence(
     written, ResumeError where a run cannot be taken up, and as `open_sequences` and
     `fit_sequential` do.
     """
-    done, out, resume = Stages(clock), config.out, resume or stop_now
-    if not overwrite:
-        require_free(out / "model", "a model")
-    require_writable(out)
+    done, out, resume = Stages(), config.out, resume or stop_now
+    require_open(out, "model", overwrite=overwrite)
     name = config.model.title
     begun = name in begun_runs({name: out / "run"}, resume=resume, stop_now=stop_now)
     if data is None:
@@ -158,23 +135,24 @@ def run_sequence(
         callbacks = (WritesDown(out / "defaults.txt", told), *callbacks)
     if overwrite and not resume and (out / "run").exists():
         shutil.rmtree(out / "run")
+    fit, validate = fit_of(config, data), None
+    if by_visits(config, data) and data.task is not None:
+        visits = some_visits(data.task, fit.validation_people, config.seed)
+        validate = visit_validation(model, data.task, visits, depth=DEPTH, k=fit.k)
+    how: RunOptions = {"resume": begun, "stop_now": stop_now, "callbacks": callbacks}
     with done.stage(f"train {name}"), torch_threads(config.threads):
-        fitted = _fit(model, config, data, resume=begun, stop_now=stop_now, callbacks=callbacks)
+        fit_sequential(model, data.sequences, fit, out / "run", validate=validate, **how)
     with done.stage("measure"), torch_threads(config.threads):
         comparison = _compared(name, model, config, data)
-    with done.stage("save"):
-        artifact = SequenceArtifact.of(
-            model,
-            data.sequences,
-            seed=config.seed,
-            report=comparison.reports[name],
-            files={"comparison.json": comparison.to_json().encode("utf-8")},
-            final=config.fit.train_on_validation,
-        )
-        identity = artifact.save(out / "model", overwrite=overwrite, clock=clock)
-        atomic_write_text(out / "report.json", comparison.to_json())
-    times = dict(done.seconds)
-    return SequenceResult(artifact, comparison, fitted, times, out, identity, searched, why)
+    artifact = SequenceArtifact.of(
+        model,
+        data.sequences,
+        seed=config.seed,
+        report=comparison.reports[name],
+        files={"comparison.json": comparison.to_json().encode("utf-8")},
+        final=config.fit.train_on_validation,
+    )
+    return saved_run(artifact, comparison, out, done, overwrite=overwrite, why=why, search=searched)
 
 
 def decided_run(config: SequenceRun, data: SequenceData) -> tuple[SequenceRun, tuple[str, ...]]:
@@ -186,7 +164,9 @@ def decided_run(config: SequenceRun, data: SequenceData) -> tuple[SequenceRun, t
     if not config.from_data:
         return config, ()
     plain = default_run(config.model.kind, own=True)
-    left = [name for name in config.from_data if _setting(config, name) == _setting(plain, name)]
+    setting = attrgetter(*FROM_DATA)
+    same = {n for n, a, b in zip(FROM_DATA, setting(config), setting(plain), strict=True) if a == b}
+    left = [name for name in config.from_data if name in same]
     found = sequence_defaults(
         data.sequences,
         config.model.kind,
@@ -197,11 +177,6 @@ def decided_run(config: SequenceRun, data: SequenceData) -> tuple[SequenceRun, t
     )
     fit = replace(found.fit, exclude_seen=True)
     return replace(config, model=found.model, fit=fit, from_data=()), found.why
-
-
-def _setting(config: SequenceRun, name: str) -> object:
-    table, _, key = name.partition(".")
-    return getattr(getattr(config, table), key)
 
 
 def _searched(
@@ -248,31 +223,6 @@ def fit_of(config: SequenceRun, data: SequenceData) -> SequentialConfig:
 def by_visits(config: SequenceRun, data: SequenceData) -> bool:
     """Whether visits validate, and not the event before each user's last."""
     return data.task is not None and not config.fit.train_on_validation
-
-
-def _fit(
-    model: SequenceRetriever,
-    config: SequenceRun,
-    data: SequenceData,
-    *,
-    resume: bool,
-    stop_now: bool,
-    callbacks: Sequence[Callback],
-) -> SequentialResult:
-    fit, validate = fit_of(config, data), None
-    if by_visits(config, data) and data.task is not None:
-        asked = some_visits(data.task, fit.validation_people, config.seed)
-        validate = visit_validation(model, data.task, asked, depth=DEPTH, k=fit.k)
-    return fit_sequential(
-        model,
-        data.sequences,
-        fit,
-        config.out / "run",
-        validate=validate,
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
-    )
 
 
 def _compared(

@@ -256,8 +256,8 @@ class Latencies:
 class ServedBeside(AdapterModels):
     """`AdapterModels` that are driven from the borders of tuning, and keep their latencies.
 
-    model: over the weights that are tuned on, a tree of its own (`share_base`). clock: seconds,
-    that of `Beside`. Everything else, errors too, as `AdapterModels`; its `drive` must be
+    model: over the weights that are tuned on, a tree of its own (`share_base`).
+    Everything else, errors too, as `AdapterModels`; its `drive` must be
     "outside", or ConfigError is raised.
     """
 
@@ -269,7 +269,6 @@ class ServedBeside(AdapterModels):
         name: str,
         note: str = "",
         config: ServingConfig = _OUTSIDE,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if config.drive != "outside":
             raise ConfigError(
@@ -279,13 +278,12 @@ class ServedBeside(AdapterModels):
             )
         super().__init__(model, tokens, name=name, note=note, config=config)
         self.latencies = Latencies()
-        self._clock = clock
         self._watched: list[_Watched] = []
         self._watching = threading.Lock()
 
     def submit(self, jobs: Sequence[Row]) -> None:
         """As `AdapterModels.submit`; the requests have come now."""
-        self.submit_since(jobs, self._clock())
+        self.submit_since(jobs, time.monotonic())
 
     def submit_since(self, jobs: Sequence[Row], since: float) -> None:
         """The requests came at that time, by the clock."""
@@ -313,7 +311,7 @@ class ServedBeside(AdapterModels):
         with self._watching:
             live = list(self._watched)
         self.step(prompt_tokens)
-        now = self._clock()
+        now = time.monotonic()
         for one in live:
             if isinstance(one.job, AnswerRow) and len(one.job.tokens) > one.tokens:
                 if one.last is None:
@@ -367,12 +365,11 @@ class TuningThread:
         resume: bool = False,
         tell: Callable[[str], None] = lambda _: None,
         every: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.beside = Beside(models, bounds or Bounds(), clock=clock)
+        self.beside = Beside(models, bounds or Bounds())
         self.error: AdwrightError | None = None
         self._jobs, self._models, self._resume = jobs, models, resume
-        self._tell, self._every, self._clock, self._told_at = tell, every, clock, clock()
+        self._tell, self._every, self._told_at = tell, every, time.monotonic()
         self._stopping, self._tuned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="adwright-coserving", daemon=True)
 
@@ -423,15 +420,13 @@ class TuningThread:
         self._tell(f"{name}: tuned in {report.steps} steps{nats}; served from now on")
 
     def _step(self, steps: int) -> None:
-        now = self._clock()
-        if self._every and now - self._told_at >= self._every:
-            self._told_at = now
-            self._tell(f"step {steps}: {self._progress()}")
-
-    def _progress(self) -> str:
+        now = time.monotonic()
+        if not self._every or now - self._told_at < self._every:
+            return
+        self._told_at = now
         found = [f"tuning had {self.beside.times.share:.0%} of the time"]
         latencies = self._models.latencies
         for name, seconds in (("first token", latencies.firsts), ("token", latencies.gaps)):
             if seconds:
                 found.append(f"{name} p99 {1000 * np.quantile(list(seconds), 0.99):.0f} ms")
-        return ", ".join(found)
+        self._tell(f"step {steps}: {', '.join(found)}")

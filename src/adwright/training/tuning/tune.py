@@ -37,12 +37,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -53,10 +53,9 @@ from torch.utils.checkpoint import checkpoint
 
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.distributed import rank, sum_gradients, world_size
+from adwright.training.loop.loop import RunOptions, train
 from adwright.training.loop.loop import require_startable as startable
-from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.run_settings import check_ranges
@@ -241,27 +240,20 @@ def tune(
     run: str | Path | None = None,
     *,
     valid: Texts | None = None,
-    resume: bool = False,
-    callbacks: Sequence[Callback] = (),
-    on_step: Callable[[int], None] | None = None,
+    **how: Unpack[RunOptions],
 ) -> TuneResult:
     """Train `tuned` in place; afterwards it holds the best validation's weights, or the last
     ones where nothing is validated, in eval mode.
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
-    texts whose answers' loss decides which weights are kept. resume: continue from the folder's
-    checkpoint. callbacks: told how it goes, see `Callback`. on_step: called after each step with
-    the number of steps done.
+    texts whose answers' loss decides which weights are kept. how: see `RunOptions`.
     Under torchrun: called in each process with the same arguments, and seconds are those of this
     process. Raises ConfigError (an existing run without resume, a loss that is not finite, other
     arguments in another process), ResumeError (no run, or one of something else),
     ValueInvalidError (no texts), ResourceError (disk full).
     """
     trainee = TuningTrainee(tuned, texts, config, valid)
-    folder = trainee.folder(run)
-    return trainee.result(
-        train(trainee, folder, resume=resume, callbacks=callbacks, on_step=on_step)
-    )
+    return trainee.result(train(trainee, trainee.folder(run), **how))
 
 
 def require_startable(
@@ -347,13 +339,7 @@ class TuningTrainee(Trainee[Ints]):
             "data_hash": texts.data_hash,
             "valid_hash": "" if valid is None else valid.data_hash,
         }
-        loop = LoopConfig(
-            epochs=1,
-            patience=config.patience,
-            seed=config.seed,
-            clip_norm=config.clip_norm,
-            checkpoint_every=config.checkpoint_every,
-        )
+        loop = LoopConfig.of(config, epochs=1, checkpoint_every=config.checkpoint_every)
         super().__init__(tuned.causal, {"adam": adam}, loop, asked)
         self.validates_together = config.shard
         self.steps = config.steps_in_all(len(texts))

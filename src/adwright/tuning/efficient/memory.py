@@ -51,7 +51,6 @@ changed in place. The price is many steps, as g is one number for all parameters
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -67,16 +66,13 @@ from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 
-@dataclass(frozen=True)
+@settings
 class LoRAFA(LowRankMethod):
     """Memory: half the parameters of LoRA, and r activations per token and map."""
 
     variants: ClassVar[Variants] = (Variant("LoRA-FA", "efficient: memory"),)
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
-    rank: Count = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r out."""

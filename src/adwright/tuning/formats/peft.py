@@ -41,7 +41,7 @@ from adwright.tuning.additive.adapters import IA3, Rescaled
 from adwright.tuning.additive.prompts import Prefix, PrefixTuning, Prompt, PromptTuning
 from adwright.tuning.methods import Method
 from adwright.tuning.modules import LINEAR, Sizes, Target, places
-from adwright.tuning.peft_kinds import Wrapped
+from adwright.tuning.peft_kinds import Wrapped, taxonomy_file
 from adwright.tuning.reparameterised.activated import ActivatedLoRA
 from adwright.tuning.reparameterised.lora import DoRA, DoRALinear, LoRA, LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned
@@ -62,7 +62,12 @@ def to_peft(tuned: Tuned, folder: str | Path, *, base: str = "", overwrite: bool
     """
     folder = Path(folder)
     if isinstance(tuned.method, Wrapped):
-        _by_peft(tuned, folder, base, overwrite=overwrite)
+        # peft writes its own kind.
+        model = cast(Any, tuned.model if tuned.outer is None else tuned.outer.peft_model)
+        for one in model.peft_config.values():
+            one.base_model_name_or_path = base or None
+        with atomic_folder(folder, overwrite=overwrite) as made:
+            model.save_pretrained(str(made), save_embedding_layers=False)
         return folder
     config, tensors = _described(tuned)
     plain = {"base_model_name_or_path": base or None, "inference_mode": True} | config
@@ -187,49 +192,6 @@ def _virtual(sizes: Sizes, length: int) -> dict[str, Any]:
     }
 
 
-def _by_peft(tuned: Tuned, folder: Path, base: str, *, overwrite: bool) -> None:
-    """Let peft write its own kind."""
-    model = cast(Any, tuned.model if tuned.outer is None else tuned.outer.peft_model)
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = base or None
-    with atomic_folder(folder, overwrite=overwrite) as made:
-        model.save_pretrained(str(made), save_embedding_layers=False)
-
-
-#: Settings that change nothing of what a saved part computes.
-_HARMLESS = frozenset(
-    {
-        "auto_mapping",
-        "base_model_name_or_path",
-        "encoder_hidden_size",
-        "ensure_weight_tying",
-        "exclude_modules",
-        "feedforward_modules",
-        "inference_mode",
-        "init_ia3_weights",
-        "init_lora_weights",
-        "init_weights",
-        "lora_dropout",
-        "megatron_core",
-        "num_attention_heads",
-        "num_layers",
-        "num_virtual_tokens",
-        "peft_type",
-        "peft_version",
-        "prefix_projection",
-        "prompt_tuning_init",
-        "prompt_tuning_init_state_dict_path",
-        "prompt_tuning_init_text",
-        "qalora_group_size",
-        "revision",
-        "runtime_config",
-        "target_modules",
-        "task_type",
-        "token_dim",
-        "tokenizer_kwargs",
-        "tokenizer_name_or_path",
-    }
-)
 #: Settings that are read.
 _READ = frozenset({"r", "lora_alpha", "use_rslora", "use_dora", "alora_invocation_tokens"})
 #: Ways to start that leave the base as it was; others take a part of it away.
@@ -265,7 +227,8 @@ def from_peft(model: nn.Module, folder: str | Path) -> Tuned:
         case "IA3":
             method, state = _read_rescaled(model, tensors, where)
         case "PROMPT_TUNING":
-            method, state = _prompt(sizes, tensors, where)
+            vectors = _embeddings(sizes.width, tensors, where)
+            method, state = PromptTuning(length=len(vectors)), {"outer.vectors": vectors}
         case _:
             method, state = _read_prefix(model, sizes, tensors, where)
     tuned = Tuned(model, method, blank=True)
@@ -293,7 +256,8 @@ def _require_known(config: dict[str, Any], folder: Path) -> None:
     unknown = [
         name
         for name, value in config.items()
-        if name not in _HARMLESS | _READ and value not in (None, False, 0, "", [], {})
+        if name not in {*taxonomy_file()["peft_fields"]["harmless"], *_READ}
+        and value not in (None, False, 0, "", [], {})
     ]
     if unknown:
         raise ConfigError(
@@ -395,13 +359,6 @@ def _read_rescaled(
         state[f"model.{place.name}.factor"] = tensors.get(name, torch.ones(size)).flatten()
     _require(wanted, tensors, where)
     return IA3(), state
-
-
-def _prompt(
-    sizes: Sizes, tensors: dict[str, Tensor], where: str
-) -> tuple[Method, dict[str, Tensor]]:
-    vectors = _embeddings(sizes.width, tensors, where)
-    return PromptTuning(length=len(vectors)), {"outer.vectors": vectors}
 
 
 def _read_prefix(

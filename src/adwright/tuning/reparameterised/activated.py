@@ -27,9 +27,9 @@ from typing import Annotated, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from adwright.core.config import Count, Ge, settings
+from adwright.core.config import Ge, settings
 from adwright.core.errors import ConfigError
-from adwright.tuning.modules import LINEAR, Inputs, Target, Variant, Variants
+from adwright.tuning.modules import Inputs, Variant, Variants
 from adwright.tuning.reparameterised.lora import LoRALinear, LowRankMethod
 from adwright.tuning.tuned import Tuned
 
@@ -52,9 +52,6 @@ class ActivatedLoRA(LowRankMethod):
             "aLoRA", "beyond the survey", "acts from the invocation on; shares the base's keys"
         ),
     )
-    rank: Count = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
     invocation: str | tuple[int, ...] = ""
     dropout: Annotated[float, Ge(0)] = 0.0
 

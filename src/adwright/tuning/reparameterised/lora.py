@@ -68,7 +68,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -82,18 +82,18 @@ from adwright.tuning.modules import LINEAR, Sizes, Target, TunedLinear, Variant,
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 
+@settings
 class LowRankMethod(TuningMethod):
-    """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin, which
-    declare these settings as fields, each in its own order.
+    """A method whose maps are a `LoRALinear` or one derived from it: LoRA and its kin.
 
     rank: r. alpha: over r, the scale s. targets: the maps that get an update.
     """
 
     default_rate: ClassVar[float] = 3e-3
     mergeable: ClassVar[bool] = True
-    rank: int
-    alpha: float
-    targets: tuple[Target, ...]
+    rank: Count = 8
+    alpha: float = 16.0
+    targets: tuple[Target, ...] = LINEAR
 
     @property
     def scale(self) -> float:
@@ -145,9 +145,6 @@ class LoRA(LowRankMethod):
     )
     packable: ClassVar[bool] = True
     plain_lora: ClassVar[bool] = True
-    rank: Count = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
     rank_stabilised: bool = False
     rate_ratio: Annotated[float, Ge(0)] = 1.0
     dropout: Annotated[float, Ge(0)] = 0.0
@@ -259,14 +256,11 @@ def low_rank_count(sizes: Sizes, targets: tuple[Target, ...], rank: int) -> int:
     return rank * sum(rows + columns for rows, columns in sizes.of_linear(targets))
 
 
-@dataclass(frozen=True)
+@settings
 class DoRA(LowRankMethod):
     """Memory: that of LoRA, and for a moment W + s B A of one map."""
 
     variants: ClassVar[Variants] = (Variant("DoRA", "reparameterised: low rank"),)
-    rank: Count = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + out."""
@@ -309,15 +303,12 @@ class DoRALinear(LoRALinear):
         return base
 
 
-@dataclass(frozen=True)
+@settings
 class MoSLoRA(LowRankMethod):
     """Memory and place: those of LoRA, and r^2 parameters per map."""
 
     variants: ClassVar[Variants] = (Variant("MoSLoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
-    rank: Count = 8
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """Sum of r (in + out) + r^2."""
@@ -365,10 +356,7 @@ class DyLoRA(LowRankMethod):
         ),
     )
     packable: ClassVar[bool] = True
-    rank: Count = 8
     serve: Natural = 0
-    alpha: float = 16.0
-    targets: tuple[Target, ...] = LINEAR
 
     def __post_init__(self) -> None:
         if self.serve > self.rank:
@@ -440,9 +428,7 @@ class SoRA(LowRankMethod):
     variants: ClassVar[Variants] = (Variant("SoRA", "reparameterised: LoRA derivatives"),)
     packable: ClassVar[bool] = True
     rank: Count = 16
-    alpha: float = 16.0
     threshold: Annotated[float, Ge(0)] = 1.0
-    targets: tuple[Target, ...] = LINEAR
     rate_ratio: Annotated[float, Ge(0)] = 3.0
     ranks: tuple[int, ...] = ()
 

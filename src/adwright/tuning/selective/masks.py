@@ -113,17 +113,17 @@ from adwright.tuning.modules import (
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 
+@settings
 class SparseMethod(TuningMethod):
-    """A method that trains the k weights with the highest scores of all maps together. It declares
-    these settings as fields, in its own order.
+    """A method that trains the k weights with the highest scores of all maps together.
 
     fraction: of the targets' weights that are trained. Memory and place: see the module.
     """
 
     default_rate: ClassVar[float] = 3e-3
     mergeable: ClassVar[bool] = True
-    fraction: float
-    targets: tuple[Target, ...]
+    fraction: float = 0.005
+    targets: tuple[Target, ...] = LINEAR
 
     def count(self, sizes: Sizes) -> int:
         """k."""
@@ -282,10 +282,8 @@ class LTSFT(SparseMethod):
     """steps, learning_rate: of phase 1, whose memory the module states."""
 
     variants: ClassVar[Variants] = (Variant("LT-SFT", "selective: unstructured"),)
-    fraction: float = 0.005
     steps: Count = 100
     learning_rate: float = 5e-5
-    targets: tuple[Target, ...] = LINEAR
 
     def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
         """|theta_1 - theta_0| [out, in] in float32; the weights are theta_0 again afterwards."""
@@ -314,13 +312,11 @@ def _fill(weights: list[Tensor], values: list[Tensor]) -> None:
             weight.copy_(value)
 
 
-@dataclass(frozen=True)
+@settings
 class PaFi(SparseMethod):
     """The scores are -|w|."""
 
     variants: ClassVar[Variants] = (Variant("PaFi", "selective: unstructured"),)
-    fraction: float = 0.005
-    targets: tuple[Target, ...] = LINEAR
 
     def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
         """-|w| [out, in] in float32."""
@@ -347,10 +343,8 @@ class FishMask(SparseMethod):
             "the same choice; here the other weights have no gradient to mask",
         ),
     )
-    fraction: float = 0.005
     samples: Count = 128
     criterion: Literal["fisher", "gradient"] = "fisher"
-    targets: tuple[Target, ...] = LINEAR
 
     def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
         """F [out, in] in float32, or the squared mean gradient."""
