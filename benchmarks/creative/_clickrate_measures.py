@@ -12,18 +12,13 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
+from sklearn.metrics import ndcg_score
 
 from adwright.creative.response.outcomes import CreativeOutcomes
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.rank_correlation import (
-    average_ranks,
-    kendall,
-    mean_absolute_error,
-    mean_relative_error,
-    ndcg_of_list,
-    spearman,
-)
+from adwright.metrics.rank_correlation import average_ranks, spearman
 from adwright.metrics.two_level import (
     MethodInterval,
     two_level_difference,
@@ -31,12 +26,11 @@ from adwright.metrics.two_level import (
     with_seeds,
 )
 from adwright.metrics.within_tests import (
+    TestRows,
     WithinSums,
     best_of_test,
     centred_by_test,
-    lift_share,
     pair_accuracy,
-    rho_by_test,
 )
 
 Floats = NDArray[np.float64]
@@ -155,6 +149,34 @@ class Measured:
         return with_seeds(_drawn(a, rng, b), by_seed)
 
 
+def lift_share(scores: Floats, rates: Floats, tests: Whole) -> WithinSums:
+    """Share of the possible lift that picking by score has: 0 is the mean of the test, 1 its best.
+
+    top = mean rate of the rows of the highest score - mean rate of the test; bottom = highest rate
+    - mean rate. Below 0 where the picks are worse than the mean.
+    """
+    rows = TestRows.of(scores, rates, tests)
+    first = rows.is_highest(rows.scores)
+    mean = rows.sum(rows.rates) / rows.sum(np.ones(len(first)))
+    picked = rows.sum(rows.rates * first) / rows.sum(first)
+    return WithinSums(rows.names, picked - mean, rows.highest(rows.rates) - mean)
+
+
+def rho_by_test(scores: Floats, rates: Floats, tests: Whole) -> WithinSums:
+    """Spearman's rho within each test, a test one: top is the rho, bottom 1.
+
+    Equal scores throughout a test have rho 0, as any order of them has on average; a test of equal
+    rates is left out.
+    """
+    rows = TestRows.of(scores, rates, tests)
+    a, b = (rows.centred(rows.ranks(one)) for one in (rows.scores, rows.rates))
+    product, first, second = rows.sum(a * b), rows.sum(a * a), rows.sum(b * b)
+    size = np.sqrt(first * second)
+    rho = np.divide(product, size, out=np.zeros(len(size)), where=size > 0)
+    kept = second > 0
+    return WithinSums(rows.names[kept], rho[kept], np.ones(int(kept.sum())))
+
+
 def paper_form(
     outcomes: CreativeOutcomes, folds: Sequence[Whole], rates: Floats
 ) -> dict[str, float]:
@@ -163,12 +185,13 @@ def paper_form(
     for rows in folds:
         told, true = rates[rows], outcomes.rate[rows]
         measures = {
-            "mae": mean_absolute_error(told, true),
-            "mape": mean_relative_error(told, true),
-            "ndcg10": ndcg_of_list(told, true, k=10),
-            "ndcg50": ndcg_of_list(told, true, k=50),
+            "mae": float(np.abs(told - true).mean()),
+            "mape": float((np.abs(told - true)[true != 0] / true[true != 0]).mean()),
+            # Ties share the mean gain of the tie, which is what any order of them has on average.
+            "ndcg10": float(ndcg_score(true[None], told[None], k=10)),
+            "ndcg50": float(ndcg_score(true[None], told[None], k=50)),
             "spearman": spearman(told, true) if np.ptp(told) else 0.0,
-            "kendall": kendall(told, true) if np.ptp(told) else 0.0,
+            "kendall": float(kendalltau(told, true).statistic) if np.ptp(told) else 0.0,
         }
         for name, value in measures.items():
             found.setdefault(name, []).append(value)

@@ -23,6 +23,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import roc_auc_score
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import (
@@ -33,7 +34,6 @@ from adwright.metrics.arrays import (
     refuse,
 )
 from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
-from adwright.metrics.classification import auc
 from adwright.metrics.survival import CheckedLives, Concordance, as_lives, harrell_c
 
 Floats = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ def cumulative_auc(
         there = known > 0
         over = lives.ended & (lives.time <= horizon)
         own = score if score.ndim == 1 else score[:, place]
-        areas[place] = auc(over[there], as_scores(own, name="risk")[there], known[there])
+        areas[place] = roc_auc_score(over[there], own[there], sample_weight=known[there])
     left = kaplan_meier(lives.time, lives.ended, weights=lives.weights).at(at)
     falls = np.concatenate(([1.0], left[:-1])) - left
     mean = float(areas @ falls / falls.sum()) if falls.sum() > 0 else float(areas.mean())

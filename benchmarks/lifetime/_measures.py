@@ -118,7 +118,29 @@ def _by_product(
     rows = np.arange(len(test)) if len(found.won) == len(test) else on
     won, compared = np.zeros((2, len(owners)))
     at = np.searchsorted(owners, np.unique(test.owner[rows]))
-    won[at], compared[at] = found.owner_sums(test.owner[rows])
+    won[at], compared[at] = owner_sums(found, test.owner[rows])
+    return won, compared
+
+
+def owner_sums(
+    found: Concordance, owner: NDArray[np.generic]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(numerators [O], denominators [O]) for intervals over owners, owners ascending.
+
+    owner: [N], whom each unit belongs to. With them `two_level_ratio` gives the C-index, and its
+    interval to first order: a resample that takes owner o m_o times has sum over o, p of
+    m_o m_p c_op concordant pairs, which is linear in m up to second order, sum over o of
+    m_o won_o - won (Hajek's projection of a U-statistic). The constant is shared among owners,
+    since the m_o add up to their number.
+    """
+    who, place = np.unique(owner, return_inverse=True)
+    won, compared = (
+        np.bincount(place, each, len(who)).astype(np.float64) - total / len(who)
+        for each, total in (
+            (found.won, found.concordant + found.tied / 2),
+            (found.compared, found.pairs),
+        )
+    )
     return won, compared
 
 

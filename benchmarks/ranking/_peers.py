@@ -189,7 +189,7 @@ def main(task_folder: Path, config: dict[str, Any], out: Path) -> None:
         task,
         fit_config,
         out / "run",
-        on_batch=lambda _: times.append((time.process_time(), time.monotonic())),
+        on_step=lambda _: times.append((time.process_time(), time.monotonic())),
     )
     used, wall = _seconds_of_batches(np.array(times), config["epochs"])
     train_peak = _peak()

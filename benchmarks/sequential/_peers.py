@@ -223,7 +223,7 @@ def measured(folder: Path, epochs: int) -> dict[str, Any]:
 def measures(rank: Any) -> dict[str, Any]:
     """float64 [U] each, of one rank per user."""
     tied = np.zeros(len(rank), dtype=bool)
-    ranks = Ranks(rank.astype(np.float64), np.arange(len(rank) + 1), tied, "hash")
+    ranks = Ranks(rank.astype(np.float64), np.arange(len(rank) + 1), tied)
     return {
         "ndcg10": ndcg_per_user(ranks, 10),
         "hr10": hit_rate_per_user(ranks, 10),

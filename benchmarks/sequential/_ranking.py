@@ -98,7 +98,7 @@ def trained(name: str, households: float, seed: int) -> Path:
             spent = before + time.process_time() - start
             (run / "cpu_seconds.txt").write_text(f"{spent}\n", "utf-8")
 
-    found = fit(model, task, replace(variant.fit, seed=seed), run, resume=resume, on_batch=note)
+    found = fit(model, task, replace(variant.fit, seed=seed), run, resume=resume, on_step=note)
     seconds = before + time.process_time() - start
     valid = found.valid or predict(model, task, "valid")
     start = time.process_time()

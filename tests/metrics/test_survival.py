@@ -11,9 +11,7 @@ from lifelines.utils import concordance_index
 from scipy import stats
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.bootstrap import bootstrap_ratio, draw_counts
 from adwright.metrics.survival import Concordance, as_lives, harrell_c
-from adwright.metrics.two_level import two_level_ratio
 from benchmarks.lifetime._calibration import (
     brier_per_unit,
     brier_scores,
@@ -313,28 +311,6 @@ def test_weights_are_multiplicities() -> None:
     # Copies of an end are no pair, as they ended at one age; those of a censoring neither.
     whole = harrell_c(*copied)
     assert harrell_c(time, ended, risk, weights=many).value == pytest.approx(whole.value)
-
-
-def test_sums_by_owner_give_the_index_and_its_interval() -> None:
-    time, ended, risk = weekly(3000, risks=300)
-    owner = np.random.default_rng(2).integers(0, 150, 3000) * 3
-    found = harrell_c(time, ended, risk)
-    top, bottom = found.owner_sums(owner)
-    assert len(top) == len(np.unique(owner))
-    assert top.sum() / bottom.sum() == pytest.approx(found.value)
-    fast = bootstrap_ratio(top, bottom, np.random.default_rng(3), 300)
-    # Exactly: the index of each resample, with its owners as often as they were drawn.
-    place = np.unique(owner, return_inverse=True)[1]
-    drawn = [
-        harrell_c(time, ended, risk, weights=counts[place]).value
-        for block in draw_counts(len(top), 300, np.random.default_rng(3))
-        for counts in block
-    ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    assert fast.width == pytest.approx(high - low, rel=0.1)
-    assert fast.low == pytest.approx(low, abs=0.1 * fast.width)
-    both = two_level_ratio([top, top], [bottom, bottom], np.random.default_rng(3))
-    assert both.value == pytest.approx(found.value)
 
 
 def test_four_million_weekly_lives_would_take_seconds() -> None:

@@ -12,7 +12,6 @@ from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.two_level import (
     MethodInterval,
-    seed_sums,
     student_quantile,
     two_level_difference,
     two_level_ratio,
@@ -71,7 +70,7 @@ def test_the_widened_interval_is_the_formula() -> None:
         assert (found.low, found.high) == pytest.approx(slow(people, by_seed))
         assert found.value == people.value
         assert found.seeds == 3
-        assert not found.of_trainings
+        assert found.seeds > 1
 
 
 def test_without_an_interval_over_users_it_is_students() -> None:
@@ -91,10 +90,9 @@ def test_one_training_gives_an_interval_of_itself() -> None:
     people = Interval(0.5, 0.4, 0.7)
     alone = with_seeds(people, [0.3], [0.1, 0.2, 0.3])
     assert alone == MethodInterval(0.5, 0.4, 0.7, 1)
-    assert alone.of_trainings
+    assert alone.seeds == 1
     rules = with_seeds(people)
     assert rules == MethodInterval(0.5, 0.4, 0.7, 0)
-    assert not rules.of_trainings
 
 
 def test_confidence_widens() -> None:
@@ -143,7 +141,7 @@ def test_beside_a_rule_the_seeds_of_the_model_count_alone() -> None:
     people = bootstrap_difference(a.mean(0), rule, bottom, generator(3), 300)
     assert (found.low, found.high) == pytest.approx(slow(people, [values]))
     assert two_level_difference(rule, rule, bottom, generator(), 50).seeds == 0
-    assert two_level_difference(a, rule[None], bottom, generator(), 50).of_trainings
+    assert two_level_difference(a, rule[None], bottom, generator(), 50).seeds == 1
 
 
 def test_pairs_speak_through_their_differences() -> None:
@@ -175,14 +173,6 @@ def test_shapes_and_values_are_checked() -> None:
     with pytest.raises(ValueInvalidError, match=r"not finite.*row 7") as told:
         two_level_ratio(top, bottom, generator())
     assert "row 7" in str(told.value)
-
-
-def test_sums_by_seed_of_rows_that_differ() -> None:
-    sums, numbers = seed_sums([[7, 3, 7], [9, 3]], [[1.0, 2.0, 3.0], [5.0, float("nan")]])
-    assert sums.tolist() == [[2, 4, 0], [0, 0, 5]]  # users 3, 7, 9
-    assert numbers.tolist() == [[1, 2, 0], [0, 0, 1]]
-    with pytest.raises(DataError):
-        seed_sums([[1, 2]], [[1.0]])
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
 from adwright.metrics.within_tests import (
     best_of_test,
     centred_by_test,
-    lift_share,
     pair_accuracy,
-    rho_by_test,
     rho_within,
 )
 
@@ -71,32 +68,6 @@ def test_pair_accuracy_counts_each_pair(rows: list, apart: float) -> None:
 
 
 @given(ROWS)
-def test_lift_share_is_what_the_picks_win_of_what_there_is(rows: list) -> None:
-    top, bottom = 0.0, 0.0
-    for members in _by_test(rows).values():
-        first = [rate for score, rate in members if score == max(s for s, _ in members)]
-        mean = np.mean([rate for _, rate in members])
-        top += np.mean(first) - mean
-        bottom += max(rate for _, rate in members) - mean
-    found = lift_share(*_arrays(rows))
-    assert found.top.sum() == pytest.approx(top, abs=1e-12)
-    assert found.bottom.sum() == pytest.approx(bottom, abs=1e-12)
-
-
-@given(ROWS)
-def test_rho_by_test_is_spearmans_in_each_test(rows: list) -> None:
-    expected = {}
-    for test, members in _by_test(rows).items():
-        scores, rates = zip(*members, strict=True)
-        if len(set(rates)) > 1:
-            level = len(set(scores)) == 1
-            expected[test] = 0.0 if level else stats.spearmanr(scores, rates).statistic
-    found = rho_by_test(*_arrays(rows))
-    assert found.tests.tolist() == list(expected)
-    np.testing.assert_allclose(found.top, list(expected.values()), atol=1e-12)
-
-
-@given(ROWS)
 def test_rho_within_is_spearmans_of_what_is_left_without_the_means(rows: list) -> None:
     scores, rates, owners = [], [], []
     for test, members in _by_test(rows).items():
@@ -125,9 +96,8 @@ def test_rho_within_knows_no_difference_between_tests() -> None:
 def test_the_order_of_the_rows_says_nothing(rows: list, random: object) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
-    for measure in (best_of_test, lift_share, rho_by_test):
-        one, other = measure(*_arrays(rows)), measure(*_arrays(shuffled))
-        np.testing.assert_allclose(one.top, other.top, atol=1e-12)
+    one, other = best_of_test(*_arrays(rows)), best_of_test(*_arrays(shuffled))
+    np.testing.assert_allclose(one.top, other.top, atol=1e-12)
 
 
 def test_sums_are_those_of_the_owners_of_tests() -> None:
@@ -150,9 +120,9 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueInvalidError, match="row 1, column scores"):
         best_of_test([1.0, float("nan")], [0.1, 0.2], [0, 0])
     with pytest.raises(ValueInvalidError, match="not finite"):
-        lift_share([1.0, float("inf")], [0.1, 0.2], [0, 0])
+        best_of_test([1.0, float("inf")], [0.1, 0.2], [0, 0])
     with pytest.raises(DataError, match="expected 2 rows"):
-        rho_by_test([1.0, 2.0], [0.1], [0, 0])
+        best_of_test([1.0, 2.0], [0.1], [0, 0])
     with pytest.raises(SchemaError, match="whole numbers"):
         best_of_test([1.0, 2.0], [0.1, 0.2], ["a", "a"])
     with pytest.raises(ValueInvalidError, match="more than 0"):

@@ -17,12 +17,31 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.two_level import MethodInterval, seed_sums, two_level_ratio
+from adwright.metrics.two_level import MethodInterval, two_level_ratio
 from benchmarks.common.result import Lead
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _DRAWS = 500
+
+
+def seed_sums(
+    users: Sequence[NDArray[np.generic]], values: Sequence[NDArray[np.generic]]
+) -> tuple[Floats, Floats]:
+    """(sums, numbers), both [S, U], of values that each seed has of rows of its own.
+
+    users: whose rows they are, int64 [N_s] of each seed. values: [N_s]; NaN counts for nothing.
+    """
+    owner = [np.asarray(one, np.int64) for one in users]
+    value = [np.asarray(one, np.float64) for one in values]
+    known = np.unique(np.concatenate(owner))
+    sums, numbers = np.zeros((2, len(owner), len(known)))
+    for seed, (who, what) in enumerate(zip(owner, value, strict=True)):
+        there = ~np.isnan(what)
+        place = np.searchsorted(known, who[there])
+        sums[seed] = np.bincount(place, what[there], len(known))
+        numbers[seed] = np.bincount(place, minlength=len(known))
+    return sums, numbers
 
 
 def two_level(user: Sequence[Ints], value: Sequence[Floats], *, seed: int = 0) -> MethodInterval:

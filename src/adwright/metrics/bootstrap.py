@@ -3,7 +3,7 @@
 Rows of one user depend on each other, so users are resampled, never rows. A measure that
 is a ratio of sums over users needs only two numbers per user; a draw is then a vector of
 multinomial counts (how often each user was drawn) times a small matrix. Pooled AUC is not
-such a ratio; see `bootstrap_auc`.
+such a ratio; see `auc_draws`.
 
 Letters: U users, S sums per user, R draws. Intervals are percentile intervals
 (Efron and Tibshirani 1993, chapter 13).
@@ -23,7 +23,6 @@ from adwright.metrics.arrays import (
     as_codes,
     as_labels,
     as_scores,
-    as_weights,
     check_positive_integer,
     check_same_length,
     refuse,
@@ -146,26 +145,6 @@ def bootstrap_difference(
     return bootstrap_sums(sums, difference, rng, draws=draws, confidence=confidence)
 
 
-def bootstrap_auc(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    users: npt.ArrayLike,
-    rng: np.random.Generator,
-    draws: int = 1000,
-    *,
-    weights: npt.ArrayLike | None = None,
-    bins: int = 512,
-    confidence: float = 0.95,
-) -> Interval:
-    """Interval of the pooled AUC over users; `value` is the exact AUC.
-
-    labels, scores, users, weights: [N]. How the draws are made: see `auc_draws`.
-    """
-    value = auc(labels, scores, weights)
-    drawn = auc_draws(labels, scores, users, rng, draws, weights=weights, bins=bins)
-    return interval_of(value, drawn, confidence=confidence)
-
-
 def auc_draws(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
@@ -173,7 +152,6 @@ def auc_draws(
     rng: np.random.Generator,
     draws: int = 1000,
     *,
-    weights: npt.ArrayLike | None = None,
     bins: int = 512,
     blocks: int = 4096,
 ) -> npt.NDArray[np.float64]:
@@ -191,14 +169,13 @@ def auc_draws(
     y = as_labels(labels)
     s = as_scores(scores)
     check_same_length(len(y), {"scores": s})
-    w = as_weights(weights, len(y))
-    exact = auc(y, s, w)
+    exact = auc(y, s)
     block, count = user_blocks(users, len(y), rng, blocks)
 
-    mass = np.ones(len(y)) if w is None else w
-    share = mass / np.where(y == 1, mass @ y, mass @ (1 - y))
+    responses = int(y.sum())
+    share = 1.0 / np.where(y == 1, responses, len(y) - responses)
     cell = (block * 2 + y) * bins + mass_bins(s, share, bins)
-    histograms = np.bincount(cell, mass, minlength=count * 2 * bins).reshape(count, 2 * bins)
+    histograms = np.bincount(cell, minlength=count * 2 * bins).reshape(count, 2 * bins)
     correction = exact - _binned_auc(histograms.sum(0, keepdims=True), bins)[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.concatenate(

@@ -5,8 +5,7 @@ Letters: N rows, G groups. Every function is pure and takes arrays of one dimens
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import log, log1p
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ from adwright.metrics.arrays import (
     as_labels,
     as_probabilities,
     as_scores,
-    as_weights,
     check_same_length,
     dense_order,
     float_order,
@@ -32,7 +30,7 @@ from adwright.metrics.arrays import (
 class GroupAuc:
     """AUC of each group that has both classes, in ascending order of group id.
 
-    groups: [G] ids. impressions: [G] rows (or summed weights) of the group. auc: [G].
+    groups: [G] ids. impressions: [G] rows of the group. auc: [G].
     skipped_groups, skipped_impressions: what was left out because it has one class only.
     """
 
@@ -49,19 +47,16 @@ class GroupAuc:
         return float((self.impressions * self.auc).sum() / total) if total > 0 else float("nan")
 
 
-def auc(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
+def auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Area under the ROC curve: P(score of a response > score of another row).
 
-    labels: [N] 0 or 1. scores: [N], any real numbers, larger meaning likelier.
-    weights: [N], how many rows a row stands for. Ties count one half.
+    labels: [N] 0 or 1. scores: [N], any real numbers, larger meaning likelier. Ties count one half.
 
     Exact for float64 scores. Raises DataError when only one class is present, and
     ValueInvalidError that names the row for NaN scores or other labels.
     """
-    y, s, w = _checked(labels, scores, weights)
-    area = _pooled_auc(y, s) if w is None else _weighted_parts(y, s, _one_group(len(y)), w).mean
+    y, s = _checked(labels, scores)
+    area = _pooled_auc(y, s)
     if np.isnan(area):
         raise DataError(
             "AUC needs rows of both classes",
@@ -72,22 +67,17 @@ def auc(
     return area
 
 
-def group_auc(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    groups: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-) -> float:
+def group_auc(labels: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike) -> float:
     """Group AUC of DIN (Zhou et al. 2018, section 5.2): sum_i n_i AUC_i / sum_i n_i.
 
-    groups: [N], usually the user's id; n_i is the number of rows (or the summed weight)
-    of group i. Groups with one class have no AUC and are skipped. Ties count one half.
+    groups: [N], usually the user's id; n_i is the number of rows of group i.
+    Groups with one class have no AUC and are skipped. Ties count one half.
     Integer groups are fastest: code texts once, outside. Cost: one sort of N 64-bit keys;
     float64 scores cost a second sort where rounding to float32 would create ties.
 
     Raises DataError when no group has both classes; otherwise as `auc`.
     """
-    mean = group_auc_parts(labels, scores, groups, weights).mean
+    mean = group_auc_parts(labels, scores, groups).mean
     if np.isnan(mean):
         raise DataError(
             "group AUC needs at least one group with rows of both classes",
@@ -98,26 +88,17 @@ def group_auc(
 
 
 def group_auc_parts(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    groups: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike
 ) -> GroupAuc:
     """The parts of `group_auc`, group by group: what a bootstrap over users needs.
 
-    Which groups are skipped depends on labels and weights alone, so two models scored on
+    Which groups are skipped depends on labels alone, so two models scored on
     the same rows return the same groups in the same order.
     """
-    y, s, w = _checked(labels, scores, weights)
+    y, s = _checked(labels, scores)
     codes = as_codes(groups, len(y))
-    parts = _plain_parts(y, s, codes.codes) if w is None else _weighted_parts(y, s, codes.codes, w)
-    return GroupAuc(
-        codes.ids_of(parts.groups),
-        parts.impressions,
-        parts.auc,
-        parts.skipped_groups,
-        parts.skipped_impressions,
-    )
+    parts = _parts(y, s, codes.codes)
+    return replace(parts, groups=codes.ids_of(parts.groups))
 
 
 def log_loss_per_row(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Array:
@@ -135,63 +116,26 @@ def log_loss_per_row(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Arr
     return -np.log(np.where(y == 1, p, 1 - p))
 
 
-def log_loss(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
-    """Mean negative log likelihood in nats, -sum w [y ln p + (1-y) ln(1-p)] / sum w.
+def log_loss(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
+    """Mean negative log likelihood in nats, -mean [y ln p + (1 - y) ln(1 - p)].
 
     Raises ValueInvalidError that names the row for probabilities outside 0..1.
     """
     losses = log_loss_per_row(labels, probabilities)
     _check_not_empty(len(losses))
-    return float(np.average(losses, weights=as_weights(weights, len(losses))))
+    return float(losses.mean())
 
 
-def normalised_entropy(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-    *,
-    base_rate: float | None = None,
-) -> float:
-    """Log loss divided by the entropy of the base rate (He et al. 2014, section 3).
-
-    base_rate: share of responses that defines the entropy, in (0, 1); by default that of
-    these rows. Below 1 the model knows more than the average rate; 1 is that rate itself.
-    Raises DataError when the base rate is 0 or 1, since its entropy is then zero.
-    """
-    loss = log_loss(labels, probabilities, weights)
-    rate = base_rate
-    if rate is None:
-        y = as_labels(labels)
-        rate = float(np.average(y, weights=as_weights(weights, len(y))))
-    if not 0 < rate < 1:
-        raise DataError(
-            "normalised entropy needs a base rate strictly between 0 and 1",
-            column="labels",
-            value=rate,
-            hint="widen the sample until it holds both classes",
-        )
-    return loss / -(rate * log(rate) + (1 - rate) * log1p(-rate))
-
-
-def _checked(
-    labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None
-) -> tuple[npt.NDArray[np.uint8], Array, npt.NDArray[np.float64] | None]:
-    y = as_labels(labels)
-    s = as_scores(scores)
+def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], Array]:
+    y, s = as_labels(labels), as_scores(scores)
     check_same_length(len(y), {"scores": s})
     _check_not_empty(len(y))
-    return y, s, as_weights(weights, len(y))
+    return y, s
 
 
 def _check_not_empty(rows: int) -> None:
     if rows == 0:
         raise DataError("there are no rows to measure", hint="check the filter before it")
-
-
-def _one_group(rows: int) -> npt.NDArray[np.int64]:
-    return np.zeros(rows, np.int64)
 
 
 def _pooled_auc(y: npt.NDArray[np.uint8], s: Array) -> float:
@@ -209,7 +153,7 @@ def _pooled_auc(y: npt.NDArray[np.uint8], s: Array) -> float:
     return 1 - area if swap else area
 
 
-def _plain_parts(y: npt.NDArray[np.uint8], s: Array, codes: Array) -> GroupAuc:
+def _parts(y: npt.NDArray[np.uint8], s: Array, codes: Array) -> GroupAuc:
     keys = np.sort(pack(codes, float_order(s), y))
     ties = _mixed_ties(keys)
     if len(ties) and not is_lossless(s):
@@ -237,47 +181,18 @@ def _plain_parts(y: npt.NDArray[np.uint8], s: Array, codes: Array) -> GroupAuc:
         group = np.searchsorted(starts, ties, "right") - 1
         excess = np.bincount(group, tied_negatives * tied_positives, minlength=len(starts))
         wins -= excess / 2
-    return _assemble(owner[starts], sizes, wins, positives, negatives)
-
-
-def _mixed_ties(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Last negative of each tie that holds both classes: its neighbour differs in bit 0."""
-    return np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)
-
-
-def _weighted_parts(
-    y: npt.NDArray[np.uint8], s: Array, codes: Array, w: npt.NDArray[np.float64]
-) -> GroupAuc:
-    order_of = float_order(s) if is_lossless(s) else dense_order(s)
-    keys = pack(codes, order_of, y)
-    order = np.argsort(keys)
-    keys, w, y = keys[order] >> np.uint64(1), w[order], y[order]
-
-    ties = run_starts(keys)
-    positive = np.add.reduceat(w * y, ties)
-    negative = np.add.reduceat(w * (1 - y), ties)
-    owner = keys[ties] >> np.uint64(32)
-    starts = run_starts(owner)
-    sizes = np.diff(starts, append=len(ties))
-
-    lower = np.concatenate((np.zeros(1), np.cumsum(negative)[:-1]))
-    lower -= np.repeat(lower[starts], sizes)  # negative weight below, within the group
-    wins = np.add.reduceat(positive * (lower + negative / 2), starts)
-    positives = np.add.reduceat(positive, starts)
-    negatives = np.add.reduceat(negative, starts)
-    return _assemble(owner[starts], positives + negatives, wins, positives, negatives)
-
-
-def _assemble(
-    codes: Array, sizes: Array, wins: Array, positives: Array, negatives: Array
-) -> GroupAuc:
     kept = (positives > 0) & (negatives > 0)
-    # Products of weights stay float64; products of counts are below 2**62 for any log.
+    # Products of counts are below 2**62 for any log.
     pairs = (positives[kept] * negatives[kept]).astype(np.float64)
     return GroupAuc(
-        codes[kept],
+        owner[starts][kept],
         sizes[kept].astype(np.float64),
         wins[kept] / pairs,
         int(len(kept) - kept.sum()),
         float(sizes[~kept].sum()),
     )
+
+
+def _mixed_ties(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Last negative of each tie that holds both classes: its neighbour differs in bit 0."""
+    return np.flatnonzero((keys[1:] ^ keys[:-1]) == 1)

@@ -26,16 +26,6 @@ from adwright.metrics.bootstrap import Interval
 _STEPS = 100  # at most; Newton needs about six
 
 
-def likelihood_ratio(numerators: npt.ArrayLike, denominators: npt.ArrayLike, point: float) -> float:
-    """-2 log R(point), at least 0; infinite where no weights give the ratio `point`.
-
-    numerators, denominators: [G], of independent groups (rounds, users); denominators sum
-    above 0.
-    """
-    top, bottom = _columns(numerators, denominators)
-    return _statistic(top - point * bottom)
-
-
 def likelihood_interval(
     numerators: npt.ArrayLike, denominators: npt.ArrayLike, *, confidence: float = 0.95
 ) -> Interval:

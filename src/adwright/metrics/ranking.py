@@ -1,22 +1,13 @@
 """How high do the relevant items stand? Measures that depend on ranks alone.
 
-`ranks_of_positives` (or `ranks_from_ragged`) turns scores into ranks, once and with a
-declared rule for ties (see `ranks`); every measure at every k is then cheap. Each comes as
-`*_per_user`, the values a bootstrap over users needs, and as the plain mean over the users
-who have a positive. Letters: U users.
+`ranks_of_positives` turns scores into ranks, once and with a rule for ties; every measure at every
+k is then cheap. Each comes as `*_per_user`, the values a bootstrap over users needs, and as the
+plain mean over the users who have a positive. Letters: U users.
 
-Ranks of the relevant items from scores, with ties resolved by a declared rule.
-
-Ranking is over all candidates given: nothing is sampled.
-
-Ties. A model that gives many items the same score has not ranked them, and an unlucky
-convention can flatter it badly, so the convention is an argument:
-
-    "hash"         tied candidates stand in a fixed pseudo-random order: unbiased, repeatable
-    "mean"         each positive stands at its expected rank over random orders of the tie
-    "pessimistic"  tied negatives stand before tied positives: a lower bound
-
-and the share of positives that tie with another candidate is `Ranks.tie_share`: publish it.
+Ranking is over all candidates given: nothing is sampled. A model that gives many items the same
+score has not ranked them, and an unlucky convention can flatter it badly: tied candidates stand in
+a fixed pseudo-random order, which is unbiased and repeatable, and the share of positives that tie
+with another candidate is `Ranks.tie_share`: publish it.
 
 Letters: U users, C candidates, P positives in all, N candidates of all users together.
 
@@ -41,21 +32,12 @@ from adwright.core.config import choices_of, settings
 from adwright.core.errors import ConfigError, DataError, SchemaError, ValueInvalidError
 from adwright.metrics.arrays import (
     Array,
-    as_labels,
     as_offsets,
-    as_scores,
     check_positive_integer,
     check_same_length,
-    dense_order,
-    float_order,
     hash_order,
-    is_lossless,
-    pack,
     refuse,
-    run_starts,
 )
-
-Tie = Literal["hash", "mean", "pessimistic"]
 
 _CHUNK_CELLS = 4_000_000  # scores compared at once
 
@@ -64,7 +46,7 @@ _CHUNK_CELLS = 4_000_000  # scores compared at once
 class Ranks:
     """Ranks of the positives of each user, ascending within a user.
 
-    ranks: [P] from 1; half or fractional ranks occur with tie="mean".
+    ranks: [P] from 1.
     offsets: [U + 1]; the ranks of user u are ranks[offsets[u]:offsets[u + 1]].
     tied: [P] whether a positive shares its score with another candidate of its user.
     """
@@ -72,7 +54,6 @@ class Ranks:
     ranks: npt.NDArray[np.float64]
     offsets: npt.NDArray[np.int64]
     tied: npt.NDArray[np.bool_]
-    tie: Tie
 
     @property
     def users(self) -> int:
@@ -85,86 +66,34 @@ class Ranks:
         return float(self.tied.mean()) if len(self.tied) else float("nan")
 
 
-def ranks_from_ragged(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    *,
-    tie: Tie = "hash",
-    seed: int = 0,
-) -> Ranks:
-    """Ranks of positives where every user has candidates of their own.
-
-    scores: [N] of the candidates of all users, one user after the other. labels: [N], 1 for
-    a positive. offsets: [U + 1], the candidates of user u are offsets[u]:offsets[u + 1].
-    The hash is over the position in 0..N-1, so a dense matrix and its flattened form give
-    the same ranks. Raises ValueInvalidError that names the row for NaN scores.
-    """
-    s = as_scores(scores)
-    y = as_labels(labels)
-    check_same_length(len(s), {"labels": y})
-    bounds = as_offsets(offsets, len(s))
-    user = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    order_of = float_order(s) if is_lossless(s) else dense_order(s)
-    # Inverted, a higher score stands first; the label bit is not needed here.
-    keys = pack(user, ~order_of, np.zeros(len(s), np.uint8))
-    order = np.argsort(keys)
-    keys, y = keys[order], y[order]
-
-    starts = run_starts(keys)
-    sizes = np.diff(starts, append=len(keys))
-    run = np.repeat(np.arange(len(starts)), sizes)
-    if tie == "hash":
-        inside = np.flatnonzero(sizes[run] > 1)  # positions that stand in a tie
-        by_hash = np.lexsort((hash_order(order[inside], seed=seed), run[inside]))
-        y[inside] = y[inside][by_hash]
-
-    at = np.flatnonzero(y)
-    above = starts[run[at]] - bounds[user[at]]
-    earlier = at - starts[run[at]]
-    positives = np.concatenate(([0], np.cumsum(np.bincount(user[at], minlength=len(bounds) - 1))))
-    return _resolve(user[at], positives, above, sizes[run[at]], earlier, tie)
-
-
 def ranks_of_positives(
     scores: npt.ArrayLike,
     positive: npt.ArrayLike,
     *,
-    tie: Tie = "hash",
     seen: npt.ArrayLike | None = None,
-    offsets: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> Ranks:
-    """Ranks of positives among all candidates of a dense score matrix.
+    """Ranks of each user's one positive among all candidates of a dense score matrix.
 
-    scores: [U, C]. positive: [U], the column of each user's one positive, or, with
-    `offsets` [U + 1], [P] columns of several positives a user (each column once a user).
-    seen: [U, C] bool, candidates to leave out (items the user had before), or None.
-    seed: of the order used by tie="hash"; the hash is over (row, column), so no item is
-    favoured for all users.
+    scores: [U, C]. positive: [U], its column. seen: [U, C] bool, candidates to leave out (items the
+    user had before), or None. seed: of the order of ties; the hash is over (row, column), so no
+    item is favoured for all users.
 
-    Raises ValueInvalidError that names the user for NaN scores, a column out of range, a
-    positive that is also marked as seen, or one given twice.
+    Raises ValueInvalidError that names the user for NaN scores, a column out of range, or a
+    positive that is also marked as seen.
     """
     matrix = _as_matrix(scores)
     users, items = matrix.shape
-    columns = _as_columns(positive, items)
-    bounds = as_offsets(np.arange(users + 1) if offsets is None else offsets, len(columns))
-    check_same_length(users + 1, {"offsets": bounds})
-    rows = np.repeat(np.arange(users), np.diff(bounds))
+    columns, rows = _as_columns(positive, items), np.arange(users)
+    check_same_length(users, {"positive": columns})
     mask = _as_mask(seen, matrix.shape)
     if mask is not None:
-        barred = np.zeros(users, np.bool_)
-        barred[rows[mask[rows, columns]]] = True
         hint = "drop such positives, or do not mask items that may be chosen again"
-        refuse(barred, "a positive is marked as seen, so it is no candidate", "positive", hint=hint)
-    cells = rows * items + columns
-    order = np.lexsort((hash_order(cells, seed=seed), -matrix[rows, columns], rows))
-    rows, columns, cells = rows[order], columns[order], cells[order]
-    _check_distinct(cells, rows)
-
-    above, equal, earlier = _count(matrix, mask, rows, columns, seed if tie == "hash" else None)
-    return _resolve(rows, bounds, above, equal, earlier, tie)
+        what = "a positive is marked as seen, so it is no candidate"
+        refuse(mask[rows, columns], what, "positive", hint=hint)
+    above, equal, earlier = _count(matrix, mask, columns, seed)
+    ranks = (above + earlier + 1).astype(np.float64)
+    return Ranks(ranks, np.arange(users + 1), equal > 1)
 
 
 def top_items(
@@ -173,7 +102,7 @@ def top_items(
     """Columns of the k best candidates of each user, best first: [U, k].
 
     scores: [U, C]. seen: [U, C] bool, candidates to leave out. Ties stand in the order of
-    tie="hash" above. Where a user has fewer than k candidates the rest of the row is -1.
+    `ranks_of_positives`. Where a user has fewer than k candidates the rest of the row is -1.
     """
     matrix = _as_matrix(scores)
     check_positive_integer(k, "k")
@@ -201,56 +130,28 @@ def top_items(
 
 
 def _count(
-    matrix: Array, mask: Array | None, rows: Array, columns: Array, seed: int | None
+    matrix: Array, mask: Array | None, columns: Array, seed: int
 ) -> tuple[Array, Array, Array]:
-    """Candidates above, equal to (itself included) and, by hash, before each positive: [P]."""
-    items = matrix.shape[1]
-    above = np.empty(len(rows), np.int64)
-    equal = np.empty(len(rows), np.int64)
-    earlier = np.zeros(len(rows), np.int64)
+    """Candidates above, equal to (itself included) and, by hash, before each positive: [U]."""
+    users, items = matrix.shape
+    above, equal, earlier = np.empty((3, users), np.int64)
     chunk = max(1, _CHUNK_CELLS // max(items, 1))
-    for start in range(0, len(rows), chunk):
+    for start in range(0, users, chunk):
         part = slice(start, start + chunk)
-        row, column = rows[part], columns[part]
+        row, column = np.arange(users)[part], columns[part]
         own = matrix[row, column][:, None]
-        level = matrix[row] == own
-        higher = matrix[row] > own
+        level = matrix[part] == own
+        higher = matrix[part] > own
         if mask is not None:
-            level &= ~mask[row]
-            higher &= ~mask[row]
+            level &= ~mask[part]
+            higher &= ~mask[part]
         above[part], equal[part] = higher.sum(1), level.sum(1)
-        if seed is not None:
-            level[equal[part] == 1] = False  # alone at its score: nothing to look up
-            at, other = np.nonzero(level)
-            others = hash_order(row[at] * items + other, seed=seed)
-            mine = hash_order(row[at] * items + column[at], seed=seed)
-            earlier[part] = np.bincount(at, others < mine, minlength=len(row))
+        level[equal[part] == 1] = False  # alone at its score: nothing to look up
+        at, other = np.nonzero(level)
+        others = hash_order(row[at] * items + other, seed=seed)
+        mine = hash_order(row[at] * items + column[at], seed=seed)
+        earlier[part] = np.bincount(at, others < mine, minlength=len(row))
     return above, equal, earlier
-
-
-def _resolve(
-    user: Array, bounds: Array, above: Array, equal: Array, earlier: Array, tie: Tie
-) -> Ranks:
-    """Ranks from counts [P], positives being sorted by user, score and, in a tie, hash."""
-    match tie:
-        case "hash":
-            ranks = (above + earlier + 1).astype(np.float64)
-        case "mean" | "pessimistic":
-            level = user * (above.max(initial=0) + 1) + above  # one number per tie of a user
-            starts = run_starts(level)
-            tied_positives = np.diff(starts, append=len(level))
-            nth = np.arange(len(level)) - np.repeat(starts, tied_positives) + 1
-            tied_positives = np.repeat(tied_positives, tied_positives)
-            if tie == "mean":
-                # Expected place of the n-th of a positives dropped at random among m places.
-                ranks = above + nth * (equal + 1) / (tied_positives + 1)
-            else:
-                ranks = (above + equal - tied_positives + nth).astype(np.float64)
-        case _:
-            raise ValueInvalidError(
-                "unknown rule for ties", value=tie, hint="use hash, mean or pessimistic"
-            )
-    return Ranks(ranks, bounds, equal > 1, tie)
 
 
 def _as_matrix(scores: npt.ArrayLike) -> Array:
@@ -291,29 +192,9 @@ def _as_mask(seen: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.NDArray[
     return mask
 
 
-def _check_distinct(cells: Array, rows: Array) -> None:
-    ordered = np.argsort(cells)
-    twice = cells[ordered][1:] == cells[ordered][:-1]
-    if twice.any():
-        row = int(rows[ordered[np.argmax(twice)]])
-        raise ValueInvalidError("a positive is given twice", row=row, column="positive")
-
-
 def hit_rate_per_user(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
     """1 where any positive stands in the first k, else 0: [U]; NaN without positives."""
     return (_per_user(ranks, _within(ranks, k)) > 0).astype(np.float64) + _undefined(ranks)
-
-
-def reciprocal_rank_per_user(ranks: Ranks, k: int | None = None) -> npt.NDArray[np.float64]:
-    """1 / rank of the best positive, 0 where that is beyond k: [U]; NaN without positives."""
-    best = np.ones(ranks.users)
-    filled = np.diff(ranks.offsets) > 0
-    best[filled] = ranks.ranks[ranks.offsets[:-1][filled]]  # ranks ascend within a user
-    reciprocal = 1 / best
-    if k is not None:
-        check_positive_integer(k, "k")
-        reciprocal = reciprocal * (best <= k)
-    return reciprocal + _undefined(ranks)
 
 
 def recall_per_user(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
@@ -337,22 +218,6 @@ def ndcg_per_user(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:
     return share + _undefined(ranks)
 
 
-def average_precision_per_user(ranks: Ranks, k: int | None = None) -> npt.NDArray[np.float64]:
-    """Mean of precision at the rank of each positive: [U]; NaN without positives.
-
-    sum over positives of rank r <= k of (positives up to r) / r, divided by
-    min(k, positives); k=None looks at the whole list.
-    """
-    positives = np.diff(ranks.offsets)
-    nth = np.arange(len(ranks.ranks)) - np.repeat(ranks.offsets[:-1], positives) + 1
-    precision = nth / ranks.ranks
-    possible = np.maximum(positives, 1)
-    if k is not None:
-        precision = precision * _within(ranks, k)
-        possible = np.minimum(possible, k)
-    return _per_user(ranks, precision) / possible + _undefined(ranks)
-
-
 def hit_rate(ranks: Ranks, k: int) -> float:
     """HR@k, mean of `hit_rate_per_user` over users with a positive."""
     return _mean(hit_rate_per_user(ranks, k))
@@ -366,31 +231,6 @@ def recall(ranks: Ranks, k: int) -> float:
 def ndcg(ranks: Ranks, k: int) -> float:
     """NDCG@k, mean of `ndcg_per_user` over users with a positive."""
     return _mean(ndcg_per_user(ranks, k))
-
-
-def mean_average_precision(ranks: Ranks, k: int | None = None) -> float:
-    """MAP@k, mean of `average_precision_per_user` over users with a positive."""
-    return _mean(average_precision_per_user(ranks, k))
-
-
-def mean_reciprocal_rank(ranks: Ranks, k: int | None = None) -> float:
-    """MRR@k, mean of `reciprocal_rank_per_user` over users with a positive."""
-    return _mean(reciprocal_rank_per_user(ranks, k))
-
-
-def coverage(top: npt.ArrayLike, *, items: int) -> float:
-    """Share of the catalogue that stands in somebody's list: distinct items / items.
-
-    top: [U, k] columns as `top_items` returns them; -1 is ignored. items: catalogue size.
-    """
-    check_positive_integer(items, "items")
-    columns = np.asarray(top).ravel()
-    columns = columns[columns >= 0]
-    if len(columns) and columns.max() >= items:
-        raise ValueInvalidError(
-            "a listed item lies outside the catalogue", column="top", value=int(columns.max())
-        )
-    return float(np.count_nonzero(np.bincount(columns, minlength=items)) / items)
 
 
 def _within(ranks: Ranks, k: int) -> npt.NDArray[np.float64]:

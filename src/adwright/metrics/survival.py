@@ -26,7 +26,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.arrays import (
-    as_codes,
     as_labels,
     as_scores,
     as_weights,
@@ -109,27 +108,6 @@ class Concordance:
     won: Floats
     compared: Floats
 
-    def owner_sums(self, owner: npt.ArrayLike) -> tuple[Floats, Floats]:
-        """(numerators [O], denominators [O]) for intervals over owners, owners ascending.
-
-        owner: [N], whom each unit belongs to. With them `bootstrap_ratio` and `two_level_ratio`
-        give the C-index, and its interval to first order: a resample that takes owner o m_o times
-        has sum over o, p of m_o m_p c_op concordant pairs, which is linear in m up to second order,
-        sum over o of m_o won_o - won (Hajek's projection of a U-statistic). The constant is shared
-        among owners, since the m_o add up to their number. For the exact value of a resample pass
-        its m as `weights`.
-        """
-        codes = as_codes(owner, len(self.won))
-        who, place = np.unique(codes.codes, return_inverse=True)
-        won, compared = (
-            np.bincount(place, each, len(who)).astype(np.float64) - total / len(who)
-            for each, total in (
-                (self.won, self.concordant + self.tied / 2),
-                (self.compared, self.pairs),
-            )
-        )
-        return won, compared
-
 
 def harrell_c(
     time: npt.ArrayLike,
@@ -153,22 +131,15 @@ def harrell_c(
     Raises DataError where there is no pair. It depends on the pattern of censoring.
     """
     lives = as_lives(time, ended, entry=entry, weights=weights)
-    asked = _asked(lives, until) * np.asarray(first, np.float64)
-    return _concordance(lives, _risk(lives, risk), asked, until, of)
-
-
-def _risk(lives: CheckedLives, risk: npt.ArrayLike) -> npt.NDArray[np.uint32]:
     score = as_scores(risk, name="risk")
     check_same_length(len(lives.time), {"risk": score})
-    return float_order(score) if is_lossless(score) else dense_order(score)
-
-
-def _asked(lives: CheckedLives, until: float | None) -> Floats:
-    """By unit, its weight as the one that ended first; 0 where it did not."""
+    order = float_order(score) if is_lossless(score) else dense_order(score)
     last = np.inf if until is None else until
     if np.isnan(last):
         raise ValueInvalidError("until is not a number", column="until", value=until)
-    return np.where(lives.ended & (lives.time <= last), lives.weights, 0.0)
+    # By unit, its weight as the one that ended first; 0 where it did not.
+    asked = np.where(lives.ended & (lives.time <= last), lives.weights, 0.0)
+    return _concordance(lives, order, asked * np.asarray(first, np.float64), until, of)
 
 
 def _concordance(
@@ -194,12 +165,18 @@ def _concordance(
     if pairs == 0:
         raise _no_pair(asked)
     won = counts.concordant + counts.tied / 2
+    all_units, ends = int(lives.weights.sum()), int(lives.weights @ lives.ended)
+    population = (
+        f"{all_units:,} {of}, of which {ends:,} ended; {pairs:,.0f} pairs of which one ended first"
+    )
+    population += "" if until is None else f", by age {until:g}"
+    population += ", both watched by then" if lives.truncated else ""
     return Concordance(
         (concordant + tied / 2) / pairs,
         pairs,
         concordant,
         tied,
-        _population(lives, pairs, until, of),
+        population,
         np.bincount(rows, won, units).astype(np.float64),
         np.bincount(rows, counts.pairs, units).astype(np.float64),
     )
@@ -212,14 +189,6 @@ def _no_pair(asked: Floats) -> DataError:
         value=f"{np.count_nonzero(asked)} ends among {len(asked)} units",
         hint="widen the test period; two that ended at one age are no pair",
     )
-
-
-def _population(lives: CheckedLives, pairs: float, until: float | None, of: str) -> str:
-    units, ends = int(lives.weights.sum()), int(lives.weights @ lives.ended)
-    text = f"{units:,} {of}, of which {ends:,} ended; {pairs:,.0f} pairs of which one ended first"
-    if until is not None:
-        text += f", by age {until:g}"
-    return f"{text}, both watched by then" if lives.truncated else text
 
 
 @dataclass(frozen=True, eq=False)

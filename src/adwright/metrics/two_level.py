@@ -29,7 +29,6 @@ Letters: S seeds, U users.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -54,11 +53,6 @@ class MethodInterval(Interval):
     """
 
     seeds: int = 0
-
-    @property
-    def of_trainings(self) -> bool:
-        """Whether it speaks of the trainings that were made and of no method."""
-        return self.seeds == 1
 
 
 def with_seeds(
@@ -143,27 +137,6 @@ def two_level_difference(
         return with_seeds(people, *a.trained(), *b.trained(), confidence=confidence)
     check_same_length(len(a.top), {"numerators_b": b.top})
     return with_seeds(people, a.values() - b.values(), confidence=confidence)
-
-
-def seed_sums(
-    users: Sequence[npt.ArrayLike], values: Sequence[npt.ArrayLike]
-) -> tuple[Floats, Floats]:
-    """(sums, numbers), both [S, U], of values that each seed has of rows of its own.
-
-    users: whose rows they are, int64 [N_s] of each seed. values: [N_s]; NaN counts for nothing.
-    """
-    owner = [np.asarray(one, np.int64) for one in users]
-    value = [np.asarray(one, np.float64) for one in values]
-    check_same_length(len(owner), {"values": np.empty(len(value))})
-    known = np.unique(np.concatenate(owner))
-    sums, numbers = np.zeros((2, len(owner), len(known)))
-    for seed, (who, what) in enumerate(zip(owner, value, strict=True)):
-        check_same_length(len(who), {"values": what})
-        there = ~np.isnan(what)
-        place = np.searchsorted(known, who[there])
-        sums[seed] = np.bincount(place, what[there], len(known))
-        numbers[seed] = np.bincount(place, minlength=len(known))
-    return sums, numbers
 
 
 def student_quantile(freedom: float, *, confidence: float = 0.95) -> float:

@@ -74,7 +74,7 @@ def best_of_test(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLi
     highest rate, top = |S and B| / |S| and bottom = 1: a row of S is drawn, and any of B is right.
     chance = |B| / n. A test whose rates are all equal has no best and is left out.
     """
-    rows = _TestRows.of(scores, rates, tests)
+    rows = TestRows.of(scores, rates, tests)
     first = rows.is_highest(rows.scores)
     best = rows.is_highest(rows.rates)
     size, chosen = rows.sum(np.ones(len(best))), rows.sum(first)
@@ -95,7 +95,7 @@ def pair_accuracy(
     a pair of equal scores is half right. bottom counts the pairs."""
     if not apart > 0:
         raise ValueInvalidError("pairs are apart by more than 0", column="apart", value=apart)
-    rows = _TestRows.of(scores, rates, tests)
+    rows = TestRows.of(scores, rates, tests)
     left, right = rows.pairs()
     gap = rows.rates[left] - rows.rates[right]
     # A rate is a quotient: what should be apart by exactly that may miss it by a rounding.
@@ -108,38 +108,10 @@ def pair_accuracy(
     return WithinSums(rows.names[kept], top[kept], bottom[kept])
 
 
-def lift_share(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> WithinSums:
-    """Share of the possible lift that picking by score has: 0 is the mean of the test, 1 its best.
-
-    top = mean rate of the rows of the highest score - mean rate of the test; bottom = highest rate
-    - mean rate. Below 0 where the picks are worse than the mean.
-    """
-    rows = _TestRows.of(scores, rates, tests)
-    first = rows.is_highest(rows.scores)
-    mean = rows.sum(rows.rates) / rows.sum(np.ones(len(first)))
-    picked = rows.sum(rows.rates * first) / rows.sum(first)
-    return WithinSums(rows.names, picked - mean, rows.highest(rows.rates) - mean)
-
-
-def rho_by_test(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> WithinSums:
-    """Spearman's rho within each test, a test one: top is the rho, bottom 1.
-
-    Equal scores throughout a test have rho 0, as any order of them has on average; a test of equal
-    rates is left out.
-    """
-    rows = _TestRows.of(scores, rates, tests)
-    a, b = (rows.centred(rows.ranks(one)) for one in (rows.scores, rows.rates))
-    product, first, second = rows.sum(a * b), rows.sum(a * a), rows.sum(b * b)
-    size = np.sqrt(first * second)
-    rho = np.divide(product, size, out=np.zeros(len(size)), where=size > 0)
-    kept = second > 0
-    return WithinSums(rows.names[kept], rho[kept], np.ones(int(kept.sum())))
-
-
 def rho_within(scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> float:
     """Spearman's rho over all rows of tests, of what `centred_by_test` gives; NaN without any.
 
-    Beside `rho_by_test`, tests whose rates lie far apart count for more, and equal scores of a test
+    Tests whose rates lie far apart count for more, and equal scores of a test
     say that its rows are at its mean.
     """
     score, rate, _ = centred_by_test(scores, rates, tests)
@@ -151,13 +123,13 @@ def centred_by_test(
 ) -> tuple[Floats, Floats, Whole]:
     """scores and rates [M] less the means of their tests, and the test of each, int64 [M]: the rows
     of tests of two rows or more, by test. Scores of a test that are equal are exactly 0."""
-    rows = _TestRows.of(scores, rates, tests)
+    rows = TestRows.of(scores, rates, tests)
     made = [rows.centred(one) * rows.differs(one) for one in (rows.scores, rows.rates)]
     return made[0], made[1], rows.names[rows.code]
 
 
 @dataclass(frozen=True, eq=False)
-class _TestRows:
+class TestRows:
     """Rows sorted by test. code: int64 [N], of the test among names [T]; start: of each test."""
 
     scores: Floats
@@ -167,7 +139,7 @@ class _TestRows:
     start: Whole
 
     @classmethod
-    def of(cls, scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> _TestRows:
+    def of(cls, scores: npt.ArrayLike, rates: npt.ArrayLike, tests: npt.ArrayLike) -> TestRows:
         score = as_scores(scores).astype(np.float64)
         rate = as_scores(rates, name="rates").astype(np.float64)
         group = np.asarray(tests)

@@ -132,7 +132,7 @@ PROTOCOL = EvaluationProtocol(split="by hand", k=(10, 50))
 
 
 def ranks(*places: float) -> Ranks:
-    return Ranks(np.array(places), OFFSETS, np.zeros(5, bool), "hash")
+    return Ranks(np.array(places), OFFSETS, np.zeros(5, bool))
 
 
 GOOD = ranks(1, 3, 2, 1, 60)

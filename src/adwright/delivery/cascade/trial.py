@@ -275,7 +275,7 @@ def ranks_in(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Ranks:
         ranks.append(np.sort([at.get(code, np.inf) for code in mine.tolist()]))
     offsets = np.cumsum([0, *(len(one) for one in ranks)], dtype=np.int64)
     flat = np.concatenate([np.zeros(0), *ranks])
-    return Ranks(flat, offsets, np.zeros(len(flat), np.bool_), "hash")
+    return Ranks(flat, offsets, np.zeros(len(flat), np.bool_))
 
 
 def _share(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Floats:

@@ -211,7 +211,7 @@ def order_ranks(bench: Bench, score: Floats) -> Ranks:
     ranks = np.concatenate((rank[taken], np.full(len(lost), np.inf)))
     order = np.lexsort((ranks, of))
     offsets = np.concatenate(([0], np.cumsum(bench.number)))
-    return Ranks(ranks[order], offsets, np.zeros(len(ranks), np.bool_), "hash")
+    return Ranks(ranks[order], offsets, np.zeros(len(ranks), np.bool_))
 
 
 def taken_of(targets: Sequence[Ints], short: Shortlist) -> NDArray[np.bool_]:

@@ -368,7 +368,7 @@ def ranks_of(top: TopItems, visits: NewestVisits) -> Ranks:
     hits = listed[owner] == visits.targets[:, None]
     place = np.where(hits.any(1), hits.argmax(1) + 1.0, np.inf)
     order = np.lexsort((place, owner))
-    return Ranks(place[order], visits.offsets, np.zeros(len(place), np.bool_), "hash")
+    return Ranks(place[order], visits.offsets, np.zeros(len(place), np.bool_))
 
 
 def _drawn(user: Ints, most: int, seed: int) -> Ints:

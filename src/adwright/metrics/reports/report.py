@@ -23,7 +23,6 @@ from adwright.metrics.arrays import (
     as_codes,
     as_labels,
     as_probabilities,
-    as_weights,
     check_same_length,
 )
 from adwright.metrics.bootstrap import Interval, auc_draws, draw_counts, interval_of, user_blocks
@@ -145,14 +144,13 @@ def evaluate_response(
     data_hash: str,
     seed: int,
     rng: np.random.Generator,
-    weights: npt.ArrayLike | None = None,
     draws: int = 1000,
     confidence: float = 0.95,
 ) -> Report:
     """Measure a model of response: auc, gauc, log_loss, normalised_entropy, ece.
 
     labels: [N] 0 or 1. probs: [N] in 0..1. users: [N] ids, integers or texts, as an array,
-    list, polars or Arrow column. weights: [N], rows each row stands for. rng: of the draws.
+    list, polars or Arrow column. rng: of the draws.
 
     Intervals come from a bootstrap over users, one set of draws for all sums; beyond 4,096
     users random blocks of users are drawn. ece has 20 bins of equal mass, fixed over the
@@ -164,15 +162,14 @@ def evaluate_response(
     y = as_labels(labels)
     p = as_probabilities(probs)
     check_same_length(len(y), {"probs": p})
-    w = as_weights(weights, len(y))
     codes, people = _user_codes(users, len(y))
     blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
-    sums = _sums(y, p, codes, blocks, count, w)
+    sums = _sums(y, p, codes, blocks, count)
     totals = np.concatenate([c @ sums for c in draw_counts(count, draws, rng)])
     whole, drawn = _measures(sums.sum(0, keepdims=True)), _measures(totals)
 
-    areas = auc_draws(y, p, blocks, rng, draws, weights=w)
-    metrics = {"auc": interval_of(auc(y, p, w), areas, confidence=confidence)}
+    areas = auc_draws(y, p, blocks, rng, draws)
+    metrics = {"auc": interval_of(auc(y, p), areas, confidence=confidence)}
     for name, value in whole.items():
         metrics[name] = interval_of(float(value[0]), drawn[name], confidence=confidence)
     ece = metrics["ece"]
@@ -197,7 +194,6 @@ def compare_response(
     users: Any,
     *,
     rng: np.random.Generator,
-    weights: npt.ArrayLike | None = None,
     draws: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, Interval]:
@@ -207,12 +203,11 @@ def compare_response(
     auc and gauc a low end above 0 says that A is better; for the other two a high end below.
     """
     y = as_labels(labels)
-    w = as_weights(weights, len(y))
     both = [as_probabilities(probs_a), as_probabilities(probs_b)]
     check_same_length(len(y), {"probs_a": both[0], "probs_b": both[1]})
     codes, _ = _user_codes(users, len(y))
     blocks, count = user_blocks(codes, len(y), rng, _BLOCKS)
-    sums = [_sums(y, p, codes, blocks, count, w) for p in both]
+    sums = [_sums(y, p, codes, blocks, count) for p in both]
     width = sums[0].shape[1]
     stacked = np.concatenate(sums, axis=1)
     totals = np.concatenate([c @ stacked for c in draw_counts(count, draws, rng)])
@@ -220,8 +215,8 @@ def compare_response(
     drawn = [_measures(totals[:, :width]), _measures(totals[:, width:])]
 
     state = int(rng.integers(2**63))  # two generators in one state draw the same users
-    areas = [auc_draws(y, p, blocks, np.random.default_rng(state), draws, weights=w) for p in both]
-    difference = auc(y, both[0], w) - auc(y, both[1], w)
+    areas = [auc_draws(y, p, blocks, np.random.default_rng(state), draws) for p in both]
+    difference = auc(y, both[0]) - auc(y, both[1])
     found = {"auc": interval_of(difference, areas[0] - areas[1], confidence=confidence)}
     for name in ("gauc", "log_loss", "normalised_entropy"):
         value = float(whole[0][name][0] - whole[1][name][0])
@@ -251,21 +246,18 @@ def _user_codes(users: Any, rows: int) -> tuple[npt.NDArray[np.int64], int]:
     return (np.cumsum(present) - 1)[small], int(present.sum())
 
 
-def _sums(
-    y: Array, p: Array, users: Array, blocks: Array, count: int, w: Array | None
-) -> npt.NDArray[np.float64]:
-    """Sums [blocks, 5 + bins]: weight, responses, loss, n AUC, n, then excess by bin."""
-    mass = np.ones(len(y)) if w is None else w
-    parts = group_auc_parts(y, p, users, w)
+def _sums(y: Array, p: Array, users: Array, blocks: Array, count: int) -> npt.NDArray[np.float64]:
+    """Sums [blocks, 5 + bins]: rows, responses, loss, n AUC, n, then excess by bin."""
+    parts = group_auc_parts(y, p, users)
     block_of = np.zeros(int(users.max()) + 1, np.int64)
     block_of[users] = blocks
     owner = block_of[parts.groups]
-    excess = mass * (p.astype(np.float64) - y)
-    cells = np.bincount(blocks * _BINS + mass_bins(p, w, _BINS), excess, minlength=count * _BINS)
+    excess = p.astype(np.float64) - y
+    cells = np.bincount(blocks * _BINS + mass_bins(p, None, _BINS), excess, minlength=count * _BINS)
     columns = [
-        np.bincount(blocks, mass, minlength=count),
-        np.bincount(blocks, mass * y, minlength=count),
-        np.bincount(blocks, mass * log_loss_per_row(y, p), minlength=count),
+        np.bincount(blocks, minlength=count).astype(np.float64),
+        np.bincount(blocks, y, minlength=count),
+        np.bincount(blocks, log_loss_per_row(y, p), minlength=count),
         np.bincount(owner, parts.impressions * parts.auc, minlength=count),
         np.bincount(owner, parts.impressions, minlength=count),
     ]

@@ -195,7 +195,7 @@ def listed_ranks(codes: Ints, asked: NextQuestions) -> Ranks:
     hit = codes[owner] == asked.targets[:, None]
     rank = np.where(hit.any(1), hit.argmax(1) + 1, codes.shape[1] + 1).astype(np.float64)
     order = np.lexsort((rank, owner))
-    return Ranks(rank[order], asked.offsets, np.zeros(len(rank), dtype=bool), "hash")
+    return Ranks(rank[order], asked.offsets, np.zeros(len(rank), dtype=bool))
 
 
 def _counted(log: NextLog, people: Ints, stop: Ints, config: ItemItemConfig) -> Neighbours:

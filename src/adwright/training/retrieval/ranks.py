@@ -2,7 +2,7 @@
 
 A scorer scores every item for some visits; the best `depth` of them are found by a partial sort,
 and a target beyond that depth counts as not found. No candidate is sampled away. Items of equal
-scores stand in the order of a hash of visit and item, as in `metrics.ranks`: items that nothing is
+scores stand in the order of a hash of visit and item, as in `metrics.ranking`: items that nothing is
 known of share one vector, and no order of the catalogue may favour one of them.
 """
 
@@ -64,7 +64,7 @@ class Retrieved:
         user."""
         owner = np.repeat(np.arange(len(self.visits)), np.diff(self.offsets))
         order = np.lexsort((self.rank, owner))
-        return Ranks(self.rank[order], self.offsets, self.tied[order], "hash")
+        return Ranks(self.rank[order], self.offsets, self.tied[order])
 
 
 def catalogue_vectors(model: nn.Module, task: NextBasket) -> Scorer:

@@ -1,7 +1,7 @@
 """Rank of the item that a user took next among all items of the catalogue.
 
 Every item is a candidate but those that the user had before; none is sampled. Ties are ordered by a
-hash, and their share is part of the result (`metrics.ranks`).
+hash, and their share is part of the result (`metrics.ranking`).
 
 Queries, scores and validation of sequence models at the visits of a next-basket task.
 
@@ -134,7 +134,6 @@ def rank_next(
             np.concatenate([p.ranks for p in parts]),
             np.arange(len(asked) + 1),
             np.concatenate([p.tied for p in parts]),
-            "hash",
         ),
         before - len(asked),
     )

@@ -256,8 +256,8 @@ class Latencies:
 class ServedBeside(AdapterModels):
     """`AdapterModels` that are driven from the borders of tuning, and keep their latencies.
 
-    model: over the weights that are tuned on, a tree of its own (`share_base`).
-    Everything else, errors too, as `AdapterModels`; its `drive` must be
+    model: over the weights that are tuned on, a tree of its own (`share_base`). clock: seconds,
+    that of `Beside`. Everything else, errors too, as `AdapterModels`; its `drive` must be
     "outside", or ConfigError is raised.
     """
 
@@ -269,6 +269,7 @@ class ServedBeside(AdapterModels):
         name: str,
         note: str = "",
         config: ServingConfig = _OUTSIDE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if config.drive != "outside":
             raise ConfigError(
@@ -277,13 +278,13 @@ class ServedBeside(AdapterModels):
                 hint='ServingConfig(drive="outside")',
             )
         super().__init__(model, tokens, name=name, note=note, config=config)
-        self.latencies = Latencies()
+        self.latencies, self._clock = Latencies(), clock
         self._watched: list[_Watched] = []
         self._watching = threading.Lock()
 
     def submit(self, jobs: Sequence[Row]) -> None:
         """As `AdapterModels.submit`; the requests have come now."""
-        self.submit_since(jobs, time.monotonic())
+        self.submit_since(jobs, self._clock())
 
     def submit_since(self, jobs: Sequence[Row], since: float) -> None:
         """The requests came at that time, by the clock."""
@@ -311,7 +312,7 @@ class ServedBeside(AdapterModels):
         with self._watching:
             live = list(self._watched)
         self.step(prompt_tokens)
-        now = time.monotonic()
+        now = self._clock()
         for one in live:
             if isinstance(one.job, AnswerRow) and len(one.job.tokens) > one.tokens:
                 if one.last is None:
