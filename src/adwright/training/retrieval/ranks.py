@@ -2,8 +2,8 @@
 
 A scorer scores every item for some visits; the best `depth` of them are found by a partial sort,
 and a target beyond that depth counts as not found. No candidate is sampled away. Items of equal
-scores stand in the order of a hash of visit and item, as in `metrics.ranking`: items that nothing is
-known of share one vector, and no order of the catalogue may favour one of them.
+scores stand in the order of a hash of visit and item, as in `metrics.ranking`: items that nothing
+is known of share one vector, and no order of the catalogue may favour one of them.
 """
 
 from __future__ import annotations
