@@ -214,7 +214,7 @@ def test_only_a_trained_diff_vector_is_pruned() -> None:
 
 @pytest.mark.parametrize("criterion", ["fisher", "gradient"])
 def test_chooses_what_the_formula_chooses(criterion: Literal["fisher", "gradient"]) -> None:
-    method = FishMask(0.05, 3, criterion, targets=("v_proj", "down_proj"))
+    method = FishMask(0.05, ("v_proj", "down_proj"), samples=3, criterion=criterion)
     tuned = apply(tiny_llama(), method, losses=losses)
     model = tiny_llama()
     weights = [
@@ -251,7 +251,9 @@ def test_fewer_losses_than_samples_are_all_taken_once() -> None:
     def three(tuned: Tuned) -> Iterator[Tensor]:
         return (loss_of(tuned, text[None]) for text in TOKENS[:3])
 
-    many, few = (apply(tiny_llama(), FishMask(0.02, samples), losses=three) for samples in (128, 3))
+    many, few = (
+        apply(tiny_llama(), FishMask(0.02, samples=samples), losses=three) for samples in (128, 3)
+    )
     for one, other in zip(many.places(("q_proj",)), few.places(("q_proj",)), strict=True):
         assert torch.equal(one.linear.index, other.linear.index)
     with pytest.raises(ConfigError, match="no calibration losses"):

@@ -371,7 +371,7 @@ def told(leads: list[float], *, old: float = 0.6, margin: float = 0.02) -> Retra
 
     def ranks(gains: np.ndarray) -> Ranks:
         rank = np.where(gains > 0, 2 ** (1 / np.maximum(gains, 1e-9)) - 1, np.inf)
-        return Ranks(rank, np.arange(len(rank) + 1), np.zeros(len(rank), bool), "hash")
+        return Ranks(rank, np.arange(len(rank) + 1), np.zeros(len(rank), bool))
 
     base = np.full(len(leads), old)  # of NDCG@10, for which no rank beyond 10 counts
     comparison: Comparison = compare_rankings(

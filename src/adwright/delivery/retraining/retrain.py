@@ -342,7 +342,6 @@ def _joined(parts: Sequence[Ranks]) -> Ranks:
         np.concatenate([one.ranks for one in parts]),
         np.concatenate([[0], *offsets]),
         np.concatenate([one.tied for one in parts]),
-        parts[0].tie,
     )
 
 

@@ -36,7 +36,7 @@ Ints = NDArray[np.int64]
 REACH = 64
 #: Pairs and items of a block. A block's scores are sorted as 64-bit integers that hold the row, 32
 #: bits of the score and the place.
-PAIRS, ROWS = 1 << 20, 1 << 11
+PAIRS, BLOCK_ITEMS = 1 << 20, 1 << 11
 
 
 @settings
@@ -135,10 +135,10 @@ def _reach(moment: Ints, offsets: Ints, config: NeighbourConfig) -> tuple[Ints, 
 
 
 def _blocks(pairs: Ints) -> list[tuple[int, int]]:
-    """Stretches of items of about PAIRS pairs and at most ROWS items; pairs: [N + 1]."""
+    """Stretches of items of about PAIRS pairs and at most BLOCK_ITEMS items; pairs: [N + 1]."""
     part = np.cumsum(pairs) // PAIRS
     cuts = np.flatnonzero(np.diff(part)) + 1
-    cuts = np.union1d(cuts, np.arange(0, len(pairs), ROWS))
+    cuts = np.union1d(cuts, np.arange(0, len(pairs), BLOCK_ITEMS))
     bounds = [*np.union1d(cuts, [0]).tolist(), len(pairs)]
     return list(pairwise(bounds))
 

@@ -38,7 +38,7 @@ from adwright.training.model_artifacts import OnnxProgram, onnx_bytes, parquet_b
 from adwright.training.ranking.frames import batches_of
 from adwright.training.ranking.ranker import Ranker
 
-KIND = "scorer"
+SCORER_KIND = "scorer"
 NAMES = ("item", "history", "count", "codes", "lists", "numeric")
 OUTPUTS = ("logit", "probability")
 #: Names of the open dimensions of the inputs.
@@ -145,7 +145,7 @@ def export_onnx(ranker: Ranker, folder: str | Path, *, overwrite: bool = False) 
         files["report.json"] = ranker.report.to_json()
     save_artifact(
         folder,
-        kind=KIND,
+        kind=SCORER_KIND,
         config={"model": to_jsonable(ranker.model.config), "max_history": ranker.max_history},
         files=files,
         feature_spec=to_jsonable(ranker.spec),
@@ -167,7 +167,7 @@ class OnnxScorer:
     @classmethod
     def load(cls, folder: str | Path) -> OnnxScorer:
         """The scorer of an artifact that `export_onnx` wrote, after checking its bytes."""
-        artifact = load_artifact(folder, kind=KIND)
+        artifact = load_artifact(folder, kind=SCORER_KIND)
         if "scorer.onnx" not in artifact.files:
             raise ArtifactError(
                 "the artifact holds no scorer.onnx", where=str(folder), hint="export it again"

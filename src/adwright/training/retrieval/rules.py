@@ -17,7 +17,6 @@ from adwright.models.retrieval.rules import TITLES, NextRule, NextRules, rule_li
 from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 #: Half-lives of "lately", in days, of which validation chooses.
 HALF_LIVES = (7, 28, 91)
 #: Validation questions that choose a category or a half-life.
@@ -124,7 +123,7 @@ def _best(
     return choices[int(np.argmax(goals))]
 
 
-def _decayed(log: NextLog, days: float) -> Floats:
+def _decayed(log: NextLog, days: float) -> NDArray[np.float64]:
     """Training events of each item, each worth 1/2^(age / days) at the last of them: [N + 1]."""
     place, _ = log.training
     if log.time is None or not len(place):
@@ -132,7 +131,7 @@ def _decayed(log: NextLog, days: float) -> Floats:
     return decayed_counts(log.item[place], log.time[place], log.items, days)
 
 
-def decayed_counts(item: Ints, time: Ints, items: int, days: float) -> Floats:
+def decayed_counts(item: Ints, time: Ints, items: int, days: float) -> NDArray[np.float64]:
     """Events of each of `items` items, each worth 1/2^(age / days) at the last of them: [N + 1].
 
     item, time: int64 [E], codes and seconds. days: the half-life.

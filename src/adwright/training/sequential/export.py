@@ -43,7 +43,7 @@ from adwright.training.ranking.export import export_onnx
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
 
-KIND = "sequence-onnx"
+ONNX_KIND = "sequence-onnx"
 Arrays = dict[str, NDArray[Any]]
 
 _FILE = "model.onnx"
@@ -184,7 +184,7 @@ def export_sequence(
         files["report.json"] = artifact.report.to_json()
     save_artifact(
         folder,
-        kind=KIND,
+        kind=ONNX_KIND,
         config={
             "class": type(model).__name__,
             "model": to_jsonable(model.config),
@@ -247,7 +247,7 @@ class OnnxSequence:
     @classmethod
     def load(cls, folder: str | Path) -> OnnxSequence:
         """Load what `export_sequence` wrote, after checking its bytes."""
-        artifact = load_artifact(folder, kind=KIND)
+        artifact = load_artifact(folder, kind=ONNX_KIND)
         if _FILE not in artifact.files:
             raise ArtifactError(
                 f"the artifact holds no {_FILE}", where=str(folder), hint="export it again"
