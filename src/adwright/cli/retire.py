@@ -81,8 +81,7 @@ def opened_lives(options: RecordOptions, *, offline: bool = False) -> LifeRecord
         source = CompleteJourney.open(offline=offline)
         return JourneyLives(source, options.where, share=options.share)
     from adwright.cli.ads import opened_ads
-    from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig
-    from adwright.creative.lifetime.lives import DeliveryLives
+    from adwright.creative.lifetime.lives import DeliveryLives, DeliverySpellConfig
 
     return DeliveryLives(
         opened_ads(Path(options.record)),
@@ -306,8 +305,11 @@ def predict(
         rows: Ads to print.
     """
     from adwright.creative.lifetime.retire import open_retirement
-    from adwright.creative.lifetime.stop_list import retirement_list
-    from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
+    from adwright.creative.lifetime.stop_list import (
+        curves_by_action,
+        retirement_list,
+        write_list_page,
+    )
 
     replacing = not dry_run and allowed_to_replace(out, force=force)
     config = _rule(break_even, floor, ahead)

@@ -13,8 +13,12 @@ from adwright.core.clock import Clock
 from adwright.creative.lifetime.lives import JourneyLives, LifeRecord
 from adwright.creative.lifetime.replay import Replay, ReplayConfig, replay
 from adwright.creative.lifetime.retire import train_retirement
-from adwright.creative.lifetime.stop_list import RetirementList, retirement_list
-from adwright.creative.lifetime.stop_page import curves_by_action, write_list_page
+from adwright.creative.lifetime.stop_list import (
+    RetirementList,
+    curves_by_action,
+    retirement_list,
+    write_list_page,
+)
 from adwright.creative.lifetime.survival_fit import LifetimeConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.folder import MARK, DemoPart, claim_folder

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ArtifactError, ConfigError, DataError, SchemaError
-from adwright.creative.editor.job_judges import AdOnPictures, PictureEyes, sees_pictures
+from adwright.creative.editor.job_judges import sees_pictures
 from adwright.creative.judges import open_judge
 from adwright.creative.judging import IMAGE
-from adwright.creative.lifetime.delivery_spells import (
+from adwright.creative.lifetime.lives import (
     SEGMENTS,
     DeliverySpellConfig,
     DeliverySpells,
@@ -114,12 +114,7 @@ def test_an_ad_may_be_the_unit() -> None:
 
 def test_a_record_of_weeks_is_counted_in_weeks() -> None:
     rows = [
-        {
-            "creative_id": name,
-            "day": FIRST + week * WEEK,
-            "period_days": 7,
-            "impressions": 9,
-        }
+        {"creative_id": name, "day": FIRST + week * WEEK, "period_days": 7, "impressions": 9}
         for name, weeks in (("a", range(2, 5)), ("on", range(12)))
         for week in weeks
     ]
@@ -345,15 +340,6 @@ class Reds:
     def encode_pictures(self, pictures: object, count: int) -> np.ndarray:
         means = [np.asarray(one).mean((0, 1)) for one in pictures]  # type: ignore[attr-defined]
         return np.array([[red > blue, 0] for red, _, blue in means], np.float32).reshape(count, 2)
-
-
-def test_it_judges_edited_pictures(model: FittedLifetime) -> None:
-    pictures = np.zeros((2, 4, 4, 3), np.uint8)
-    pictures[0, ..., 0] = pictures[1, ..., 2] = 200
-    asked = AdOnPictures("expected_life", PictureLife(model), ADS[0], PictureEyes(Reds()))
-    wanted = PictureLife(model).judge(ADS, BOTH).value
-    np.testing.assert_allclose(asked.judge(pictures), wanted, rtol=1e-6)
-    assert asked.unlike(pictures).tolist() == [False, False]
 
 
 def test_what_is_no_judge_of_pictures(model: FittedLifetime, tmp_path: Path) -> None:

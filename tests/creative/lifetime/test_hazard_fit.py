@@ -109,13 +109,6 @@ def test_the_batch_follows_from_the_number_of_spells() -> None:
     assert steps == [1, 2, 3, 4, 5]  # Batches of 256, the least.
 
 
-def test_the_seed_alone_decides() -> None:
-    first = fit_lifetime(TABLE, VALID, CONFIG)
-    torch.manual_seed(99)
-    assert _same(first, fit_lifetime(TABLE, VALID, CONFIG))
-    assert not _same(first, fit_lifetime(TABLE, VALID, replace(CONFIG, seed=1)))
-
-
 def test_edges_come_from_the_training_spells_and_are_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -172,35 +165,6 @@ def test_patience_ends_a_run_that_gets_no_better() -> None:
     assert len(model.records) < 9
 
 
-def test_weights_by_clicks_favour_what_is_clicked() -> None:
-    """Half of the spells contradict the other half; the clicked ones are believed."""
-    clicked = np.arange(400) % 2 == 0
-    table = replace(
-        TABLE,
-        numbers=np.ones((400, 1), np.float32),
-        number_names=("one",),
-        time=np.ones(400, np.float32),
-        cause=clicked.astype(np.int8),
-        clicks=np.where(clicked, 9, 1).astype(np.float32),
-        shown=np.full(400, 10, np.float32),
-    )
-    config = replace(
-        CONFIG, terms=LifeTerms((0.0, 1.0), ()), epochs=12, leave_out=("colour", "words")
-    )
-    hazards = {
-        by: float(
-            fit_lifetime(table, None, replace(config, clicks=ClickWeights(by)))
-            .predict(table)  # type: ignore[arg-type]
-            .hazard.mean()
-        )
-        for by in ("none", "ratio", "clipped", "smoothed")
-    }
-    assert hazards["none"] == pytest.approx(0.5, abs=0.04)
-    assert hazards["ratio"] == pytest.approx(0.9, abs=0.04)
-    assert hazards["clipped"] == pytest.approx(2.8 / 4, abs=0.04)
-    assert 0.8 < hazards["smoothed"] < 0.92
-
-
 def _with_a_clock(table: SpellTable) -> SpellTable:
     """The spells in four weeks, the last of which have a number that tells the week."""
     start = np.arange(len(table), dtype=np.int32) % 4
@@ -209,9 +173,7 @@ def _with_a_clock(table: SpellTable) -> SpellTable:
     return replace(table, start=start, numbers=numbers)
 
 
-def test_numbers_that_tell_the_week_alone_are_left_out(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_numbers_that_tell_the_week_alone_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
     table = _with_a_clock(TABLE)
     names = [number.name for number in fit_lifetime(table, None, CONFIG).network.spec.numbers]
     assert names == ["price"]
@@ -378,12 +340,6 @@ def test_it_is_loaded_with_the_same_bits(model: FittedLifetime, tmp_path: Path) 
     assert model.save(tmp_path / "twice", overwrite=True, clock=FixedClock()) == identity
 
 
-def test_one_without_a_validation_is_loaded_too(tmp_path: Path) -> None:
-    model = fit_lifetime(small_spells(100), None, CONFIG_FITTED)
-    model.save(tmp_path / "model")
-    assert math.isnan(FittedLifetime.load(tmp_path / "model").valid_loss)
-
-
 def test_what_is_no_such_model_is_refused(model: FittedLifetime, tmp_path: Path) -> None:
     save_artifact(tmp_path / "other", kind="other", config={})
     with pytest.raises(ArtifactError, match="of kind 'other'"):
@@ -393,34 +349,6 @@ def test_what_is_no_such_model_is_refused(model: FittedLifetime, tmp_path: Path)
         FittedLifetime.load(tmp_path / "old")
     model.save(tmp_path / "model")
     assert load_artifact(tmp_path / "model").data_hash == model.data_hash
-
-
-def test_what_is_predicted_does_not_depend_on_the_batch(model: FittedLifetime) -> None:
-    table = small_spells(300, seed=5)
-    whole = model.predict(table, {"i": IMAGE})
-    parts = model.predict(table, {"i": IMAGE}, batch=7)
-    np.testing.assert_allclose(whole.survival, parts.survival, rtol=1e-5)
-    np.testing.assert_allclose(whole.incidence, parts.incidence, atol=1e-6)
-    with pytest.raises(ConfigError, match="at least 1"):
-        model.predict(table, batch=0)
-
-
-def test_a_table_with_other_values_and_columns_can_be_asked(
-    model: FittedLifetime, caplog: pytest.LogCaptureFixture
-) -> None:
-    table = small_spells(300, seed=5)
-    strange = replace(
-        table,
-        category_values=(("pink", "black", "teal", "sand"),),
-        vocabulary=("not", "one", "of", "these", "words"),
-        numbers=table.numbers[:, :0],
-        number_names=(),
-    )
-    with caplog.at_level(logging.WARNING, "adwright"):
-        curves = model.predict(strange)
-    # Nothing is known of them, so all are alike.
-    assert np.ptp(curves.survival, axis=0).max() < 1e-6
-    assert "defaults stand in" in caplog.text
 
 
 def test_ages_in_another_unit_are_refused(model: FittedLifetime) -> None:

@@ -13,13 +13,7 @@ import torch
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.creative.lifetime.spell_table import SpellTable
-from adwright.creative.lifetime.survival_fit import (
-    ClickWeights,
-    CommonEffects,
-    LifetimeConfig,
-    clocks_of,
-    fit_lifetime,
-)
+from adwright.creative.lifetime.survival_fit import ClickWeights, CommonEffects, clocks_of
 from adwright.creative.lifetime.survival_network import (
     BinTargets,
     InputSpec,
@@ -27,7 +21,6 @@ from adwright.creative.lifetime.survival_network import (
     LifeTerms,
     NumberScale,
     SpellInputs,
-    SurvivalConfig,
     hazard_loss,
     log_hazards,
     marginal_logits,
@@ -80,19 +73,6 @@ def test_bins_are_open_at_their_left_and_closed_at_their_right() -> None:
     # Ended at the first edge: before all bins. Ended after the last one: survived all of them.
     assert targets.stop.tolist() == [0, 1, 1, 2, 4, 4]
     assert targets.cause.tolist() == [0, 1, 1, 1, 1, 0]
-
-
-@pytest.mark.parametrize("causes", [1, 2])
-@pytest.mark.parametrize("size", [1e3, -1e3])
-def test_logits_of_any_size_give_finite_numbers(causes: int, size: float) -> None:
-    entry, time, cause = _lives(50, causes, seed=3)
-    logits = torch.full((50, 4, causes), size, requires_grad=True)
-    loss = hazard_loss(logits, BinTargets.of(EDGES, entry, time, cause))
-    loss.sum().backward()  # type: ignore[no-untyped-call]
-    assert logits.grad is not None
-    step, share = log_hazards(logits.detach())
-    for value in (loss, logits.grad, step, share):
-        assert bool(value.isfinite().all())
 
 
 @pytest.mark.parametrize("causes", [1, 3])
@@ -301,16 +281,6 @@ def test_inputs_can_be_left_out(out: str, left: tuple[int, ...]) -> None:
     assert tuple(map(len, parts)) == left
 
 
-def test_rows_can_be_taken_inputs() -> None:
-    whole = InputSpec.fit(TABLE, VECTORS, bins=3).encode(TABLE, VECTORS)
-    assert len(whole) == 300
-    rows = torch.arange(20, 90)
-    assert _same(whole.take(rows), whole.between(slice(20, 90)))
-    assert _same(whole.between(slice(290, 400)), whole.take(torch.arange(290, 300)))
-    two = whole.take(torch.tensor([5, 5]))
-    assert _same(two.between(slice(0, 1)), two.between(slice(1, 2)))
-
-
 def test_a_spec_goes_through_plain_values() -> None:
     spec = InputSpec.fit(TABLE, VECTORS, bins=4)
     assert from_jsonable(InputSpec, to_jsonable(spec)) == spec
@@ -338,15 +308,6 @@ def _table(column: np.ndarray, *, units: int = 600, entry: float = 0.0) -> Spell
     return replace(table, start=start, numbers=numbers)
 
 
-def _literal_share(table: SpellTable) -> float:
-    """Of the variance of the second number that lies between weeks, without chance."""
-    x = table.numbers[:, 1].astype(np.float64)
-    groups = [x[table.start == week] for week in np.unique(table.start)]
-    within = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    total = float(((x - x.mean()) ** 2).sum())
-    return 1 - (within / (len(x) - len(groups))) / (total / (len(x) - 1))
-
-
 def test_a_number_that_all_of_a_week_share_is_a_clock() -> None:
     rng = np.random.default_rng(0)
     assert clocks_of(_table(rng.normal(size=PERIODS))) == ("sales_before",)
@@ -359,15 +320,6 @@ def test_what_recurs_is_kept() -> None:
     assert clocks_of(_table(weekday)) == ()
     twice = np.sin(2 * np.pi * (np.arange(PERIODS) % 10) / 10.5)
     assert clocks_of(_table(twice)) == ()
-
-
-@pytest.mark.parametrize("noise", [0.05, 0.2, 0.3, 0.4, 1.0])
-def test_the_share_of_the_variance_between_weeks_decides(noise: float) -> None:
-    table = _table(np.arange(PERIODS) / np.std(np.arange(PERIODS)))
-    numbers = table.numbers.copy()
-    numbers[:, 1] += noise * np.random.default_rng(1).normal(size=len(numbers))
-    table = replace(table, numbers=numbers.astype(np.float32))
-    assert bool(clocks_of(table)) == (_literal_share(table) >= 0.9)
 
 
 def test_one_week_and_a_constant_have_no_clock() -> None:
@@ -409,37 +361,6 @@ def test_each_period_has_its_own_and_their_mean_is_nothing() -> None:
 def test_one_period_has_nothing_of_its_own() -> None:
     assert CommonEffects(_weeks([5] * 8), (3,), min_count=2)(torch.arange(8)) is None
     assert len(CommonEffects(_weeks([1, 2, 3]), (3,), min_count=2)) == 0
-
-
-def test_a_bad_week_is_not_blamed_on_what_was_sold_in_it() -> None:
-    """Blue ones live as red ones do, but most were there in a week in which all ended soon."""
-    rng = np.random.default_rng(0)
-    units = 3000
-    bad = rng.random(units) < 0.5
-    blue = rng.random(units) < np.where(bad, 0.9, 0.1)
-    life = rng.geometric(np.where(bad, 0.8, 0.2)).astype(np.float32)
-    table = replace(
-        small_spells(units),
-        time=np.minimum(life, 6),
-        cause=(life <= 6).astype(np.int8),
-        categories=blue.astype(np.int32)[:, None],
-        start=bad.astype(np.int32),
-    )
-    config = LifetimeConfig(
-        terms=LifeTerms((0.0, 1.0, 2.0), (0.0, 2.0, 6.0)),
-        network=SurvivalConfig(hidden=(8,), width=4),
-        leave_out=("numbers", "words"),
-        epochs=30,
-        learning_rate=0.01,
-    )
-
-    def gap(common: bool) -> float:
-        model = fit_lifetime(table, None, replace(config, common_effects=common))
-        first = model.predict(table).hazard[:, 0, 0]
-        return float(first[blue].mean() - first[~blue].mean())
-
-    assert gap(common=False) > 0.4
-    assert abs(gap(common=True)) < 0.1
 
 
 CLICKS = np.array([0, 1, 5, 30, 0, 200], np.float32)

@@ -15,9 +15,9 @@ import pytest
 
 from adwright.core.errors import ConfigError, DataError, SchemaError
 from adwright.creative.lifetime import retire as units
-from adwright.creative.lifetime.delivery_spells import DeliverySpellConfig
 from adwright.creative.lifetime.lives import (
     DeliveryLives,
+    DeliverySpellConfig,
     JourneyLives,
     LifeLog,
     LifeRecord,
@@ -289,16 +289,6 @@ def test_a_record_names_its_units(days: pl.DataFrame, tmp_path: Path) -> None:
     )
 
 
-def test_an_ad_of_several_creatives_is_none_of_them(days: pl.DataFrame) -> None:
-    two = days.with_columns(ad_id=pl.col("campaign_id"))
-    items = pl.DataFrame({"creative_id": two["creative_id"].unique()}).with_columns(
-        item_id=pl.lit("coat")
-    )
-    lives = DeliveryLives(two, DeliverySpellConfig(unit_of="ad"), creatives=items)
-    assert lives.log.ids["creative_id"].is_null().all()
-    assert set(lives.log.ids["item_id"]) == {"coat"}
-
-
 def test_what_is_outside_of_the_record_is_refused(lives: DeliveryLives, days: pl.DataFrame) -> None:
     for wrong in (-1, DAYS):
         with pytest.raises(ConfigError, match="outside of the record"):
@@ -310,17 +300,6 @@ def test_what_is_outside_of_the_record_is_refused(lives: DeliveryLives, days: pl
         DeliveryLives(days, DeliverySpellConfig(landmark=2))
     with pytest.raises(SchemaError, match="ad_id"):
         DeliveryLives(days, DeliverySpellConfig(unit_of="ad"))
-
-
-def test_training_knows_what_a_record_of_that_day_knew(days: pl.DataFrame) -> None:
-    whole = DeliveryLives(days)
-    before = whole.period_of(day(60))
-    then = DeliveryLives(days.filter(pl.col("day") < day(60)))
-    one, two = (training_units(each, None, before)[0] for each in (whole, then))
-    assert known(one) == known(two)
-    assert one.time.tolist() == two.time.tolist()
-    assert one.cause.tolist() == two.cause.tolist()
-    assert 0.2 < one.ended.mean() < 1
 
 
 @pytest.fixture(scope="module", params=["store", "chain"])
@@ -410,17 +389,6 @@ def test_a_share_of_the_products_is_the_one_that_a_table_draws(
             np.repeat(chosen, np.diff(lives_journey_lives.log.offsets))
         ].sum()
     )
-
-
-def test_the_tables_are_read_once(
-    lives_journey_lives: JourneyLives, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_more(*_: object, **__: object) -> pl.LazyFrame:
-        raise AssertionError("read again")
-
-    for name in ("promotions", "transactions", "products"):
-        monkeypatch.setattr(CompleteJourney, name, no_more)
-    assert len(lives_journey_lives.running(40).life) > 5
 
 
 @pytest.mark.parametrize("week", [0, 54])
@@ -604,17 +572,6 @@ def test_a_record_without_ends_cannot_validate() -> None:
 def model() -> FittedLifetime:
     config = LifetimeConfig(network=SurvivalConfig(hidden=(16,)), epochs=4, learning_rate=0.02)
     return fit_retirement(DrawnLives(lives=1500), 35, config)
-
-
-def test_a_model_of_all_ages_knows_who_lives_on(model: FittedLifetime) -> None:
-    table = DrawnLives(lives=1500).running(36).table
-    curves = model.predict(table)
-    chance = curves.survival[:, 1]
-    fragile = table.numbers[:, 2] > 0
-    young = table.entry == 0
-    assert chance[fragile & young].mean() == pytest.approx(0.5, abs=0.12)
-    assert chance[~fragile & young].mean() == pytest.approx(0.9, abs=0.07)
-    assert curves.risk()[fragile & young].min() > curves.risk()[~fragile & young].max()
 
 
 def test_a_model_says_what_it_saw_and_reads_no_season(

@@ -81,18 +81,6 @@ def test_it_is_a_judge_with_an_interval_that_covers(fitted: FittedMemory) -> Non
     assert not found.unlike.all()
 
 
-def test_each_ad_is_judged_by_itself(fitted: FittedMemory) -> None:
-    ads = made(seed=1).records[:8]
-    whole = fitted.judge(ads).value
-    np.testing.assert_allclose(fitted.judge(ads[3:5]).value, whole[3:5], atol=1e-6)
-    bare = (AdRecord(title="fresh tea"), AdRecord(brand="b1"), AdRecord())
-    alone = [float(fitted.judge([ad]).value[0]) for ad in bare]
-    together = fitted.judge([*ads, *bare]).value[-3:]
-    np.testing.assert_allclose(together, alone, atol=1e-6)
-    assert len(fitted.judge([])) == 0
-    assert len(fitted.parts([]).value) == 0
-
-
 def test_what_is_unlike_all_it_knows_is_told(fitted: FittedMemory) -> None:
     known = fitted.judge(made().records[:20]).unlike
     strange = AdRecord(brand="b1", title="Zyx qwv klo pomp grunch xylophagous quark")
@@ -176,16 +164,6 @@ def test_brand_and_content_add_up() -> None:
     assert np.corrcoef(parts.content, blocks["surface"][:, 0])[0, 1] > 0.8
     brands = np.array([targets[groups == one].mean() for one in groups])
     assert np.corrcoef(parts.brand, brands)[0, 1] > 0.9
-
-
-def test_the_content_never_reads_the_brand() -> None:
-    blocks, keys, targets, groups = made_encoder()
-    head = fit_head(blocks, keys, targets, groups)
-    assert set(head.content.blocks) == {"sentence", "surface", "near"}
-    other = head.parts({**blocks, "brand": blocks["brand"][::-1]}, ["new"] * len(keys))
-    same = head.parts(blocks, keys)
-    np.testing.assert_array_equal(other.content, same.content)
-    assert not np.allclose(other.brand, same.brand)
 
 
 def test_blocks_may_be_missing() -> None:
@@ -297,18 +275,6 @@ def test_one_block_is_a_ridge_on_scaled_columns(rows: int) -> None:
     assert min(errors) < 1e-8
 
 
-def test_weighted_rows_count_as_if_repeated() -> None:
-    blocks, targets, groups = made_block_ridge(40)
-    weights = np.where(np.arange(40) < 10, 2.0, 1.0)
-    one = {"signal": blocks["signal"]}
-    twice = np.concatenate([np.arange(40), np.arange(10)])
-    folds_same = fit_blocks(one, targets, groups, weights=weights)
-    repeated = fit_blocks({"signal": one["signal"][twice]}, targets[twice], groups[twice])
-    assert folds_same.intercept == pytest.approx(repeated.intercept)
-    plain = fit_blocks(one, targets, groups)
-    assert abs(plain.intercept - folds_same.intercept) > 1e-6
-
-
 def test_members_are_weighed_where_there_are_many_rows() -> None:
     few = fit_blocks(*made_block_ridge(120))
     assert few.weights == {"all": 1.0}
@@ -341,13 +307,6 @@ def test_what_is_missing_counts_as_the_mean() -> None:
     usual = fitted.predict({"signal": mean[None].astype(np.float32)})
     np.testing.assert_allclose(fitted.predict({"signal": none}), usual, atol=1e-6)
     assert not fit_blocks({"none": np.full((60, 2), np.nan)}, targets, groups).blocks
-
-
-def test_what_does_not_vary_says_nothing() -> None:
-    _, targets, groups = made_block_ridge()
-    still = fit_blocks({"still": np.ones((60, 4), np.float32)}, targets, groups)
-    assert not still.blocks
-    assert still.predict({"still": np.zeros((2, 4), np.float32)}).tolist() == [still.intercept] * 2
 
 
 def test_folds_keep_groups_whole_and_bad_input_is_refused() -> None:

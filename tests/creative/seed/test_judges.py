@@ -155,12 +155,6 @@ def test_only_usable_ads_are_shown_to_the_judge() -> None:
     assert found.usable == [(0, 0)]
 
 
-def test_what_is_unlike_may_be_kept() -> None:
-    own = WordJudge("zing", strange="odd")
-    found = scored(WRITTEN, own, AdFilters(AdFilterConfig(unlike=False), CopyIndex([])))
-    assert found.usable == [(0, 0), (0, 2)]
-
-
 def test_many_ads_are_judged_some_at_a_time() -> None:
     ads = [AdRecord(title="zing " * (at % 3)) for at in range(600)]
     values, unlike = judged(WordJudge("zing"), ads)

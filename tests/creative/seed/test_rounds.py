@@ -352,12 +352,6 @@ def test_a_run_without_an_end_has_no_result() -> None:
         replace(found, end="tired")
 
 
-def test_originals_that_score_nothing_have_no_gain() -> None:
-    one = result(1, 0.1, 0.1)
-    nothing = replace(one, measured=replace(one.measured, own=None))
-    assert "none to tell" in nothing.line()
-
-
 def test_files_hold_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "to_svg", to_svg)
     write_report(report_of(), tmp_path, samples=[("Brand <x>", "old", "new")])
@@ -371,12 +365,6 @@ def test_files_hold_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "Brand &lt;x&gt;" in page
     assert "long 5, cut 3" in page
     assert "<script" not in page
-
-
-def test_a_page_without_rounds_is_a_page(tmp_path: Path) -> None:
-    empty = replace(report_of(), rounds=(), before=None, after=None, end="budget")
-    write_report(empty, tmp_path)
-    assert "<svg" not in (tmp_path / "report.html").read_text()
 
 
 JUDGES = WordJudge("zing"), WordJudge("calm")

@@ -1,20 +1,24 @@
-""""""
+"""?"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from adwright.core.errors import AdwrightError, ConfigError, DataError, ResumeError
+from adwright.core.errors import AdwrightError, ArtifactError, ConfigError, DataError, ResumeError
 from adwright.core.journal import append_rows, read_rows
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import read_ads
+from adwright.creative.seed import improve as writer_run
+from adwright.creative.seed.improve import rewrite, train_writer
 from adwright.creative.seed.rounds import run_seed
-from adwright.creative.seed.texts import AdBrief
+from adwright.creative.seed.texts import AdBrief, SeedConfig, SeedData, known_ads
 from adwright.creative.seed.writer import TunedWriter, WriterRow, write_ads
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Usage
 from adwright.tuning.reparameterised.lora import LoRA
@@ -34,14 +38,6 @@ ASKED = GenerationConfig(max_tokens=8)
 def writer(tmp_path_factory: pytest.TempPathFactory) -> TunedWriter:
     base = save_tiny(tmp_path_factory.mktemp("base") / "model")
     return TunedWriter(str(base), settings={"rank": 2}, batch=4, tokens=200, valid=0.2, rows=8)
-
-
-def test_rows_are_conversations() -> None:
-    told = json.loads(ROWS[0].line())
-    assert [turn["role"] for turn in told["messages"]] == ["user", "assistant"]
-    assert told["messages"][1]["content"] == "a cup of tea 0"
-    assert (told["group"], told["source"]) == ("g0", "s")
-    assert json.loads(WriterRow((), "x").line())["group"] == "x"
 
 
 def test_it_tunes_and_then_writes_as_tuned(writer: TunedWriter, tmp_path: Path) -> None:
@@ -201,3 +197,54 @@ def test_a_file_of_other_briefs_is_refused(tmp_path: Path) -> None:
     append_rows(lines, [{"brief": "other", "texts": [], "cut": []}])
     with pytest.raises(ResumeError, match="'other' where 'b0' is due"):
         write_ads(BRIEFS, opening(echoing()), ASKED_SAMPLING, lines, samples=1, seed=0)
+
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The base: what it reads out of ads is not looked at here."""
+    return str(save_tiny(tmp_path_factory.mktemp("base") / "model"))
+
+
+def data(extra: str = "") -> SeedData:
+    records = [AdRecord(brand=f"b{at}", title=f"Taste of number {at}{extra}") for at in range(80)]
+    scores = [at / 80 for at in range(80)]
+    ids = [str(at) for at in range(80)]
+    return SeedData(known_ads(records, ids, "slogan", source="ads", scores=scores))
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> list[SeedData]:
+    """Runs of rounds that end at once, with what they were asked for."""
+    asked: list[SeedData] = []
+
+    def run(config: SeedConfig, given: SeedData, *rest: object) -> str:
+        asked.append(given)
+        return "report"
+
+    monkeypatch.setattr(writer_run, "run_seed", run)
+    return asked
+
+
+def test_a_folder_belongs_to_its_data(tmp_path: Path, stopped: list[SeedData], tiny: str) -> None:
+    config = SeedConfig(watch=0.1, held=0.1)
+    assert train_writer(data(), "slogan", tmp_path, config, model=tiny) == "report"
+    assert train_writer(data(), "slogan", tmp_path, config, model=tiny) == "report"
+    assert len(stopped) == 2
+    with pytest.raises(ResumeError, match="another data"):
+        train_writer(data("!"), "slogan", tmp_path, config, model=tiny)
+    with pytest.raises(ResumeError, match="another kind"):
+        train_writer(data(), "headline", tmp_path, config, model=tiny)
+    with pytest.raises(ResumeError, match="another model"):
+        train_writer(data(), "slogan", tmp_path, config)
+
+
+def test_what_cannot_be_rewritten(tmp_path: Path, stopped: list[SeedData], tiny: str) -> None:
+    table = read_ads(pl.DataFrame({"id": ["a"], "title": ["Just tea"]}))
+    with pytest.raises(ArtifactError, match="no writer"):
+        rewrite(table, tmp_path)
+    train_writer(data(), "description", tmp_path, SeedConfig(watch=0.1, held=0.1), model=tiny)
+    with pytest.raises(DataError, match="what a description needs"):
+        rewrite(table, tmp_path)

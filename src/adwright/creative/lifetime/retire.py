@@ -32,7 +32,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.core.artifacts import load_artifact
-from adwright.core.clock import Clock
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.core.progress import say
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord
@@ -42,7 +41,6 @@ from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_va
 from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, Vectors
-from adwright.training.loop.callbacks import Callback
 from adwright.training.run_settings import require_free
 
 Ints = npt.NDArray[np.int64]
@@ -113,12 +111,11 @@ def fit_retirement(
     out: str | Path | None = None,
     resume: bool = False,
     stop_now: bool = False,
-    callbacks: Sequence[Callback] = (),
 ) -> FittedLifetime:
     """A survival network of all ages, trained on what was known before the period `before`.
 
     vectors: name -> float32 [R, D] of texts or images, of all lives of the log in its order, NaN
-    where missing. out, resume, stop_now, callbacks: as of `fit_lifetime`.
+    where missing. out, resume, stop_now: as of `fit_lifetime`.
 
     The model's `config` names `before` and `valid_from`. Columns of the season are left out where
     the record spans less than two years, since there they name the periods; which is said.
@@ -148,7 +145,6 @@ def fit_retirement(
         out=out,
         resume=resume,
         stop_now=stop_now,
-        callbacks=callbacks,
     )
     return replace(
         model, config=model.config | {"before": data.before, "valid_from": data.valid_from}
@@ -168,8 +164,7 @@ def training_units(
     log = lives.log
     if before > log.closed + 1:
         raise ConfigError(
-            "the record closes before this period",
-            where=f"before {before}, closed {log.closed}",
+            "the record closes before this period", where=f"before {before}, closed {log.closed}"
         )
     known = before - 2 - log.gap
     if periods is None:
@@ -266,8 +261,6 @@ def train_retirement(
     resume: bool = False,
     stop_now: bool = False,
     overwrite: bool = False,
-    callbacks: Sequence[Callback] = (),
-    clock: Clock | None = None,
 ) -> TrainedRetirement:
     """Train on a record and save the model. before, vectors: as of `fit_retirement`.
 
@@ -281,14 +274,7 @@ def train_retirement(
     if overwrite and not resume and (folder / _RUN).exists():
         shutil.rmtree(folder / _RUN)
     model = fit_retirement(
-        lives,
-        before,
-        config,
-        vectors=vectors,
-        out=folder / _RUN,
-        resume=resume,
-        stop_now=stop_now,
-        callbacks=callbacks,
+        lives, before, config, vectors=vectors, out=folder / _RUN, resume=resume, stop_now=stop_now
     )
     values, before = None, int(model.config["before"])
     shutil.rmtree(folder / _VALUES, ignore_errors=True)
@@ -297,7 +283,7 @@ def train_retirement(
         values.save(folder / _VALUES)
     except DataError as error:
         say(f"value per cost is taken as it was, not as the features tell: {error.what}")
-    identity = model.save(folder / _MODEL, overwrite=overwrite, clock=clock)
+    identity = model.save(folder / _MODEL, overwrite=overwrite)
     return TrainedRetirement(model, identity, folder / _MODEL, values)
 
 

@@ -431,10 +431,7 @@ class PictureLife:
         )
 
     def nearest(
-        self,
-        ads: Sequence[AdRecord],
-        count: int = 3,
-        vectors: Mapping[str, Floats] | None = None,
+        self, ads: Sequence[AdRecord], count: int = 3, vectors: Mapping[str, Floats] | None = None
     ) -> Sequence[tuple[PastAd, ...]]:
         """None of any ad: the model keeps no past ones."""
         return [()] * len(ads)

@@ -124,10 +124,7 @@ class LifeTerms:
 
     @classmethod
     def of(
-        cls,
-        entry: NDArray[np.floating],
-        time: NDArray[np.floating],
-        cause: NDArray[np.integer],
+        cls, entry: NDArray[np.floating], time: NDArray[np.floating], cause: NDArray[np.integer]
     ) -> LifeTerms:
         """Edges from lives [N]: quantiles of the times of those that ended.
 

@@ -90,6 +90,9 @@ from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+#: Numbers of N ads [N, D], NaN in rows that lack them; and such blocks by name.
+Block = NDArray[np.float32]
+Blocks = Mapping[str, Block]
 
 _ALPHAS = 10.0 ** np.arange(-2, 4.1, 0.5)
 _INNER = 5
@@ -111,7 +114,7 @@ class ScaledBlock:
     size: float
     coefficients: Floats
 
-    def scaled(self, block: NDArray[np.float32]) -> Floats:
+    def scaled(self, block: Block) -> Floats:
         """float64 [N, D] of a block [N, D]; rows have on average a squared length of 1, and NaN is
         as the mean."""
         found = np.nan_to_num(np.clip((block - self.mean) / self.spread, -_CLIP, _CLIP))
@@ -129,7 +132,7 @@ class BlockRidge:
     weights: Mapping[str, float]
     unseen: Floats
 
-    def predict(self, blocks: Mapping[str, NDArray[np.float32]]) -> Floats:
+    def predict(self, blocks: Blocks) -> Floats:
         """float64 [N] of N ads; a block that is missing counts as its mean.
 
         Raises ValueInvalidError for a block of another width.
@@ -164,12 +167,7 @@ def group_folds(groups: Ints, folds: int, *, seed: int = 0) -> Ints:
 
 
 def fit_blocks(
-    blocks: Mapping[str, NDArray[np.float32]],
-    targets: Floats,
-    groups: Ints,
-    *,
-    weights: Floats | None = None,
-    seed: int = 0,
+    blocks: Blocks, targets: Floats, groups: Ints, *, weights: Floats | None = None, seed: int = 0
 ) -> BlockRidge:
     """Fit the members and their weights on N ads.
 
@@ -231,7 +229,7 @@ class _Fit(NamedTuple):
     unseen: Floats
 
 
-def _scales(block: NDArray[np.float32], share: Floats) -> ScaledBlock | None:
+def _scales(block: Block, share: Floats) -> ScaledBlock | None:
     """How a block is scaled; None where nothing in it varies."""
     there = np.isfinite(block).all(axis=1)
     if not there.any():
@@ -288,10 +286,7 @@ def _means(targets: Floats, share: Floats, folds: Ints) -> Floats:
 
 
 def _joined(
-    parts: Mapping[str, Floats],
-    members: Sequence[str],
-    weights: Floats,
-    fits: Mapping[str, _Fit],
+    parts: Mapping[str, Floats], members: Sequence[str], weights: Floats, fits: Mapping[str, _Fit]
 ) -> dict[str, Floats]:
     """The coefficients of each block in the weighted sum of the members."""
     ends = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
@@ -315,7 +310,7 @@ class BrandPart:
     effects: Mapping[str, float]
     unseen: Floats
 
-    def predict(self, vectors: NDArray[np.float32] | None, keys: Sequence[str]) -> Floats:
+    def predict(self, vectors: Block | None, keys: Sequence[str]) -> Floats:
         """float64 [N] of N ads. vectors: of their brands' names [N, D], None where there are
         none. keys: of `brand_key`."""
         blocks = {} if vectors is None else {"brand": vectors}
@@ -330,7 +325,7 @@ def brand_key(brand: str) -> str:
 
 
 def fit_brand(
-    vectors: NDArray[np.float32] | None,
+    vectors: Block | None,
     keys: Sequence[str],
     targets: Floats,
     groups: Ints,
@@ -385,9 +380,7 @@ def shrinkage(residuals: Sequence[Floats]) -> float:
 NEAREST = (1, 3, 10)
 
 
-def near_numbers(
-    vectors: NDArray[np.float32], train: NDArray[np.float32], *, own: bool = False
-) -> NDArray[np.float32]:
+def near_numbers(vectors: Block, train: Block, *, own: bool = False) -> Block:
     """Mean cosine to the 1, 3 and 10 nearest training texts and to all: float32 [N, 4].
 
     vectors: [N, D] of length 1, NaN for no text, whose numbers are NaN. train: [M, D]. own:
@@ -560,7 +553,7 @@ class AdBlocks:
         self._sentences: Encoder[str] | None = None
         self._language: _TextReader | None = None
 
-    def of(self, ads: Sequence[AdRecord]) -> dict[str, NDArray[np.float32]]:
+    def of(self, ads: Sequence[AdRecord]) -> dict[str, Block]:
         """The blocks of N ads, float32 [N, D] each; NaN in the row of an ad that lacks what a block
         reads."""
         if not ads:
@@ -597,7 +590,7 @@ class AdBlocks:
             self._language.close()
             self._language = None
 
-    def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> NDArray[np.float32]:
+    def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> Block:
         """Vectors of N texts [N, D], each text encoded once; NaN for an empty one."""
         if self._store is None:
             return encoded_once(encoder, texts)
@@ -622,7 +615,7 @@ class _TextReader:
         short = config.language.rstrip("/").rsplit("/", 1)[-1]
         self.name = f"read-{short}-{config.layer}-{config.longest}"
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Block:
         """float32 [B, D]."""
         tokens = [self._model.tokens.encode(text, special=False) for text in texts]
         found = self._model.read(texts, before=_BEFORE, layer=self._layer)

@@ -49,7 +49,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,8 +67,10 @@ from adwright.creative.judging import ConformalInterval, Judgements, Novelty, Re
 from adwright.creative.memory.block_ridge import (
     BRAND_BLOCKS,
     AdBlocks,
+    Block,
     BlockConfig,
     BlockRidge,
+    Blocks,
     BrandPart,
     ScaledBlock,
     brand_key,
@@ -113,9 +115,9 @@ class MemoryHead:
 
     brand: BrandPart
     content: BlockRidge
-    texts: NDArray[np.float32]
+    texts: Block
 
-    def parts(self, blocks: Mapping[str, NDArray[np.float32]], keys: Sequence[str]) -> MemoryParts:
+    def parts(self, blocks: Blocks, keys: Sequence[str]) -> MemoryParts:
         """Both parts of N ads. blocks: of `AdBlocks`. keys: of `brand_key`.
 
         Raises ValueInvalidError for a block of another width than in training.
@@ -129,7 +131,7 @@ class MemoryHead:
 
 
 def fit_head(
-    blocks: Mapping[str, NDArray[np.float32]],
+    blocks: Blocks,
     keys: Sequence[str],
     targets: Floats,
     groups: Ints,
@@ -151,9 +153,7 @@ def fit_head(
     return MemoryHead(brand, fitted, texts[np.isfinite(texts).all(axis=1)])
 
 
-def _content(
-    blocks: Mapping[str, NDArray[np.float32]], texts: NDArray[np.float32], *, own: bool = False
-) -> dict[str, NDArray[np.float32]]:
+def _content(blocks: Blocks, texts: Block, *, own: bool = False) -> dict[str, Block]:
     """The blocks without the brand's, and nearness."""
     found = {name: block for name, block in blocks.items() if name not in BRAND_BLOCKS}
     if _SENTENCE in found:
@@ -182,7 +182,7 @@ class MemoryReport:
 
 def cross_fitted(
     table: RecallTable,
-    blocks: Mapping[str, NDArray[np.float32]],
+    blocks: Blocks,
     *,
     split: Split = "brands_out",
     folds: int = _FOLDS,
@@ -214,7 +214,7 @@ def cross_fitted(
 
 def measure_memory(
     table: RecallTable,
-    blocks: Mapping[str, NDArray[np.float32]],
+    blocks: Blocks,
     *,
     rng: np.random.Generator,
     seeds: Sequence[int] = _SEEDS,
@@ -251,12 +251,7 @@ def measure_memory(
 
 
 def rho_interval(
-    predicted: Floats,
-    found: Floats,
-    groups: Ints,
-    rng: np.random.Generator,
-    *,
-    draws: int = 1000,
+    predicted: Floats, found: Floats, groups: Ints, rng: np.random.Generator, *, draws: int = 1000
 ) -> MethodInterval:
     """Mean over S seeds of Spearman's rho of `predicted` [S, N] with `found` [S, N] or [N].
 
@@ -305,7 +300,7 @@ def _explained(predicted: Floats, found: Floats) -> float:
     return max(float(np.corrcoef(predicted, found)[0, 1]), 0.0) ** 2
 
 
-def _rows(blocks: Mapping[str, NDArray[np.float32]], rows: Ints) -> dict[str, NDArray[np.float32]]:
+def _rows(blocks: Blocks, rows: Ints) -> dict[str, Block]:
     return {name: block[rows] for name, block in blocks.items()}
 
 

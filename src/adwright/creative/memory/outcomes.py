@@ -150,9 +150,7 @@ def scores_of_d_prime(values: ArrayLike) -> Floats:
 
 
 def read_recall(
-    source: Tabular | AdTable,
-    columns: AdColumns | None = None,
-    scores: ScoreColumns | None = None,
+    source: Tabular | AdTable, columns: AdColumns | None = None, scores: ScoreColumns | None = None
 ) -> RecallTable:
     """The ads of a table with how well they were remembered. source, columns: as `read_ads` takes
     them. An ad whose score is empty is left out, which `said` tells.

@@ -255,19 +255,12 @@ def answers_of(network: AutoInt, inputs: AdInputs) -> Floats:
 
 def _batches(
     ads: Sequence[AdRecord], vectors: Vectors | None
-) -> list[tuple[Sequence[AdRecord], Vectors]]:
+) -> Iterator[tuple[Sequence[AdRecord], Vectors]]:
     """Some ads at a time, with their vectors."""
-    given = vectors or {}
-    return [
-        (
-            ads[start : start + _AT_ONCE],
-            {
-                name: one[start : start + _AT_ONCE] if len(one) == len(ads) else one
-                for name, one in given.items()
-            },
-        )
-        for start in range(0, len(ads), _AT_ONCE)
-    ]
+    for start in range(0, len(ads), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        given = (vectors or {}).items()
+        yield ads[some], {name: x[some] if len(x) == len(ads) else x for name, x in given}
 
 
 def _built(artifact: Artifact, texts: EncodedTexts | None) -> FittedClickRate:
@@ -572,7 +565,6 @@ def train_clicks(
     resume: bool = False,
     stop_now: bool = False,
     overwrite: bool = False,
-    clock: Clock | None = None,
 ) -> ClickRun:
     """Train and save. texts, vectors, resume, stop_now: as of `fit_click_rate`. overwrite: replace
     a model and its run. Raises ResourceError where there is a model (without `overwrite`), and as
@@ -590,7 +582,7 @@ def train_clicks(
         resume=resume,
         stop_now=stop_now,
     )
-    identity = model.save(out / _MODEL, overwrite=overwrite, clock=clock)
+    identity = model.save(out / _MODEL, overwrite=overwrite)
     told = {"model": identity, "creatives": len(outcomes), "validation": model.measures}
     atomic_write_text(out / _REPORT, json.dumps(told, indent=1) + "\n")
     return ClickRun(model, identity, out / _MODEL)

@@ -34,7 +34,7 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -46,7 +46,7 @@ from torch import Tensor
 
 from adwright.core.errors import DataError, MissingExtraError
 from adwright.core.progress import say
-from adwright.creative.records.ad_record import AdRecord, Scene
+from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import Encoder, HashedText, VectorStore
 
 #: title; words: the first paragraph of its text; more: the others; shown: text on the screen;
@@ -58,6 +58,9 @@ BAGS = ("foreground", "background", "tone", "style", "complexity", "emotions", "
 #: Numbers of `form_of`.
 FORM_WIDTH = 20
 
+#: A question, an exclamation, quotes, an apostrophe; an ellipsis, a colon, a bracket, a hyphen.
+_SIGNS = ("?", "!", '"“”', "'’", ("...", "…"), ":", "(", "-")
+Array = npt.NDArray[np.float32]
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 _SPACE = re.compile(r"\s+")
 
@@ -92,15 +95,9 @@ def form_of(text: str) -> list[float]:
         len(text) / (len(words) + 1),
         float(text.count(".")),
         float(text.count(",")),
-        float("?" in text),
-        float("!" in text),
-        float(any(sign in text for sign in '"“”')),
-        float(any(sign in text for sign in "'’")),
+        *(float(any(sign in text for sign in signs)) for signs in _SIGNS[:4]),
         float(any(sign.isdigit() for sign in text)),
-        float("..." in text or "…" in text),
-        float(":" in text),
-        float("(" in text),
-        float("-" in text),
+        *(float(any(sign in text for sign in signs)) for signs in _SIGNS[4:]),
         float(text[:1].isdigit()),
         sum(sign.isupper() for sign in text) / (len(text) + 1),
         float(sum(len(word) > 2 and word.isupper() for word in words)),
@@ -130,24 +127,12 @@ def categories_of(record: AdRecord) -> list[str]:
 
 def bags_of(record: AdRecord) -> list[tuple[str, ...]]:
     """`BAGS` of a record: the values over all scenes, as often as they occur."""
-    each: tuple[Callable[[Scene], tuple[str, ...]], ...] = (
-        lambda scene: scene.foreground,
-        lambda scene: scene.background,
-        lambda scene: (scene.tone,),
-        lambda scene: (scene.style,),
-        lambda scene: (scene.complexity,),
-        lambda scene: scene.emotions,
-        lambda scene: scene.tags,
-    )
-    return [
-        tuple(
-            plain
-            for scene in record.scenes
-            for value in read(scene)
-            if (plain := _plain(value).casefold())
-        )
-        for read in each
-    ]
+    found = []
+    for name in BAGS:
+        of_scenes = (getattr(scene, name) for scene in record.scenes)
+        values = (one for each in of_scenes for one in ((each,) if isinstance(each, str) else each))
+        found.append(tuple(plain for one in values if (plain := _plain(one).casefold())))
+    return found
 
 
 def _plain(text: str) -> str:
@@ -172,7 +157,7 @@ class EncodedTexts:
         """Of the encoder."""
         return self.encoder.name
 
-    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def vectors(self, texts: Sequence[str]) -> Array:
         """float32 [N, W], NaN for an empty text."""
         if self._store is not None:
             return self._store.vectors(texts, self.encoder)
@@ -180,7 +165,7 @@ class EncodedTexts:
         return encoded_once(self.encoder, texts).astype(np.float16).astype(np.float32)
 
 
-def encoded_once(encoder: Encoder[str], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def encoded_once(encoder: Encoder[str], texts: Sequence[str]) -> Array:
     """float32 [N, W], NaN for an empty text; equal ones are encoded once."""
     names = list(dict.fromkeys(filter(None, texts)))
     made = np.full((len(names) + 1, encoder.width), np.nan, np.float32)
@@ -259,7 +244,7 @@ class AdInputs:
         return torch.cat([*columns, codes, *self.bags], 1)
 
 
-Vectors = Mapping[str, npt.NDArray[np.float32]]
+Vectors = Mapping[str, Array]
 #: Values of a category or bag that are kept, the most frequent ones.
 _MOST_VALUES = 512
 _FORM = " form"
@@ -400,7 +385,7 @@ class AdFeatures:
 class _Raw:
     """What stands in N records."""
 
-    vectors: dict[str, npt.NDArray[np.float32]]
+    vectors: dict[str, Array]
     numbers: npt.NDArray[np.float64]
     categories: dict[str, list[str]]
     bags: dict[str, list[tuple[str, ...]]]
@@ -414,7 +399,7 @@ class _Raw:
         *,
         slots: Sequence[str] = SLOTS,
     ) -> _Raw:
-        vectors: dict[str, npt.NDArray[np.float32]] = {}
+        vectors: dict[str, Array] = {}
         read = [texts_of(ad) for ad in ads]
         for slot in slots:
             lines = [one[slot] for one in read]
@@ -452,7 +437,7 @@ def _field(name: str, array: npt.NDArray[np.float64]) -> VectorField:
     return VectorField(name, array.shape[1], scale=(length,))
 
 
-def _scaled(field: VectorField, array: npt.NDArray[np.float32] | None, ads: int) -> torch.Tensor:
+def _scaled(field: VectorField, array: Array | None, ads: int) -> torch.Tensor:
     if array is None:
         empty = form_of("") if field.name.endswith(_FORM) else [np.nan] * field.width
         array = np.tile(np.array(empty, np.float32), (ads, 1))

@@ -76,7 +76,7 @@ from torch.nn import functional
 from adwright.core.config import Count, Ge, Lt, MinLen, Natural, NotNegative, Positive, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.creative.judging import ConformalInterval, ResidualScale
-from adwright.creative.response.inputs import AdFeatures, AdInputs
+from adwright.creative.response.inputs import AdFeatures, AdInputs, Array
 from adwright.creative.response.outcomes import CreativeOutcomes
 from adwright.metrics.arrays import check_same_length
 from adwright.metrics.rank_correlation import spearman
@@ -253,7 +253,7 @@ class LinearPart:
     penalty: float
     ratio: float
 
-    def predict(self, x: npt.NDArray[np.float32]) -> Floats:
+    def predict(self, x: Array) -> Floats:
         """Log rates float64 [N] of inputs [N, D]."""
         found = x @ self.weight.astype(np.float32)
         return found.astype(np.float64) + self.bias
@@ -270,7 +270,7 @@ class CrossFitted:
 
 
 def fit_linear(
-    x: npt.NDArray[np.float32],
+    x: Array,
     y: Floats,
     tests: Whole,
     folds: Whole,
@@ -310,7 +310,7 @@ def fit_linear(
 class _LinearRows:
     """What is fitted, by tests numbered from 0."""
 
-    x: npt.NDArray[np.float32]
+    x: Array
     y: Floats
     tests: Whole
     folds: Whole
@@ -333,12 +333,12 @@ class _LinearRows:
         found: Floats = self.total(values * self.weights) / self.total(self.weights)
         return found
 
-    def mean_inputs(self) -> npt.NDArray[np.float32]:
+    def mean_inputs(self) -> Array:
         """float32 [T, D]."""
         order = np.argsort(self.tests, kind="stable")
         starts = np.searchsorted(self.tests[order], np.arange(int(self.tests.max()) + 1))
         shares = (self.weights / self.total(self.weights)[self.tests]).astype(np.float32)
-        sums: npt.NDArray[np.float32] = np.add.reduceat((self.x * shares[:, None])[order], starts)
+        sums: Array = np.add.reduceat((self.x * shares[:, None])[order], starts)
         return sums
 
     def ratio_of(self, residuals: Floats) -> float:
@@ -376,7 +376,7 @@ class _LinearSums:
         return float(self.square - 2 * self.moment @ solved + solved @ self.gram @ solved)
 
 
-def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearSums:
+def _sums_of(x: Array, y: Floats, weights: Floats) -> _LinearSums:
     """Of inputs [n, D], without the last one, outcomes and weights [n]."""
     root = np.sqrt(weights)
     longer = np.empty((len(x), x.shape[1] + 1), np.float32)
@@ -388,9 +388,7 @@ def _sums_of(x: npt.NDArray[np.float32], y: Floats, weights: Floats) -> _LinearS
     return _LinearSums(gram, moment, float((weights * y**2).sum()))
 
 
-def _narrowed(
-    x: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+def _narrowed(x: Array) -> tuple[Array, Array | None]:
     """Fewer creatives than inputs span R <= N directions, in which all weights of a ridge lie: the
     inputs [N, R] along them, and the directions [D, R]. Otherwise the inputs as they are."""
     if len(x) >= x.shape[1]:

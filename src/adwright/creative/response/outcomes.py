@@ -400,10 +400,7 @@ class CreativeOutcomes:
 
 
 def read_outcomes(
-    source: Tabular,
-    columns: OutcomeColumns | None = None,
-    *,
-    bounds: ReadBounds = USUAL_BOUNDS,
+    source: Tabular, columns: OutcomeColumns | None = None, *, bounds: ReadBounds = USUAL_BOUNDS
 ) -> CreativeOutcomes:
     """The creatives of a table and how they did: CSV, TSV, JSON lines, Parquet or a frame.
 
@@ -536,28 +533,21 @@ def components(links: Iterable[Sequence[Hashable | None]]) -> Whole:
 
     links: of each kind of link N keys; rows of the same key are connected, None connects nothing.
     """
-    columns = [list(keys) for keys in links]
-    rows = len(columns[0]) if columns else 0
-    parent = np.arange(rows).tolist()
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for keys in columns:
-        if len(keys) != rows:
-            raise DataError(f"expected {rows} keys and found {len(keys)}", column="links")
-        first: dict[Hashable, int] = {}
-        for row, key in enumerate(keys):
-            if key is None:
-                continue
-            a, b = root(first.setdefault(key, row)), root(row)
-            parent[max(a, b)] = min(a, b)
-    roots = [root(row) for row in range(rows)]
-    number: dict[int, int] = {}
-    return np.array([number.setdefault(one, len(number)) for one in roots], np.int64)
+    codes = []
+    for keys in links:
+        place: dict[Hashable, int] = {None: -1}
+        codes.append(np.array([place.setdefault(key, len(place) - 1) for key in keys], np.int64))
+    label = np.arange(len(codes[0]))
+    while True:
+        before = label.copy()
+        for code in codes:
+            there = code >= 0
+            least = np.full(int(code.max(initial=-1)) + 1, len(label))
+            np.minimum.at(least, code[there], label[there])
+            label[there] = least[code[there]]
+        if (label == before).all():
+            # Each is the first row of its component.
+            return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
 def story_folds(stories: Whole, folds: int, *, seed: int = 0) -> Whole:

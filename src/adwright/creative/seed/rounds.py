@@ -261,10 +261,7 @@ def _curves(rounds: Sequence[RoundResult]) -> str:
     rows = [
         {"round": one.at, "series": name, "value": 100 * gain.value}
         for one in rounds
-        for name, gain in (
-            ("own judge", one.measured.own),
-            ("second judge", one.measured.second),
-        )
+        for name, gain in (("own judge", one.measured.own), ("second judge", one.measured.second))
         if gain is not None
     ]
     if not rows:
@@ -292,10 +289,7 @@ def _held(report: SeedReport) -> str:
     if not values:
         return ""
     chart = interval_chart(
-        values,
-        title="Held-out briefs",
-        x_title="Gain over the original ads, %",
-        reference=0.0,
+        values, title="Held-out briefs", x_title="Gain over the original ads, %", reference=0.0
     )
     return inline_svg(to_svg(chart), "held")
 

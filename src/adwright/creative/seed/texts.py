@@ -86,12 +86,7 @@ _ASKED: dict[BriefKind, str] = {
     "description": "Write a short text that sells this product. Answer with the text alone.",
     "video": "Write a video ad scene by scene: orientation, pace, then what each scene shows.",
 }
-_SUBJECT: dict[BriefKind, str] = {
-    "slogan": "Product",
-    "headline": "Story",
-    "description": "Product",
-    "video": "Title",
-}
+_SUBJECT: dict[BriefKind, str] = {"headline": "Story", "video": "Title"}
 _ONE_LINE = ("slogan", "headline")
 #: Characters of a subject and of a fact that a prompt shows.
 _SHOWN = 300
@@ -145,7 +140,7 @@ class AdBrief:
         it once."""
         told = [
             ("Brand", self.brand),
-            (_SUBJECT[self.kind], self.subject),
+            (_SUBJECT.get(self.kind, "Product"), self.subject),
             *(("Fact", fact) for fact in self.facts),
             ("Seconds", "" if self.seconds is None else f"{self.seconds:g}"),
         ]

@@ -259,10 +259,7 @@ def write_ads(
     if done < len(found):
         write_rows(path, found[:done])
     if done < len(briefs):
-        with (
-            progress(len(briefs) - done, label, "briefs") as bar,
-            opened() as model,
-        ):
+        with progress(len(briefs) - done, label, "briefs") as bar, opened() as model:
             while done < len(briefs):
                 if spent():
                     return None
