@@ -44,7 +44,7 @@ def added(kind: str, folder: Path) -> Iterator[Run]:
 
 
 def test_each_addition_touches_its_own_file_and_one_more() -> None:
-    assert counts() == {"ranker": 2, "sequence_model": 2, "method": 2, "engine": 2}
+    assert counts() == {"ranker": 2, "sequence_model": 2, "method": 2, "engine": 2, "platform": 1}
 
 
 @pytest.mark.parametrize("kind", ADDITIONS)
@@ -52,8 +52,8 @@ def test_a_place_that_is_not_there_is_told(kind: str, tmp_path: Path) -> None:
     with copied(SRC) as copy:
         ADDITIONS[kind](copy)
         (changed,) = (path for path in copy.touched if (SRC / path).is_file())
-        (new,) = copy.touched - {changed}
-        (copy.src / new).unlink()
+        for new in copy.touched - {changed}:
+            (copy.src / new).unlink()
         (copy.src / changed).write_text("")
         with pytest.raises(ValueError, match="0 times"):
             files_touched(copy.src, ADDITIONS[kind])
@@ -251,3 +251,12 @@ def test_an_engine_is_opened_named_and_served(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="the extra service is not installed")
     with added("engine", tmp_path) as run:
         run("-W", "error", "-c", ENGINE_USE)
+
+
+def test_an_added_platform_is_known_by_its_columns(tmp_path: Path) -> None:
+    rows = "Pin ID,Pin day,Pin views,Pin clicks,Pin title\np1,2026-01-05,100,3,Fresh bread\n"
+    (tmp_path / "pins.csv").write_text(rows)
+    with added("platform", tmp_path) as run:
+        said = run(*VERB, "ads", "import", "pins.csv", "--out", "record")
+        assert "pinboard" in said
+        assert "100" in run(*VERB, "ads", "describe", "record")

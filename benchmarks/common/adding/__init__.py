@@ -8,10 +8,9 @@ from pathlib import Path
 from benchmarks.common.adding.copied import Copied, files_touched
 from benchmarks.common.adding.engine import put_engine
 from benchmarks.common.adding.method import put_method
+from benchmarks.common.adding.platform import put_platform
 from benchmarks.common.adding.ranker import put_ranker
 from benchmarks.common.adding.sequence_model import put_sequence_model
-
-__all__ = ["ADDITIONS", "SRC", "counts"]
 
 SRC = Path(__file__).resolve().parents[3] / "src"
 ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
@@ -19,6 +18,7 @@ ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
     "sequence_model": put_sequence_model,
     "method": put_method,
     "engine": put_engine,
+    "platform": put_platform,
 }
 
 

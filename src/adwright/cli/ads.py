@@ -48,7 +48,7 @@ def import_ads(
     export: Path,
     *,
     out: Path,
-    source: Literal["meta", "google", "tiktok", "table"] | None = None,
+    source: str | None = None,
     columns: str | None = None,
     date_format: str = "",
     time_zone: str = "",
@@ -69,7 +69,8 @@ def import_ads(
     Options:
         export: The export: CSV, JSON lines or Parquet.
         out: Folder for the delivery record, in Parquet.
-        source: The platform; without it, what the columns tell.
+        source: The platform, meta, google or tiktok, or table for columns named as ours; without
+            it, what the columns tell.
         columns: Which column is which, OURS=THEIRS,... as in ad_id=Anzeigen-ID.
         date_format: Of days that can be read in two ways, as in %d/%m/%Y.
         time_zone: Of the account, as in Europe/Paris: whose days are it.

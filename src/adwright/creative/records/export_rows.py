@@ -27,11 +27,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import polars as pl
 
-from adwright.core.config import settings
+from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
 from adwright.creative.records.cells import (
     LARGEST_COUNT,
@@ -280,7 +280,12 @@ def _hint(wrong: str, known: Sequence[str]) -> str:
     return "write dates as 2026-01-31, or name their format: date_format='%d.%m.%Y'"
 
 
-DeliverySource = Literal["meta", "google", "tiktok", "table"]
+def platforms() -> tuple[str, ...]:
+    """Whose exports are known by their columns: the tables of data/synonyms/exports.toml. "table"
+    stands for columns named as ours."""
+    return (*table_specs("exports"), "table")
+
+
 _GAQL = ("metrics", "segments", "adgroupad", "customer")
 #: What a person without a header is asked for.
 _FIRST = ("ad_id", "day", "impressions")
@@ -290,7 +295,7 @@ class NamedExport(NamedTuple):
     """source: the platform. columns: ours -> theirs. currency: that the heading of spend says, or
     nothing. said: what was taken by its name. left: columns that are not kept."""
 
-    source: DeliverySource
+    source: str
     columns: dict[str, str]
     currency: str
     said: tuple[str, ...]
@@ -310,7 +315,7 @@ def known_names(names: Sequence[str], also: Sequence[str] = ()) -> int:
 
 def name_export(
     names: Sequence[str],
-    source: DeliverySource | None = None,
+    source: str | None = None,
     given: Mapping[str, str] | None = None,
     *,
     file: str = "",
@@ -326,6 +331,13 @@ def name_export(
     _any_platform().check_fields(given)
     _check_distinct(names, file)
     source = source or _source_of(names, given, file, first_line)
+    if source not in platforms():
+        near = closest_name(source, platforms())
+        raise ConfigError(
+            f"there is no platform {source!r}",
+            where="source",
+            hint=(f"did you mean {near}? " if near else "") + f"There are {', '.join(platforms())}",
+        )
     spec = _any_platform() if source == "table" else table_specs("exports")[source]
     in_full = "spend" in given or set(spec.guesses("spend", names)) - set(given.values())
     told = {"micros": ""} | given if in_full else given
@@ -369,9 +381,7 @@ def _any_platform() -> TableSpec:
     return TableSpec("a delivery record", usual, next(iter(specs)).needed)
 
 
-def _source_of(
-    names: Sequence[str], given: Mapping[str, str], file: str, first_line: str
-) -> DeliverySource:
+def _source_of(names: Sequence[str], given: Mapping[str, str], file: str, first_line: str) -> str:
     bare = {bare_name(name) for name in names}
     counts = {
         name: sum(sign in bare for sign in spec.signs)
@@ -381,7 +391,7 @@ def _source_of(
     best = max(counts, key=lambda name: counts[name])
     alike = [name for name in counts if counts[name] == counts[best]]
     if counts[best] and len(alike) == 1:
-        return next(one for one in get_args(DeliverySource) if one == best)
+        return best
     known = known_names(names)
     if given or (not counts[best] and known > 1):
         return "table"
@@ -390,7 +400,7 @@ def _source_of(
     raise SchemaError(
         "the columns do not tell which platform the export is of",
         file=file,
-        hint=f"say source='meta', 'google', 'tiktok' or 'table'; the table has {listed(names)}",
+        hint=f"say source, one of {', '.join(platforms())}; the table has {listed(names)}",
     )
 
 

@@ -30,7 +30,6 @@ from adwright.creative.records.delivery import (
 from adwright.creative.records.export_file import read_export
 from adwright.creative.records.export_rows import (
     DeliveryOptions,
-    DeliverySource,
     is_zone,
     known_names,
     name_export,
@@ -52,7 +51,7 @@ _LISTED = 8
 def import_delivery(
     path: Tabular,
     *,
-    source: DeliverySource | None = None,
+    source: str | None = None,
     options: DeliveryOptions | None = None,
     links: Tabular | None = None,
     clock: Clock | None = None,
