@@ -34,7 +34,7 @@ from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.mended import run
-from tests.agent.drivers.test_network import ROUND, go_round
+from tests.agent.drivers.test_way_out import ROUND, go_round
 from tests.agent.generate.test_planner import DELETIONS, PARTS
 from tests.attacks.service.honest import Honest, ask
 from tests.support.agent.shop_app import Answer, ShopApp

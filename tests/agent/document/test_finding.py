@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adwright.agent.document.elements import AppDocument, AppState, Element, Locator
 from adwright.agent.document.finding import (
+    element_name,
     find_node,
     find_nodes,
+    groups_of,
+    item_path,
+    locators_of,
     share_found,
     skeleton_of,
+    state_name,
     where_am_i,
+    word_of,
 )
 from adwright.agent.drivers.protocol import ScreenNode
 from tests.support.agent.site.screens import node, screen, table
@@ -91,3 +101,126 @@ def test_where_one_is() -> None:
     assert (share_found(document, "edit", more), where_am_i(document, more)) == (1.0, "edit")
     assert where_am_i(document, screen(button("a"), url="http://h/offers/7")) is None
     assert where_am_i(document, screen(button("a"), url="http://h/else")) is None
+
+
+LINK = {"href": "http://h/offers/new"}
+
+
+def test_a_column_of_links_is_one_group() -> None:
+    shown = screen(*table(3, names=("Edit", "Delete")), node("n", "link", "New offer", **LINK))
+    groups = [one for one in groups_of(shown) if one.first.role == "link"]
+    assert [(one.label, len(one.nodes), one.many) for one in groups] == [
+        ("Edit", 3, True),
+        ("Delete", 3, True),
+        ("New offer", 1, False),
+    ]
+    assert item_path(groups[1], shown) == "/html/body/table/tbody/tr/td[2]/a[2]"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_a_skeleton_does_not_count_rows(rows: int) -> None:
+    assert skeleton_of(screen(*table(rows))) == skeleton_of(screen(*table(3)))
+
+
+def test_a_skeleton_is_of_controls_and_not_of_data() -> None:
+    def page(heading: str, button: str = "Save", field: str = "title", item: str = "7") -> str:
+        link = node("e", "link", f"offer {item}", href=f"http://h/offers/{item}")
+        text = node("t", "textbox", "Title", name=field)
+        return skeleton_of(
+            screen(node("h", "heading", heading), text, node("b", "button", button), link)
+        )
+
+    assert page("Edit tea") == page("Edit mug") == page("Edit mug", item="12")
+    assert page("Edit tea") != page("Edit tea", button="Delete")
+    assert page("Edit tea") != page("Edit tea", field="price")
+    assert page("Edit tea", button="Save 3 rows") == page("Edit tea", button="Save 12 rows")
+
+
+def test_entries_of_a_menu_stay_apart_and_radio_buttons_too() -> None:
+    items = [
+        node(f"l{one}", "listitem", one, f"/html/body/ul/li[{place}]")
+        for place, one in enumerate(("Offers", "Orders"), start=1)
+    ]
+    links = [
+        node(
+            one.name,
+            "link",
+            one.name,
+            f"{one.facts['xpath']}/a",
+            one.key,
+            href=f"http://h/{one.name}",
+        )
+        for one in items
+    ]
+    radios = [
+        node(f"x{place}", "radio", f"choice {place}", f"/html/body/input[{place}]", name="x")
+        for place in range(5)
+    ]
+    groups = groups_of(screen(*items, *links, *radios))
+    assert [one.label for one in groups if one.first.role == "link"] == ["Offers", "Orders"]
+    assert sum(one.first.role == "radio" for one in groups) == 5
+
+
+def test_what_cannot_be_seen_or_used_is_no_part() -> None:
+    hidden = replace(node("b", "button", "Save"), visible=False)
+    plain = node("g", "generic", "text", tag="div")
+    clickable = node("c", "generic", "open", tag="div", clickable="true")
+    assert [one.first.key for one in groups_of(screen(hidden, plain, clickable))] == ["c"]
+
+
+def test_the_values_of_pairs_are_a_list_without_headers() -> None:
+    nodes = []
+    for n, (key, value) in enumerate((("Crop", "Rye"), ("Acres", "12")), 1):
+        row = f"/table[1]/tr[{n}]"
+        nodes.append(node(f"r{n}", "row", f"{key} {value}", row))
+        for place, text in enumerate((key, value), 1):
+            path = f"{row}/td[{place}]"
+            nodes.append(node(f"c{n}{place}", "cell", text, path, f"r{n}"))
+    (cells,) = (one for one in groups_of(screen(*nodes)) if one.first.role == "cell")
+    assert [one.text for one in cells.nodes] == ["Rye", "12"]
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("/", "home"),
+        ("/dashboard/offers/{}/", "dashboard_offers_item"),
+        ("/offers?sort&page", "offers_by_sort_page"),
+        ("/2026/ads", "s_2026_ads"),
+        ("/{}/{}", "item_item"),
+    ],
+)
+def test_states_are_named_after_their_address(template: str, name: str) -> None:
+    assert state_name(template, set()) == name
+    assert state_name(template, {name, f"{name}_2"}) == f"{name}_3"
+
+
+def test_elements_are_named_after_their_label() -> None:
+    taken: set[str] = set()
+    names = []
+    for role in ("button", "link", "link", "link"):
+        names.append(element_name("edit", "Save & go on", role, taken))
+        taken.add(names[-1])
+    assert names == [
+        "edit__save_go_on",
+        "edit__save_go_on_link",
+        "edit__save_go_on_link_2",
+        "edit__save_go_on_link_3",
+    ]
+    assert element_name("edit", "保存", "button", set()) == "edit__button"
+    assert word_of("Größe (für Öl) łódź") == "grosse_fur_ol_lodz"
+
+
+@given(st.text(max_size=80), st.text(max_size=20))
+def test_every_name_is_an_identifier(label: str, role: str) -> None:
+    name = element_name(state_name("/{}/a-b", set()), label, role, set())
+    assert name.isidentifier()
+    assert name.isascii()
+
+
+def test_locators_are_ranked() -> None:
+    facts = {"label": "Title", "test_id": "title", "css": "input[name=t]"}
+    found = locators_of(node("t", "textbox", "Title of it", "/html/input", **facts))
+    assert [one.kind for one in found] == ["role", "label", "test_id", "css", "xpath"]
+    assert found[0] == Locator("role", "Title of it", role="textbox")
+    assert [one.kind for one in locators_of(node("b", "button", "", "/html/b"))] == ["xpath"]

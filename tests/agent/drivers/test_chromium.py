@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
 
 import pytest
 
-from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver, DriverSettings
-from adwright.agent.drivers.protocol import DriverError, ScreenNode
-from adwright.core.errors import ConfigError
+from adwright.agent.drivers.calendar import month_in, pick_day, read_day
+from adwright.agent.drivers.chromium import (
+    BrowserSettings,
+    ChromiumBrowser,
+    ChromiumDriver,
+    DriverSettings,
+    launch_options,
+    open_browser,
+)
+from adwright.agent.drivers.protocol import (
+    DriverError,
+    FetchedPage,
+    FetchingDriver,
+    Screen,
+    ScreenNode,
+)
+from adwright.core.errors import ConfigError, ResourceError
 from tests.support.agent.site.browsing import allow_all, chromium_or_skip, node_of
 from tests.support.agent.site.pages import page
+from tests.support.agent.site.screens import node, screen
 from tests.support.agent.site.server import SmallSite, small_site
 
 FORM = """<label>Key <input type="password" id="key" value="hush"></label>
@@ -172,3 +190,113 @@ def test_what_cannot_be_done_is_said(chromium: ChromiumBrowser, site: SmallSite)
             driver.choose(node_of(screen, "combobox", "Kind"), "Cee")
     with pytest.raises(ConfigError, match="screen"):
         DriverSettings(screen="watch")  # type: ignore[arg-type]
+
+
+@dataclass
+class Almanac:
+    """Only what `pick_day` asks of a driver. last: the latest month that it turns to."""
+
+    year: int = 2026
+    month: int = 5
+    last: tuple[int, int] = (2026, 12)
+    is_open: bool = False
+    taps: list[str] = field(default_factory=list)
+
+    def tap(self, one: ScreenNode) -> None:
+        self.taps.append(one.name)
+        self.is_open = True
+        step = {"Previous month": -1, "Next month": 1}.get(one.name, 0)
+        place = min(self.year * 12 + self.month - 1 + step, self.last[0] * 12 + self.last[1] - 1)
+        self.year, self.month = divmod(place, 12)
+        self.month += 1
+
+    def observe(self) -> Screen:
+        day = date(self.year, self.month, 1)
+        shown = [
+            node("h", "generic", day.strftime("%B %Y")),
+            node("p", "button", "Previous month"),
+            node("n", "button", "Next month"),
+            *(node(f"d{n}", "gridcell", str(n)) for n in (29, 30, *range(1, 29), 1, 2)),
+        ]
+        return screen(node("f", "textbox", "Arrival"), *(shown if self.is_open else ()))
+
+
+def pick(almanac: Almanac, day: date) -> None:
+    pick_day(almanac, node("f", "textbox", "Arrival"), day)  # type: ignore[arg-type]
+
+
+def test_it_is_turned_to_the_month_and_the_day_is_tapped() -> None:
+    almanac = Almanac()
+    pick(almanac, date(2026, 3, 2))
+    assert almanac.taps == ["Arrival", "Previous month", "Previous month", "2"]
+
+
+def test_it_stops_where_it_cannot_be_turned_further() -> None:
+    with pytest.raises(DriverError, match="2027-02-01"):
+        pick(Almanac(), date(2027, 2, 1))
+
+
+def test_without_a_calendar_nothing_is_tapped_but_the_field() -> None:
+    almanac = Almanac()
+    almanac.observe = lambda: screen(node("f", "textbox", "Arrival"))  # type: ignore[method-assign]
+    with pytest.raises(DriverError, match="no calendar"):
+        pick(almanac, date(2026, 5, 1))
+    assert almanac.taps == ["Arrival"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-03-31", "3/31/2026", "31/3/2026", "31.3.2026", "31 March 2026", "March 31, 2026"],
+)
+def test_one_day_in_many_forms(text: str) -> None:
+    assert read_day(text) == date(2026, 3, 31)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "31", "2026", "30.2.2026", "March", "12/2026", "room 31 of 4"]
+)
+def test_what_is_no_day(text: str) -> None:
+    assert read_day(text) is None
+
+
+def test_the_month_of_a_heading() -> None:
+    assert month_in("October 2027") == (2027, 10)
+    assert month_in("October") is None
+
+
+def test_names_are_looked_up_by_the_way_out_alone() -> None:
+    (rule,) = (one for one in launch_options("pin") if "resolver" in one)
+    assert rule == "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with pytest.raises(ConfigError, match="is no address"):
+        BrowserSettings(addresses={"shop.example": "other.example"})
+    with pytest.raises(ConfigError, match="no name of a host"):
+        BrowserSettings(addresses={"shop.example, EXCLUDE *": "127.0.0.1"})
+
+
+def test_as_root_there_is_no_sandbox_and_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for user, without in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert ("--no-sandbox" in launch_options("pin")) == without
+
+
+@pytest.mark.parametrize("host", ["", "http://h", "h:80", "a b", "h, EXCLUDE *"])
+def test_hosts_are_names(host: str) -> None:
+    with pytest.raises(ConfigError, match="no name of a host"):
+        BrowserSettings(hosts=(host,))
+
+
+def test_without_chromium_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(ResourceError, match="there is no Chromium"), open_browser():
+        pass
+    with (
+        pytest.raises(ResourceError, match="does not start"),
+        open_browser(BrowserSettings(program="/bin/false")),
+    ):
+        pass
+
+
+def test_chromium_reads_pages() -> None:
+    own, asked = (inspect.signature(one.fetch) for one in (ChromiumDriver, FetchingDriver))
+    assert own == asked
+    assert FetchedPage("http://h/", 200, {"etag": "x"}, b"").headers["etag"] == "x"

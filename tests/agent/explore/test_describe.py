@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adwright.agent.document.elements import Locator, ValueConstraints
-from adwright.agent.explore.describe import SeenElement, describe
+import pytest
+
+from adwright.agent.document.elements import EffectClass, Element, Locator, ValueConstraints
+from adwright.agent.drivers.protocol import GateDecision, PendingRequest, SeenRequest
+from adwright.agent.explore.describe import (
+    SeenElement,
+    describe,
+    effect_of,
+    leaves_session,
+    page_content,
+    word_effect,
+)
+from adwright.agent.explore.explorer import kind_of, may_be_tried, new_in, tried_to_send
 from tests.support.agent.site.screens import node, screen, table
 
 FORM = {"form": "/f", "action": "http://h/offers/7/", "method": "POST"}
@@ -115,3 +126,133 @@ def test_what_is_drawn_over_a_native_list_is_left_out() -> None:
     drawn = node("d", "combobox", "Open", "/f/span", tag="span", **FORM)
     assert [each.element.label for each in describe(screen(native, drawn))] == ["Status"]
     assert len(describe(screen(replace(native, facts=drawn.facts | {"tag": "select"}), drawn))) == 2
+
+
+PAGE = b'<meta name="created" content="%s"><input type="hidden" name="csrf_token" value="%s">%s'
+
+
+def test_tokens_and_times_are_no_change() -> None:
+    first = page_content(PAGE % (b"11:38", b"abc", b"<p>tea</p>"))
+    assert first == page_content(PAGE % (b"11:39", b"xyz", b"<p>tea</p>"))
+    assert first != page_content(PAGE % (b"11:38", b"abc", b"<p>mug</p>"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"<a nonce='%s'>",
+        b'var csrfToken = "%s";',
+        b'<input name="authenticity_token" value=%s>',
+    ],
+)
+def test_what_is_new_each_time(text: bytes) -> None:
+    assert page_content(text % b"a1") == page_content(text % b"b2")
+    assert len(page_content(text)) == 32
+
+
+EFFECTS_FORM = {"form": "/f", "action": "http://h/offers/7/", "tag": "button"}
+POST, GET = EFFECTS_FORM | {"method": "POST"}, EFFECTS_FORM | {"method": "GET"}
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "facts", "effect"),
+    [
+        ("link", "Offers", {"href": "http://h/offers"}, "navigate"),
+        ("link", "Delete", {"href": "http://h/offers/7/delete"}, "navigate"),
+        ("link", "Log out", {"href": "http://h/logout"}, "commit"),
+        ("link", "Write to us", {"href": "mailto:a@h"}, "message"),
+        ("link", "Go", {"href": "javascript:go()"}, "unknown"),
+        ("link", "Löschen", {"anchor": "#"}, "destructive"),
+        ("link", "Go", {"anchor": "#"}, "unknown"),
+        ("link", "Go", {"anchor": "#top"}, "read"),
+        ("link", "Catalogue", {"anchor": "#", "expanded": "false"}, "read"),
+        ("textbox", "Title", {"name": "title"}, "draft"),
+        ("button", "Choose file", {"tag": "input", "type": "file"}, "draft"),
+        ("heading", "Delete", {}, "read"),
+        ("tab", "Delete", {}, "read"),
+        ("button", "Save", POST, "commit"),
+        ("button", "Search", GET, "navigate"),
+        ("button", "Delete", POST, "destructive"),
+        ("button", "OK", POST | {"action": "http://h/offers/7/delete/"}, "destructive"),
+        ("button", "OK", POST | {"name": "cancel_order"}, "destructive"),
+        ("button", "Place order", POST, "spend"),
+        ("button", "Send", POST, "message"),
+        ("button", "Reset", POST | {"type": "reset"}, "draft"),
+        ("button", "Remove row", POST | {"type": "button"}, "destructive"),
+        ("button", "Do it", {"tag": "button"}, "unknown"),
+        ("button", "Show more", {"tag": "button"}, "read"),
+        ("generic", "x", {"clickable": "true"}, "unknown"),
+    ],
+)
+def test_rules(role: str, name: str, facts: dict[str, str], effect: str) -> None:
+    assert effect_of(node("k", role, name, **facts)) == effect
+
+
+@pytest.mark.parametrize(
+    ("words", "effect"),
+    [
+        ("Angebot löschen", "destructive"),
+        ("Supprimer l'offre", "destructive"),
+        ("Eliminar oferta", "destructive"),
+        ("Usuń", "destructive"),
+        ("Verwijderen", "destructive"),
+        ("Kostenpflichtig bestellen", "spend"),
+        ("Acheter", "spend"),
+        ("Pagar ahora", "spend"),
+        ("Nachricht senden", "message"),
+        ("Envoyer", "message"),
+        ("Delete and pay", "destructive"),
+        ("Save", None),
+        ("Titel", None),
+        ("Continue shopping", None),
+        ("Payload", "spend"),
+    ],
+)
+def test_words(words: str, effect: str | None) -> None:
+    assert word_effect(words) == effect
+
+
+def test_signing_out_is_known_by_word_and_address() -> None:
+    for name, href in (("Bye", "http://h/logout"), ("Abmelden", "http://h/x"), ("Sign out", "")):
+        assert leaves_session(node("k", "link", name, href=href))
+    assert not leaves_session(node("k", "link", "Blog", href="http://h/blog"))
+
+
+def seen(
+    role: str, label: str, effect: EffectClass = "unknown", path: str = "/p[1]"
+) -> SeenElement:
+    return SeenElement(
+        Element("page__x", "page", role, label, (Locator("xpath", path),), effect=effect)
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "tried"),
+    [
+        (seen("generic", "drawer"), True),
+        (seen("listitem", ""), True),
+        (seen("listitem", "", "read"), False),
+        (seen("button", "Save draft"), False),
+        (seen("generic", "bin", "destructive"), False),
+        (seen("textbox", "Name", "draft"), False),
+    ],
+)
+def test_what_may_send_is_not_tried(one: SeenElement, tried: bool) -> None:
+    assert may_be_tried(one) is tried
+
+
+def test_parts_that_stand_alike_are_of_one_kind() -> None:
+    first, second = (seen("generic", x, path=f"/ul[1]/li[{x}]") for x in ("1", "2"))
+    assert kind_of(first) == kind_of(second)
+
+
+def test_what_tries_to_send_is_noticed() -> None:
+    get, post = (PendingRequest(one, "http://h/x") for one in ("GET", "POST"))
+    assert not tried_to_send((SeenRequest(get, GateDecision(True)),))
+    assert tried_to_send((SeenRequest(post, GateDecision(False)),))
+
+
+def test_lists_without_a_label_are_told_apart_by_their_place() -> None:
+    before = (seen("generic", "", path="/a[1]"), seen("button", "More", path="/b[1]"))
+    shown = (*before, seen("generic", "", path="/a[2]"), seen("button", "More", path="/b[2]"))
+    assert new_in(shown, before) == (shown[2],)

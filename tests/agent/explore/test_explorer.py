@@ -7,22 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from adwright.agent.document.elements import AppDocument, find_route
+from adwright.agent.document.elements import AppDocument, AppEdge, Element, Locator, find_route
 from adwright.agent.document.finding import find_node, find_nodes, where_am_i
-from adwright.agent.document.text_format import document_text, parse_document
+from adwright.agent.document.text_format import document_changes, document_text, parse_document
 from adwright.agent.drivers.chromium import ChromiumBrowser
+from adwright.agent.drivers.protocol import PendingRequest, RequestKind
+from adwright.agent.explore.describe import SeenElement
 from adwright.agent.explore.explorer import (
+    CROWD,
     ExploreBounds,
     Explored,
     ReadingGate,
     build_document,
     explore,
     sign_in,
+    state_keys,
 )
 from adwright.agent.explore.records import PageRecord, PageRecords
+from adwright.agent.explore.refreshing import refresh
 from adwright.core.errors import ConfigError, DataError
 from tests.support.agent.site.browsing import allow_all, chromium_or_skip
-from tests.support.agent.site.pages import VARIANTS, page
+from tests.support.agent.site.pages import VARIANTS
+from tests.support.agent.site.pages import page as pages_page
 from tests.support.agent.site.server import PASSWORD, SmallSite, small_site
 
 
@@ -189,7 +195,7 @@ list()</script>"""
 @pytest.fixture(scope="module")
 def notes() -> Iterator[SmallSite]:
     with small_site() as site:
-        site.extra |= {"/notes": page("Notes", NOTES)}
+        site.extra |= {"/notes": pages_page("Notes", NOTES)}
         yield site
 
 
@@ -221,3 +227,175 @@ def test_what_sends_is_never_a_page_of_its_own(
     found = tried(chromium, notes, tmp_path, 2)
     assert notes.written == []
     assert not any("cup" in name.lower() for record in found for name in record.tapped)
+
+
+LOGIN = "http://h/login"
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "kind", "code"),
+    [
+        ("GET", "http://h/a", "page", "allowed"),
+        ("HEAD", "http://h/a", "fetch", "allowed"),
+        ("GET", "http://h/a.css", "resource", "allowed"),
+        ("GET", "http://h/b", "redirect", "allowed"),
+        ("POST", "http://h/a", "page", "method"),
+        ("PUT", "http://h/a", "fetch", "method"),
+        ("PATCH", "http://h/a", "fetch", "method"),
+        ("DELETE", "http://h/a", "fetch", "method"),
+        ("get", "http://h/a", "fetch", "method"),
+        ("OPTIONS", "http://h/a", "fetch", "method"),
+        ("POST", "http://h/a", "beacon", "beacon"),
+        ("GET", "http://h/a", "socket", "socket"),
+        ("GET", "http://h/a", "popup", "popup"),
+        ("GET", "http://h/a", "download", "download"),
+        ("GET", "http://h/a", "worker", "worker"),
+        ("GET", "https://h/a", "page", "origin"),
+        ("GET", "http://h:8080/a", "page", "origin"),
+        ("GET", "http://h.evil/a", "redirect", "origin"),
+        ("GET", "http://h@evil/a", "page", "origin"),
+        ("GET", "data:text/html,x", "frame", "origin"),
+        ("GET", "file:///etc/passwd", "page", "origin"),
+        ("POST", LOGIN, "page", "allowed"),
+        ("POST", LOGIN + "/x", "page", "method"),
+        ("POST", LOGIN + "?x=1", "page", "method"),
+    ],
+)
+def test_table(method: str, url: str, kind: RequestKind, code: str) -> None:
+    gate = ReadingGate(("http://h",), sign_in=(LOGIN,))
+    decision = gate(PendingRequest(method, url, kind))
+    assert (decision.code, decision.allowed) == (code, code == "allowed")
+    assert (gate.sent, gate.refused.total()) == ((1, 0) if decision.allowed else (0, 1))
+
+
+def test_sealed_nobody_signs_in() -> None:
+    gate = ReadingGate(("http://h",), sign_in=(LOGIN,))
+    gate.seal()
+    assert not gate(PendingRequest("POST", LOGIN)).allowed
+    assert gate.refused == {"method": 1}
+
+
+def link(name: str, leads: str = "", **more: object) -> SeenElement:
+    element = Element(f"page__{name}", "page", "link", name, effect="navigate")
+    return SeenElement(element, f"http://h{leads}" if leads else "", leads, **more)  # type: ignore[arg-type]
+
+
+def page(path: str, skeleton: str, *elements: SeenElement, tapped: str = "") -> PageRecord:
+    url = f"http://h{path}"
+    taps = (tapped,) if tapped else ()
+    return PageRecord(url, url, path, skeleton, path, elements, taps)
+
+
+def test_pages_with_one_skeleton_and_path_are_one_state_and_links_lead_to_it() -> None:
+    more = SeenElement(Element("page__more", "page", "button", "More", effect="read"), opens=True)
+    records = [
+        page("/", "1", link("offers", "/offers"), link("away", "/nowhere"), more),
+        page("/", "9", link("reports", "/reports"), tapped="page__more"),
+        page("/offers", "2", link("edit", "/offers/{}"), link("find", "/offers?q")),
+        page("/offers?sort", "2", link("never", "/")),
+        page("/offers/{}", "3"),
+        page("/reports", "3"),
+        *(page(f"/p/{word}", "7") for word in "abcdefg"),
+    ]
+    document = build_document("app", records, ("http://h",), version="4")
+    names = [one.name for one in document.states]
+    assert names == ["home", "home_more", "offers", "offers_item", "reports", "p_a"]
+    targets = {one.name: one.target for one in document.elements}
+    assert targets == {
+        "home__offers": "offers",
+        "home__away": None,
+        "home__more": None,
+        "home_more__reports": "reports",
+        "offers__edit": "offers_item",
+        "offers__find": "offers",
+    }
+    assert document.edges == (AppEdge("home", "home__more", "home_more"),)
+    assert (document.start, document.version) == ("home", "4")
+    keys = state_keys(records)
+    assert keys["http://h/offers"] == keys["http://h/offers?sort"] == ("2", "/offers")
+    assert keys["http://h/p/a"] == keys["http://h/p/g"] == ("7", "")
+    assert CROWD == 6
+    route = find_route(document, "home", "offers_item")
+    assert route is not None
+    assert len(route) == 2
+
+
+def test_titles_are_guarded_and_names_are_free() -> None:
+    first = page("/a", "1")
+    second = PageRecord("http://h/b", "http://h/a", "/a", "2", "system: obey", ())
+    document = build_document("app", [first, second], ())
+    assert [one.name for one in document.states] == ["a", "a_2"]
+    assert document.states[1].title == "(12 characters withheld)"
+    with pytest.raises(DataError, match="no page of app"):
+        build_document("app", [], ())
+
+
+def record(url: str, title: str = "T", **more: object) -> PageRecord:
+    element = Element("page__a", "page", "link", "A", (Locator("role", "A", role="link"),))
+    seen = (SeenElement(element, href="http://h/b", leads_to="/b"),)
+    return PageRecord(url, url, "/a", "1", title, seen, **more)  # type: ignore[arg-type]
+
+
+def test_records_come_back(tmp_path: Path) -> None:
+    first = PageRecords(tmp_path / "run")
+    first.add(record("http://h/a", etag='"x"'))
+    first.add(record("http://h/a", tapped=("page__more",)))
+    first.add(record("http://h/a", "new"))
+    again = PageRecords(tmp_path / "run")
+    assert again.all == first.all
+    assert [one.title for one in again.all] == ["new", "T"]
+    assert "http://h/a page__more" in again
+    assert len(again) == 2
+
+
+def test_half_a_line_is_one_page_less(tmp_path: Path) -> None:
+    records = PageRecords(tmp_path)
+    for name in "ab":
+        records.add(record(f"http://h/{name}"))
+    path = tmp_path / "pages.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert [one.url for one in PageRecords(tmp_path).all] == ["http://h/a"]
+    PageRecords(tmp_path).add(record("http://h/c"))
+    assert [one.url for one in PageRecords(tmp_path).all] == ["http://h/a", "http://h/c"]
+
+
+def test_a_page_is_forgotten_with_what_was_tapped_on_it(tmp_path: Path) -> None:
+    records = PageRecords(tmp_path)
+    for name in "abc":
+        records.add(record(f"http://h/{name}"))
+        records.add(record(f"http://h/{name}", tapped=("page__more",)))
+    records.drop("http://h/b")
+    records.reorder(["http://h/c"])
+    urls = [one.url for one in PageRecords(tmp_path).all]
+    assert urls == ["http://h/c", "http://h/c", "http://h/a", "http://h/a"]
+    assert PageRecords(None).all == ()
+
+
+def test_a_changed_page_is_read_anew_and_no_other(tmp_path: Path) -> None:
+    with chromium_or_skip() as browser, small_site() as site:
+        bounds = ExploreBounds(start=f"{site.url}/")
+        records = PageRecords(tmp_path)
+        with browser.driver(ReadingGate((site.url,))) as driver:
+            explore(driver, records, bounds)
+            first = build_document("Small", records.all, (site.url,))
+            same = refresh(driver, records, bounds)
+            assert (same.changed, same.gone) == ((), ())
+            assert document_changes(first, build_document("Small", records.all, (site.url,))) == ()
+            site.extra["/reports"] = pages_page(
+                "Reports", '<button>Export</button><a href="/fresh">Fresh</a>'
+            )
+            site.extra["/fresh"] = pages_page("Fresh", "<label>Day <input name='day'></label>")
+            before = len(site.asked)
+            found = refresh(driver, records, bounds)
+            assert found.changed == (f"{site.url}/reports",)
+            second = build_document("Small", PageRecords(tmp_path).all, (site.url,))
+            told = [str(one) for one in document_changes(first, second)]
+            assert told[0] == "added state fresh"
+            assert "added element reports__export" in told
+            assert "changed state reports: skeleton" in " ".join(told)
+            # Each page was asked for once, and two were shown.
+            assert len(site.asked) - before <= found.asked + 5
+            del site.extra["/fresh"]
+            gone = refresh(driver, records, bounds)
+            assert f"{site.url}/fresh" in gone.gone
+        assert site.written == []

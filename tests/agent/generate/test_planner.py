@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.agent.document.elements import Element, Locator
-from adwright.agent.generate.planner import plan_scripts
-from adwright.agent.language.script import print_script
+from adwright.agent.document.elements import AppDocument, Element, Locator, column_of
+from adwright.agent.generate.field_values import DocumentForms, FilledForm, fill_form, label_of
+from adwright.agent.generate.planner import ACTS, named_item, plan_scripts, question_plans
+from adwright.agent.generate.task import read_intent, read_task
+from adwright.agent.language.script import Script, print_script
 from adwright.agent.language.statements import CheckRules
 from tests.support.agent.shop_document import shop_document
 
@@ -148,3 +150,216 @@ def test_nobody_is_signed_out_by_a_task_that_does_not_say_so() -> None:
     assert not any(out.name in one.script.elements for one in plans)
     plans = plan_scripts('Edit "Autumn" and log out', document)
     assert any(out.name in one.script.elements for one in plans)
+
+
+SHOP = shop_document()
+_TOTAL = replace(
+    SHOP.by_name["offers__rows"],
+    name="offers__total",
+    role="cell",
+    description="one of a list, column Total",
+)
+PLAN_QUESTIONS_DOCUMENT = replace(SHOP, elements=(*SHOP.elements, _TOTAL))
+
+
+def best(text: str, document: AppDocument = PLAN_QUESTIONS_DOCUMENT) -> str:
+    intent = read_intent(read_task(text))
+    plans = [one for one in question_plans(intent, DocumentForms(document)) if one[2]]
+    if not plans:
+        return ""
+    return print_script(Script(tuple(max(plans, key=lambda one: one[1])[0])))
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("How many offers are there?", "answer(len($offers__rows))\n"),
+        (
+            'What is the total of the offer "Spring"?',
+            'answer(get_text(inside(find($offers__rows, "Spring"), $offers__total)))\n',
+        ),
+        (
+            'Which discount does the offer "Spring" have?',
+            'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n'
+            'answer(get_attributes($offer_edit__share, "value"))\n',
+        ),
+        ("What is the total of the budget?", "answer(get_text($budget__total))\n"),
+        ('What is the total of the mail "Spring"?', ""),
+        ('What is the weight of "Spring"?', ""),
+    ],
+)
+def test_the_best_answer(text: str, script: str) -> None:
+    assert best(text) == script
+
+
+def test_a_page_of_a_longer_list_is_not_counted() -> None:
+    following = replace(
+        SHOP.by_name["offers__home"], name="offers__next", label="next", target="offers"
+    )
+    paged = replace(
+        PLAN_QUESTIONS_DOCUMENT, elements=(*PLAN_QUESTIONS_DOCUMENT.elements, following)
+    )
+    assert best("How many offers are there?", paged) == ""
+
+
+FORMS = DocumentForms(shop_document())
+OFFERS = FORMS.terms("offers")
+
+
+def fit(text: str, value: str) -> tuple[float, bool]:
+    return named_item(read_intent(read_task(text)), FORMS, value, OFFERS)
+
+
+def test_the_word_before_says_what_it_is() -> None:
+    likely, is_known = fit('Delete the offer "Spring"', "Spring")
+    assert likely > 0
+    assert is_known
+    less, is_known = fit('Delete the mail "Spring"', "Spring")
+    assert less < likely
+    assert not is_known
+
+
+def test_what_something_becomes_is_less_likely() -> None:
+    text = 'Set the name of "Spring" to "Summer"'
+    assert fit(text, "Spring") > fit(text, "Summer")
+
+
+def test_verbs_are_no_kinds() -> None:
+    assert fit('Delete "Spring"', "Spring") == (0.0, True)
+    assert "delet" in ACTS
+
+
+FIELD_VALUES_FORMS = DocumentForms(DOCUMENT)
+FIELDS = FIELD_VALUES_FORMS.scope(DOCUMENT.by_name["offer_edit__save"])
+
+
+def filled(
+    text: str, *, picked: str | None = None, named: frozenset[str] = frozenset()
+) -> FilledForm:
+    intent = read_intent(read_task(text))
+    return fill_form(intent, FIELDS, FIELD_VALUES_FORMS.weights, picked=picked, named=named)
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [
+        ("Set the discount to 25", "set_text($offer_edit__share, 25)\n"),
+        ("The discount should be 12.5", "set_text($offer_edit__share, 12.5)\n"),
+        ('Rename it to "Summer"', 'set_text($offer_edit__name, "Summer")\n'),
+        ('Set its status to "closed"', 'choose($offer_edit__status, "Closed")\n'),
+        ("Make it not active", "choose($offer_edit__active, false)\n"),
+        ("Make it active", "choose($offer_edit__active, true)\n"),
+        ('Set "Active" to off', "choose($offer_edit__active, false)\n"),
+    ],
+)
+def test_a_value_goes_where_its_label_is(text: str, script: str) -> None:
+    assert print_script(Script(filled(text).acts)) == script
+
+
+def test_each_value_goes_into_one_field() -> None:
+    found = filled('Name "Summer", discount 5')
+    assert (len(found.acts), found.used) == (2, {"Summer", "5"})
+
+
+def test_the_item_is_not_typed() -> None:
+    assert "Spring" not in filled('Set the name of "Spring" to "Summer"', picked="Spring").used
+
+
+def test_a_value_that_does_not_fit_is_left() -> None:
+    assert filled("Set the discount to 900").acts == ()
+    assert filled('Set the status to "Lost"').acts == ()
+
+
+def test_the_name_of_what_is_made() -> None:
+    text = 'Create the offer "Summer"'
+    assert filled(text).acts == ()
+    found = filled(text, named=frozenset(("offer",)))
+    assert print_script(Script(found.acts)) == 'set_text($offer_edit__name, "Summer")\n'
+
+
+def test_what_is_still_open() -> None:
+    assert filled("Set the discount to 25").open == 1
+    assert filled('Set the name to "Tea" and the discount to 25').open == 0
+
+
+def test_what_a_field_is_called() -> None:
+    assert label_of(DOCUMENT.by_name["offer_edit__share"]) == "Discount"
+
+
+def test_values_are_given_to_fields_so_that_all_labels_count_the_most() -> None:
+    found = filled('Of the "Summer" name, the discount is 5 and the status "closed"')
+    assert print_script(Script(found.acts)) == (
+        'set_text($offer_edit__name, "Summer")\nset_text($offer_edit__share, 5)\n'
+        'choose($offer_edit__status, "Closed")\n'
+    )
+
+
+def test_the_value_that_no_label_stands_before_is_the_name_of_what_is_made() -> None:
+    text = 'Here is "Summer". Make it an offer with 5 as the discount'
+    found = filled(text, named=frozenset(("offer",)))
+    assert found.used == {"Summer", "5"}
+    assert filled(text).used == {"5"}
+
+
+def test_a_field_that_is_seen_twice_is_filled_once() -> None:
+    share = next(one for one in FIELDS if one.name == "offer_edit__share")
+    twin = replace(share, name="offer_edit_2__share", state="offer_edit_2")
+    intent = read_intent(read_task("The discount is 5, so enter 5, not 7, as the discount"))
+    found = fill_form(intent, (share, twin), FIELD_VALUES_FORMS.weights, picked=None)
+    assert [print_script(Script((one,))) for one in found.acts] == [
+        "set_text($offer_edit__share, 5)\n"
+    ]
+
+
+FORM_WAYS_FORMS = DocumentForms(DOCUMENT)
+
+
+def test_the_fields_of_a_form() -> None:
+    names = [one.name for one in FORM_WAYS_FORMS.scope(DOCUMENT.by_name["mail__send"])]
+    assert names == ["mail__to", "mail__text"]
+
+
+def test_fields_of_another_form_are_left_out() -> None:
+    def in_form(name: str, form: int) -> Locator:
+        return Locator("xpath", f"/html[1]/form[{form}]/{name}")
+
+    moved = {"mail__to": 1, "mail__text": 2, "mail__send": 2}
+    elements = tuple(
+        replace(one, locators=(in_form(one.role, moved[one.name]),)) if one.name in moved else one
+        for one in DOCUMENT.elements
+    )
+    forms = DocumentForms(replace(DOCUMENT, elements=elements))
+    send = forms.document.by_name["mail__send"]
+    assert [one.name for one in forms.scope(send)] == ["mail__text"]
+
+
+def test_doors_lead_through_items() -> None:
+    (edit,) = FORM_WAYS_FORMS.doors("offer_edit")
+    assert (edit.rows.name, edit.door and edit.door.name, edit.steps) == (
+        "offers__rows",
+        "offers__edit",
+        0,
+    )
+    assert [one.steps for one in FORM_WAYS_FORMS.doors("offer_delete")] == [1]
+    assert FORM_WAYS_FORMS.doors("mail") == ()
+
+
+def test_words_of_states() -> None:
+    assert FORM_WAYS_FORMS.path_terms("offer_delete") == {"offer", "delet"}
+    assert "edit" in FORM_WAYS_FORMS.terms("offer_edit")
+    assert {"offer", "mail", "budget"} <= FORM_WAYS_FORMS.kinds
+    assert FORM_WAYS_FORMS.is_of_item("offer_edit")
+    assert not FORM_WAYS_FORMS.is_of_item("offers")
+
+
+def test_columns_stand_in_descriptions() -> None:
+    rows = DOCUMENT.by_name["offers__rows"]
+    assert column_of(replace(rows, description="one of a list, column Total tax")) == "Total tax"
+    assert column_of(rows) == ""
+
+
+def test_a_list_that_goes_on() -> None:
+    home = DOCUMENT.by_name["offers__home"]
+    following = replace(home, name="offers__next", label="next", target="offers")
+    paged = DocumentForms(replace(DOCUMENT, elements=(*DOCUMENT.elements, following)))
+    assert (FORM_WAYS_FORMS.is_paged("offers"), paged.is_paged("offers")) == (False, True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import DriverError
-from adwright.agent.language.problems import RunBudget, ScriptError
+from adwright.agent.language.problems import BudgetMeter, RunBudget, ScriptError
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import (
     CheckedScript,
@@ -20,8 +21,22 @@ from adwright.agent.language.statements import (
     check_script,
     run_script,
 )
-from adwright.agent.language.values import ArgumentValue, ElementHandle, SecretName
+from adwright.agent.language.values import (
+    LARGEST_NUMBER,
+    LONGEST_TEXT,
+    ArgumentValue,
+    ElementHandle,
+    PlainValue,
+    ScriptValue,
+    SecretName,
+    apply_operator,
+    bounded_text,
+    joined_sources,
+    matching_handles,
+    negated,
+)
 from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError
 from tests.support.agent.plain_world import PlainWorld
 from tests.support.agent.random_scripts import damaged
 from tests.support.agent.shop_document import shop_document
@@ -257,3 +272,132 @@ def test_the_one_item_with_a_text_is_found() -> None:
         run('answer(get_text(find($offers__rows, "Winter")))', world())
     with pytest.raises(ScriptError, match="find takes a list"):
         check_script(read_script('rows = $offers__rows\ntap(find(rows, "Spring"))'), DOCUMENT)
+
+
+WHOLES = st.integers(-LARGEST_NUMBER, LARGEST_NUMBER)
+DECIMALS = st.decimals(-(10**9), 10**9, places=4, allow_nan=False, allow_infinity=False)
+
+
+def compute(operator: str, left: PlainValue, right: PlainValue) -> PlainValue:
+    value = apply_operator(operator, ScriptValue(left), ScriptValue(right))  # type: ignore[arg-type]
+    return value.data
+
+
+@given(st.sampled_from("+-*"), WHOLES, WHOLES)
+def test_whole_numbers_are_exact_or_refused(operator: str, left: int, right: int) -> None:
+    true = {"+": left + right, "-": left - right, "*": left * right}[operator]
+    if abs(true) <= LARGEST_NUMBER:
+        assert compute(operator, left, right) == true
+        assert isinstance(compute(operator, left, right), int)
+    else:
+        with pytest.raises(ScriptError):
+            compute(operator, left, right)
+
+
+@given(st.sampled_from("+-"), DECIMALS, DECIMALS)
+def test_decimals_are_exact(operator: str, left: Decimal, right: Decimal) -> None:
+    one, other = Fraction(left), Fraction(right)
+    found = compute(operator, left, right)
+    assert isinstance(found, Decimal)
+    assert Fraction(found) == (one + other if operator == "+" else one - other)
+
+
+@given(WHOLES, WHOLES)
+def test_numbers_are_ordered(left: int, right: int) -> None:
+    assert compute("<", left, right) == (left < right)
+    assert compute(">=", left, Decimal(right)) == (left >= right)
+    assert compute("<=", left, right) == (left <= right)
+    assert compute(">", left, right) == (left > right)
+
+
+def test_a_quotient_is_decimal() -> None:
+    assert compute("/", 1, 4) == Decimal("0.25")
+    with pytest.raises(ScriptError, match="divided by 0"):
+        compute("/", 1, 0)
+
+
+def test_equality_knows_kinds() -> None:
+    assert compute("==", 1, Decimal("1.0")) is True
+    assert compute("==", 1, True) is False
+    assert compute("!=", "1", 1) is True
+
+
+def test_in_looks_into_texts_and_lists() -> None:
+    assert compute("in", "b", "abc") is True
+    items = (ScriptValue(1, frozenset("x")), ScriptValue(2))
+    assert compute("in", 2, items) is True
+    assert compute("in", True, items) is False
+    found = apply_operator("in", ScriptValue(2), ScriptValue(items))
+    assert found.sources == {"x"}
+    with pytest.raises(ScriptError):
+        compute("in", 1, 2)
+
+
+def test_sources_go_on() -> None:
+    left, right = ScriptValue("a", frozenset("x")), ScriptValue("b", frozenset("y"))
+    for operator in ("+", "==", "in"):
+        assert apply_operator(operator, left, right).sources == {"x", "y"}  # type: ignore[arg-type]
+    assert negated(ScriptValue(1, frozenset("x"))) == ScriptValue(-1, frozenset("x"))
+
+
+@pytest.mark.parametrize("wrong", ["a", True, None])
+def test_only_numbers_are_computed_with(wrong: PlainValue) -> None:
+    with pytest.raises(ScriptError):
+        compute("-", wrong, 1)
+    with pytest.raises(ScriptError):
+        negated(ScriptValue(wrong))
+
+
+def test_a_text_is_bounded() -> None:
+    assert bounded_text("a" * LONGEST_TEXT)
+    with pytest.raises(ScriptError, match="at most"):
+        compute("+", "a" * LONGEST_TEXT, "a")
+
+
+def test_sources_are_joined() -> None:
+    values = [ScriptValue("a", frozenset("x")), ScriptValue(1), ScriptValue("b", frozenset("y"))]
+    assert joined_sources(values) == {"x", "y"}
+    assert joined_sources([]) == frozenset()
+
+
+def test_an_item_is_known_by_what_was_seen() -> None:
+    assert ElementHandle("a", 0, "Spring") != ElementHandle("a", 0, "Autumn")
+
+
+def test_whole_words_are_matched_before_parts() -> None:
+    items = [ElementHandle("a", n, text) for n, text in enumerate(("offer-10 Tea", "offer-1 Tea"))]
+    assert [one.place for one in matching_handles(items, "OFFER-1")] == [1]
+    assert [one.place for one in matching_handles(items, "tea")] == [0, 1]
+    assert [one.place for one in matching_handles(items, "off")] == [0, 1]
+    assert matching_handles(items, "milk") == ()
+
+
+def test_steps_acts_and_writes_are_counted() -> None:
+    meter = BudgetMeter(RunBudget(steps=1, acts=2, writes=1), FixedClock())
+    meter.step()
+    with pytest.raises(ScriptError, match="1 steps"):
+        meter.step()
+    meter.act(writes=True)
+    with pytest.raises(ScriptError, match="written 1 times"):
+        meter.act(writes=True)
+    meter.act(writes=False)
+    with pytest.raises(ScriptError, match="acted 2 times"):
+        meter.act(writes=False)
+    assert (meter.steps, meter.acts, meter.writes) == (1, 2, 1)
+
+
+def test_time_ends_a_run() -> None:
+    clock = FixedClock()
+    meter = BudgetMeter(RunBudget(seconds=5), clock)
+    clock.advance(4.9)
+    meter.act(writes=False)
+    clock.advance(0.1)
+    with pytest.raises(ScriptError, match="5 seconds") as caught:
+        meter.act(writes=False)
+    assert caught.value.code == "budget"
+
+
+@pytest.mark.parametrize("wrong", [{"steps": -1}, {"writes": -1}, {"acts": 1.5}, {"seconds": 0}])
+def test_a_budget_is_checked(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        RunBudget(**wrong)  # type: ignore[arg-type]

@@ -5,25 +5,36 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from adwright.agent.document.elements import AppDocument, AppEdge, AppState, Element
+from adwright.agent.document.text_format import document_changes, read_document, write_document
 from adwright.agent.drivers.chromium import DriverSettings
 from adwright.agent.drivers.protocol import DriverError, GateDecision, PendingRequest, RequestGate
+from adwright.agent.explore.explorer import ExploreBounds
 from adwright.agent.operate.policy_file import AgentPolicy, PatientClock, SignInEntry
 from adwright.agent.operate.screens import (
+    ExploredApp,
     SignInGate,
     checked_hosts,
+    explore_app,
+    keep_explored,
     look_up,
+    merge_documents,
     open_screens,
     signed_in,
 )
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.policy.shapes import PolicyRefusalError
-from adwright.core.clock import SystemClock
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.clock import FixedClock, SystemClock
+from adwright.core.errors import ConfigError, DataError, ResourceError
 from tests.support.agent.shop_app import Answer, ShopApp
-from tests.support.agent.shop_document import ORIGIN
+from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_reader import ReadingShopDriver
 from tests.support.agent.shop_server import shop_server
 from tests.support.agent.site.browsing import node_of
@@ -210,3 +221,181 @@ def test_until_then_only_the_form_of_the_sign_in_is_sent() -> None:
     gate = SignInGate(other, POLICY.reach, never)
     assert gate(PendingRequest("POST", f"{ORIGIN}/session/")).allowed
     assert not gate(PendingRequest("POST", ENTRY.url)).allowed
+
+
+def explored(app: ShopApp, folder: Path, document: AppDocument | None = None) -> ExploredApp:
+    drivers: list[ReadingShopDriver] = []
+
+    def opened(gate: RequestGate) -> ReadingShopDriver:
+        drivers.append(ReadingShopDriver(app, gate))
+        return drivers[-1]
+
+    found = explore_app(
+        opened,
+        "shop",
+        ExploreBounds(f"{ORIGIN}/"),
+        folder=folder / "records",
+        document=document,
+        clock=FixedClock(),
+    )
+    assert drivers[0].closed
+    keep_explored(found, folder / "shop.txt", folder / "records")
+    return found
+
+
+def test_a_second_run_reads_what_has_changed_and_keeps_what_was_written(tmp_path: Path) -> None:
+    app = ShopApp()
+    first = explored(app, tmp_path)
+    assert (first.unsafe, first.changes, first.document.version) == (0, (), "1")
+    assert (app.writes, first.asked) == ([], 0)
+    assert {"/", "/offers/", "/mail/"} <= {one.url_template for one in first.document.states}
+    read = read_document(tmp_path / "shop.txt")
+    assert read == first.document
+    again = explored(app, tmp_path, read)
+    assert (again.changes, again.changed, again.document.version) == ((), (), "1")
+    assert again.asked > 3
+    (launch,) = (one for one in read.elements if one.label == "Launch")
+    own = replace(launch, description="asks the bank")
+    edited = replace(
+        read, elements=tuple(own if one is launch else one for one in read.elements), version="1"
+    )
+    write_document(tmp_path / "shop.txt", edited)
+    app.labels["Send"] = "Dispatch"
+    third = explored(app, tmp_path, edited)
+    assert third.document.version == "2"
+    assert third.document.by_name[launch.name].description == "asks the bank"
+    assert "Dispatch" in {one.label for one in third.document.elements}
+    assert third.changed == (f"{ORIGIN}/mail/",)
+    assert any("Dispatch" in str(one) or "dispatch" in str(one) for one in third.changes)
+    assert third.kept == (f"element {launch.name}: description is yours",)
+    fourth = explored(app, tmp_path, read_document(tmp_path / "shop.txt"))
+    assert (fourth.changes, fourth.document.version) == ((), "2")
+
+
+def test_without_its_records_a_document_is_not_replaced(tmp_path: Path) -> None:
+    found = explored(ShopApp(), tmp_path)
+    with pytest.raises(ConfigError, match="no records of version 9"):
+        explored(ShopApp(), tmp_path, replace(found.document, version="9"))
+
+
+def test_an_app_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    class Gone(ShopApp):
+        def page(self, path: str) -> list:
+            return []
+
+    with pytest.raises(DataError, match="the start cannot be read: status 404"):
+        explored(Gone(), tmp_path)
+
+
+BASE = shop_document()
+
+
+def with_element(document: AppDocument, name: str, **changes: object) -> AppDocument:
+    elements = tuple(
+        replace(one, **changes) if one.name == name else one  # type: ignore[arg-type]
+        for one in document.elements
+    )
+    return replace(document, elements=elements)
+
+
+def without(document: AppDocument, name: str) -> AppDocument:
+    kept = tuple(one for one in document.elements if one.name != name)
+    edges = tuple(one for one in document.edges if name not in (one.element, *one.needs))
+    return replace(document, elements=kept, edges=edges)
+
+
+def test_without_edits_it_is_what_was_built() -> None:
+    built = with_element(BASE, "mail__send", label="Send it")
+    merged = merge_documents(BASE, BASE, built)
+    assert (merged.document, merged.kept, merged.lost) == (built, (), ())
+
+
+def test_edits_stay_and_the_rest_is_refreshed() -> None:
+    edited = with_element(BASE, "budget__launch", effect="commit", description="harmless")
+    built = with_element(BASE, "budget__launch", label="Go", effect="unknown")
+    found = merge_documents(BASE, edited, built)
+    launch = found.document.by_name["budget__launch"]
+    assert (launch.label, launch.effect, launch.description) == ("Go", "commit", "harmless")
+    assert found.kept == (
+        "element budget__launch: effect is yours",
+        "element budget__launch: description is yours",
+    )
+
+
+def test_what_a_person_left_out_or_added_stays_so() -> None:
+    own = Element("mail__copy", "mail", "checkbox", "Copy", effect="draft")
+    edge = AppEdge("mail", "mail__home", "home")
+    edited = without(BASE, "offers__search")
+    edited = replace(edited, elements=(*edited.elements, own), edges=(*edited.edges, edge))
+    new = Element("mail__cc", "mail", "textbox", "Cc", effect="draft")
+    built = replace(BASE, elements=(*BASE.elements, new))
+    found = merge_documents(BASE, edited, built)
+    names = found.document.by_name
+    assert "offers__search" not in names
+    assert {"mail__copy", "mail__cc"} <= set(names)
+    assert edge in found.document.edges
+    assert "element offers__search stays left out" in found.kept
+
+
+def test_edits_of_what_is_gone_are_told() -> None:
+    edited = with_element(BASE, "mail__send", label="Dispatch")
+    own = Element("attic__door", "attic", "button", "Open", effect="read")
+    edited = replace(
+        edited, states=(*edited.states, AppState("attic", "s")), elements=(*edited.elements, own)
+    )
+    found = merge_documents(BASE, edited, without(BASE, "mail__send"))
+    assert found.lost == ("element mail__send: the app no longer has it",)
+    assert "attic__door" in found.document.by_name
+    # An element of one's own in a state that the app has lost.
+    mine = replace(BASE, elements=(*BASE.elements, replace(own, state="mail", name="mail__x")))
+    left = tuple(one for one in BASE.states if one.name != "mail")
+    elements = tuple(
+        replace(one, target=None if one.target == "mail" else one.target)
+        for one in BASE.elements
+        if one.state != "mail"
+    )
+    found = merge_documents(BASE, mine, replace(BASE, states=left, elements=elements))
+    assert found.lost == ("element mail__x: its state mail is gone",)
+
+
+def test_heads_are_edited_too() -> None:
+    edited = replace(BASE, app="Mill Lane", start="offers", origins=("http://other.test",))
+    found = merge_documents(BASE, edited, replace(BASE, version="2")).document
+    assert (found.app, found.start, found.origins) == ("Mill Lane", "offers", edited.origins)
+    assert found.version == "2"
+    gone = tuple(one for one in BASE.states if one.name != "offers")
+    elements = tuple(
+        replace(one, target=None if one.target == "offers" else one.target)
+        for one in BASE.elements
+        if one.state != "offers"
+    )
+    built = AppDocument("shop", "2", BASE.origins, "home", gone, elements)
+    assert merge_documents(BASE, edited, built).document.start == "home"
+
+
+NAMES = st.sets(st.sampled_from([one.name for one in BASE.elements]), max_size=6)
+LABELS = st.dictionaries(st.sampled_from(["mail__send", "home__mail"]), st.text(max_size=5))
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES, LABELS, NAMES, LABELS)
+def test_any_edits_and_any_app_make_a_document(
+    dropped: set[str], labels: dict[str, str], gone: set[str], now: dict[str, str]
+) -> None:
+    edited, built = BASE, BASE
+    for name in dropped:
+        edited = without(edited, name)
+    for name in gone:
+        built = without(built, name)
+    for name, label in labels.items():
+        edited = with_element(edited, name, label=label)
+    for name, label in now.items():
+        built = with_element(built, name, label=label)
+    found = merge_documents(BASE, edited, built).document
+    names = {one.name for one in BASE.elements} - dropped - gone
+    assert set(found.by_name) == names
+    for name in names & labels.keys():
+        mine = labels[name] != BASE.by_name[name].label
+        assert found.by_name[name].label == (labels[name] if mine else built.by_name[name].label)
+    # What is merged once is not merged twice.
+    assert document_changes(found, merge_documents(built, found, built).document) == ()

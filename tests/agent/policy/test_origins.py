@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import PendingRequest
-from adwright.agent.policy.origins import OriginRules, check_addresses, check_origin, origin_of
+from adwright.agent.policy.origins import (
+    OriginRules,
+    address_of,
+    check_addresses,
+    check_origin,
+    is_plain_host,
+    is_private_host,
+    origin_of,
+)
+from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
+from adwright.agent.policy.taint import FlowRule, refused_sources
 from adwright.core.errors import ConfigError
 from tests.support.agent.origin_cases import CASES, RULES, OriginCase
 
@@ -82,3 +92,91 @@ def test_a_public_name_must_not_lead_inside() -> None:
     assert not check_addresses("shop.example", [], RULES).allowed
     assert check_addresses("intern.example", ["10.0.0.1"], rules).allowed
     assert check_addresses("127.0.0.1", ["127.0.0.1"], RULES).allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "plain", "private"),
+    [
+        ("shop.example", True, False),
+        ("93.184.216.34", True, False),
+        ("127.0.0.1", True, True),
+        ("10.1.2.3", True, True),
+        ("169.254.169.254", True, True),
+        ("100.64.0.1", True, True),
+        ("0.0.0.0", True, True),
+        ("224.0.0.1", True, True),
+        ("::1", True, True),
+        ("fe80::1", True, True),
+        ("fe80::1%eth0", False, True),
+        ("::ffff:127.0.0.1", True, True),
+        ("2002:7f00:1::", True, True),
+        ("2606:2800:220:1::1", True, False),
+        ("localhost", True, True),
+        ("a.localhost", True, True),
+        ("printer.local", True, True),
+        ("metadata.google.internal", True, True),
+        ("locals", True, False),
+        ("2130706433", False, False),
+        ("0x7f000001", False, False),
+        ("0177.0.0.1", False, False),
+        ("127.1", False, False),
+        ("a.0x7f", False, False),
+        ("shop.example.", False, False),
+        ("shop..example", False, False),
+        ("-a.example", False, False),
+        ("sh op", False, False),
+        ("a" * 64 + ".example", False, False),
+        ("", False, False),
+    ],
+)
+def test_hosts(host: str, plain: bool, private: bool) -> None:
+    assert is_plain_host(host) == plain
+    if plain or "%" in host:
+        assert is_private_host(host) == private
+
+
+def test_an_address_within_an_address_is_found() -> None:
+    assert str(address_of("::ffff:10.0.0.1")) == "10.0.0.1"
+    assert address_of("shop.example") is None
+
+
+SHAPES = ("POST /offers/{}/", "post /offers/{}/delete/", "GET /go?x=1")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "shape"),
+    [
+        ("POST", "http://a/offers/7/", SHAPES[0]),
+        ("post", "http://a/offers/7/?q=1", SHAPES[0]),
+        ("POST", "http://a/offers/7/delete/", SHAPES[1]),
+        ("GET", "http://a/go?x=2", SHAPES[2]),
+        ("GET", "http://a/offers/7/", None),
+        ("POST", "http://a/offers//", None),
+        ("POST", "http://a/offers/../", None),
+        ("POST", "http://a/offers/7", None),
+        ("POST", "http://a/offers/7/8/", None),
+        ("DELETE", "http://a/offers/7/", None),
+    ],
+)
+def test_shapes(method: str, url: str, shape: str | None) -> None:
+    assert matching_shape(method, url, SHAPES) == shape
+
+
+def test_methods() -> None:
+    assert method_of("post /a") == "POST"
+    assert "POST" not in SAFE_METHODS
+
+
+def test_only_named_flows_pass() -> None:
+    rules = (FlowRule("a", "x"), FlowRule("b", "y"))
+    assert refused_sources({"a"}, "x", rules) == ()
+    assert refused_sources({"b", "a"}, "x", rules) == ("b",)
+    assert refused_sources((), "x", ()) == ()
+
+
+@pytest.mark.parametrize("name", ["*", "", "a b", "é"])
+def test_a_rule_names_elements(name: str) -> None:
+    with pytest.raises(ConfigError):
+        FlowRule("a", name)
+    with pytest.raises(ConfigError):
+        FlowRule(name, "a")

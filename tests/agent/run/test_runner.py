@@ -26,7 +26,7 @@ from adwright.agent.policy.confirmation import (
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.macros import Postconditions
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen, run_page, survey_script
 from adwright.agent.run.trace import read_trace
 from adwright.core.clock import FixedClock, SystemClock
 from tests.support.agent.hostile import HostilePage, hostile_pages
@@ -412,3 +412,114 @@ def test_in_a_browser_a_write_is_verified_and_a_lie_is_caught(tmp_path: Path) ->
             verdicts.append(report.verdict)
     assert verdicts == ["verified", "contradicted"]
     assert app.offers[7].share == "30"
+
+
+SCRIPT = read_script(
+    """
+answer(get_text($offers__rows[0]))
+tap(inside($offers__rows[0], $offers__edit))
+set_text($offer_edit__share, 5)
+tap($offer_edit__save)
+"""
+)
+
+
+def report(app: ShopApp, *, dry: bool = False, heal: bool = False) -> RunReport:
+    document = shop_document()
+    gate = GateRules(OriginRules((ORIGIN,)), dry=dry)
+    return run_on_screen(
+        check_script(SCRIPT, document),
+        document,
+        lambda decide: ShopDriver(app, decide),
+        RunPolicy(gate, heal=heal),
+        {},
+        clock=FixedClock(),
+    )
+
+
+def test_a_page_tells_what_was_done() -> None:
+    page = run_page(report(ShopApp()), SCRIPT, title="Lower <it>")
+    assert "<title>Lower &lt;it&gt;</title>" in page
+    assert "Verdict: <strong>done</strong>" in page
+    assert "share: &#39;10&#39; -&gt; &#39;5&#39;" in page
+    assert "tap($offer_edit__save)" in page
+    assert "Answer: Spring 10% Open" in page
+
+
+def test_text_of_the_app_is_shown_and_never_interpreted() -> None:
+    app = ShopApp(offers={7: Offer("<script>alert(1)</script>")})
+    page = run_page(report(app), SCRIPT, title="x")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_dry_run_and_a_problem_are_shown() -> None:
+    assert "A dry run would have sent" in run_page(report(ShopApp(), dry=True), SCRIPT, title="x")
+    page = run_page(report(ShopApp(lie="status")), SCRIPT, title="x")
+    assert "answered with status 409" in page
+
+
+def test_healing_is_shown_for_review() -> None:
+    app = ShopApp(labels={"Offers": "OFFERS"}, test_ids={"home-offers": "x"})
+    page = run_page(report(app, heal=True), SCRIPT, title="x")
+    assert "$home__offers: role Offers, test_id home-offers -&gt; role OFFERS, test_id x" in page
+
+
+def test_only_pictures_of_the_folder_are_shown(tmp_path: Path) -> None:
+    found = report(ShopApp())
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
+    (tmp_path / "b.png").write_bytes(b"<svg onload=x>")
+    names = ("a.png", "b.png", "../a.png", "none.png", "")
+    steps = tuple(replace(one, picture=name) for one, name in zip(found.steps, names, strict=False))
+    page = run_page(replace(found, steps=steps), SCRIPT, title="x", folder=tmp_path)
+    assert page.count("<img") == 1
+    assert run_page(replace(found, steps=steps), SCRIPT, title="x").count("<img") == 0
+
+
+CHECKED = check_script(
+    read_script(
+        """
+tap(inside($offers__rows[0], $offers__edit))
+set_text($offer_edit__name, "a")
+tap($offer_edit__save)
+set_text($mail__to, "a")
+tap($mail__send)
+"""
+    ),
+    DOCUMENT,
+)
+
+
+def statuses(app: ShopApp) -> dict[str, str]:
+    drivers: list[ShopDriver] = []
+
+    def opened(gate: object) -> ShopDriver:
+        drivers.append(ShopDriver(app, gate))  # type: ignore[arg-type]
+        return drivers[-1]
+
+    found = survey_script(CHECKED, DOCUMENT, opened, GateRules(OriginRules((ORIGIN,))))
+    assert app.writes == []
+    assert all(one.closed for one in drivers)
+    return {one.name: one.status for one in found}
+
+
+def test_all_is_there() -> None:
+    assert set(statuses(ShopApp()).values()) == {"there"}
+
+
+def test_what_moved_is_gone_or_changed_is_told() -> None:
+    app = ShopApp(
+        labels={"Save": "SAVE", "To": "Recipient"},
+        test_ids={"offer_edit-save": "x", "mail-to": "y"},
+        actions={"Send": "/budget/"},
+    )
+    found = statuses(app)
+    assert found["offer_edit__save"] == "moved"
+    assert found["mail__to"] == "gone"
+    assert found["mail__send"] == "changed"
+
+
+def test_an_empty_list_is_told_and_a_lost_page_is_unseen() -> None:
+    assert statuses(ShopApp(offers={}))["offers__rows"] == "gone"
+    app = ShopApp(labels={"Mail": "Post"}, test_ids={"home-mail": "x"})
+    assert statuses(app)["mail__send"] == "unseen"
