@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.audit.attacks.templates import TEMPLATES
+from adwright.audit.attacks.templates import templates
 from adwright.audit.defences.guard.features import GuardText
 from adwright.audit.defences.guard.guard import inserted
 from adwright.authoring.instructions.sources import read_matches
@@ -112,7 +112,7 @@ class UnseenAttacks:
                 drawn = rng.integers(0, len(self.vocabulary), _TOKENS)
                 return "".join(self.vocabulary[at] for at in drawn).strip()
             case "templates":
-                some = [text for name in _READ for text in TEMPLATES[name]]  # type: ignore[index]
+                some = [text for name in _READ for text in templates()[name]]
                 text = some[int(rng.integers(len(some)))]
             case _:
                 some = [text for family in FLUENT.values() for text in family]

@@ -31,14 +31,13 @@ from adwright.audit.attacks.gradient_reading import (
     SuffixPlace,
     SuffixReader,
     allowed_tokens,
-    faster_dtype,
 )
 from adwright.audit.targets.chat import list_messages
 from adwright.audit.targets.likelihood import LikelihoodTarget
 from adwright.lm.engine.weights import smollm2_folder
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.model import TorchModel, load_causal
-from benchmarks.audit.pushed.lab import shop
+from benchmarks.audit.pushed.lab import faster_dtype, shop
 from benchmarks.common.result import write_result
 from benchmarks.peers.environments import build
 from benchmarks.peers.harness import ALLOCATOR

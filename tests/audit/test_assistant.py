@@ -1,4 +1,4 @@
-"""?"""
+"""The assistant of a shop: what it finds, asks and answers."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""?"""
+"""Attacks: what they may write, what they spend, and how a job of one is kept."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.audit.attacks.attack import (
-    Attack,
     AttackBudget,
     AttackGoal,
+    AttackStep,
     RankFeedback,
     Spending,
     SpendingMeter,
@@ -33,12 +33,10 @@ from adwright.audit.attacks.search import (
     text_pieces,
 )
 from adwright.audit.attacks.templates import (
-    TEMPLATES,
-    TemplateAttack,
-    TemplateKind,
     control_texts,
     random_text,
     template_texts,
+    templates,
     transferred,
     truthful_text,
 )
@@ -87,10 +85,6 @@ class Empties:
         return listing.with_text("For", "") if self.word in listing.texts["For"] else listing
 
 
-def length(listing: ShopListing) -> float:
-    return float(len(listing.texts["For"]))
-
-
 def test_a_text_passes_where_something_of_it_is_left() -> None:
     passes = passing(Drops("best"), tea_goal())
     assert passes(" good")
@@ -103,15 +97,6 @@ def test_a_field_that_is_emptied_is_not_passed() -> None:
     assert not passes(" the best of all")
     assert passes(" the good of all")
     assert not passing(Drops("good"), tea_goal())(" the morning good")
-
-
-def test_a_score_bounds_what_passes() -> None:
-    passes = passing(Drops("best"), tea_goal(), score=length, limit=20)
-    assert passes(" good")
-    assert not passes(" good and very much longer")
-    assert not passing(Drops("x"), tea_goal(), score=lambda one: float("nan"), limit=1)(" a")
-    with pytest.raises(ConfigError, match="needs a score"):
-        passing(Drops("best"), tea_goal(), limit=1.0)
 
 
 def test_the_search_ranks_through_the_defence() -> None:
@@ -135,11 +120,6 @@ def test_it_finds_what_the_defence_lets_through() -> None:
     last = list(attack.steps())[-1]
     assert 0.5 < last.value < 1  # first, less what the score is worth
     assert "number" not in last.text
-    free = adaptive_search(
-        target, Drops("number"), tea_goal(), ORDERS[:2], meter(), model="m", config=config, seed=1,
-        passes=lambda text: True,
-    )  # fmt: skip
-    assert list(free.steps())[-1].state != last.state
 
 
 def test_before_typed_extraction_it_searches_facts() -> None:
@@ -210,18 +190,12 @@ def test_what_is_no_state_is_refused(state: dict[str, str]) -> None:
         generator_of(state)
 
 
-def test_attacks_have_one_face() -> None:
-    assert isinstance(TemplateAttack(praise_feedback(), model="m"), Attack)
-
-
 def test_calls_are_allowed_until_they_are_spent() -> None:
     meter = SpendingMeter(AttackBudget(10), cpu=lambda: 0.0)
     meter.add(calls=7.5, trials=90)
     assert meter.allows(2.5)
     assert not meter.allows(3)
-    assert (meter.calls_left, meter.spent.trials) == (2.5, 90)
-    meter.add(calls=5)
-    assert meter.calls_left == 0
+    assert meter.spent.trials == 90
 
 
 def test_seconds_end_an_attack_too() -> None:
@@ -236,7 +210,7 @@ def test_seconds_end_an_attack_too() -> None:
 
 def test_what_a_job_spent_before_counts_once() -> None:
     now = [3.0]
-    meter = SpendingMeter(AttackBudget(10), Spending(1, 1.0, 1), cpu=lambda: now[0])
+    meter = SpendingMeter(AttackBudget(10), cpu=lambda: now[0])
     meter.add(calls=2)
     meter.resume(Spending(4, 9.0, 20))
     now[0] = 5.0
@@ -301,30 +275,10 @@ def test_a_text_is_asked_once_an_order() -> None:
     assert feedback.meter.spent.calls == 4
 
 
-def test_fewer_orders_cost_less() -> None:
-    feedback = praise_feedback()
-    assert feedback.cost([" x"], upto=1) == 1
-    feedback.mean_ranks([" x"], upto=1)
-    assert feedback.meter.spent.trials == 1
-    assert feedback.cost([" x"]) == 1
-
-
 def test_texts_that_are_given_twice_are_asked_once() -> None:
     feedback = praise_feedback()
     feedback.in_order([" a", " a", " b"])(0, np.array([0, 1, 2]))
     assert feedback.meter.spent.calls == 2
-
-
-def test_another_request_can_be_asked() -> None:
-    asked: list[str] = []
-
-    def rule(listings: object, request: str) -> list[float]:
-        asked.append(request)
-        return [1.0, 2.0, 3.0]
-
-    target = FunctionTarget(rule, name="keeps")
-    RankFeedback(target, tea_goal(), ORDERS, meter(), request="cheap?").mean_ranks([""], upto=1)
-    assert asked == ["cheap?"]
 
 
 def test_of_equal_ranks_the_better_score_is_better_for_who_knows_it() -> None:
@@ -359,11 +313,10 @@ def test_the_field_can_be_chosen() -> None:
     assert goal.attacked("!").texts["Description"] == "a warm tea!"
 
 
-def test_a_question_is_asked_in_every_order_and_with_another_request() -> None:
+def test_a_question_is_asked_in_every_order() -> None:
     asks = tea_goal().asks("", ORDERS)
     assert [ask.order for ask in asks] == list(ORDERS)
     assert {ask.request for ask in asks} == {"name the best tea"}
-    assert tea_goal().asks("", ORDERS[:1], "cheap tea")[0].request == "cheap tea"
 
 
 def test_the_catalogues_of_others_are_refused() -> None:
@@ -446,23 +399,32 @@ def test_both_are_both_each_once_and_always_alike() -> None:
 CONFIG = RankSearchConfig(branch=6, steps=5)
 
 
+class Killed(SearchAttack):
+    """Its process ends after so many steps."""
+
+    after = 99
+
+    def steps(self, state: Mapping[str, Any] | None = None) -> Iterator[AttackStep]:
+        for at, step in enumerate(super().steps(state)):
+            if at == self.after:
+                raise KeyboardInterrupt
+            yield step
+
+
 def run(folder: Path | None, *, steps: int = 99, seed: int = 0) -> AttackOutcome:
     feedback = praise_feedback()
-    attack = SearchAttack(feedback, CONFIG, model="m", seed=seed)
-    left = iter(range(steps - 1, -1, -1))
-    return run_attack(
-        attack, feedback.meter, folder=folder, seed=seed, stop=lambda: next(left) == 0
-    )
+    attack = Killed(feedback, CONFIG, model="m", seed=seed)
+    attack.after = steps
+    return run_attack(attack, feedback.meter, folder=folder, seed=seed)
 
 
 def test_a_job_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
-    first = run(tmp_path / "cut", steps=2)
-    assert not first.ended
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", steps=2)
     assert not (tmp_path / "cut" / "texts.jsonl").exists()
     rest = run(tmp_path / "cut")
     assert (rest.text, rest.values) == (whole.text, whole.values)
-    assert rest.ended
     assert len(rest.values) == CONFIG.steps
     # What was asked before the cut is asked anew only in part: the count goes on, not back.
     assert rest.spent.calls >= whole.spent.calls
@@ -471,7 +433,8 @@ def test_a_job_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     whole = run(tmp_path / "whole")
-    run(tmp_path / "cut", steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", steps=3)
     with (tmp_path / "cut" / "steps.jsonl").open("ab") as stream:
         stream.write(b'{"text": "half')
     assert run(tmp_path / "cut").values == whole.values
@@ -488,17 +451,13 @@ def test_what_it_writes_is_marked_and_can_be_audited(tmp_path: Path) -> None:
     assert text.text == "the morning" + outcome.text
 
 
-def test_nothing_is_kept_without_a_folder() -> None:
-    assert run(None).values == run(None).values
-
-
 def test_another_attack_in_the_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(ResumeError, match="its seed differs"):
         run(tmp_path, seed=1)
     feedback = praise_feedback()
     with pytest.raises(ResumeError, match="another attack"):
-        run_attack(TemplateAttack(feedback, model="m"), feedback.meter, folder=tmp_path)
+        run_attack(SearchAttack(feedback, model="n"), feedback.meter, folder=tmp_path)
     with pytest.raises(ResumeError, match="its note differs"):
         run_attack(
             SearchAttack(feedback, CONFIG, model="m"), feedback.meter, folder=tmp_path,
@@ -508,7 +467,8 @@ def test_another_attack_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["{}", "no json", '{"value": 1, "text": "a", "state": {}}'])
 def test_damaged_steps_are_named(tmp_path: Path, line: str) -> None:
-    run(tmp_path, steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, steps=1)
     (tmp_path / "steps.jsonl").write_text(f"{line}\n", "utf-8")
     with pytest.raises(FileUnreadableError, match=r"steps\.jsonl"):
         run(tmp_path)
@@ -521,7 +481,7 @@ def test_run_the_catalogues_of_others_are_refused() -> None:
     feedback = praise_feedback()
     object.__setattr__(feedback.goal.catalogue, "own", False)
     with pytest.raises(ConfigError, match="not declared as your own"):
-        run_attack(TemplateAttack(feedback, model="m"), feedback.meter)
+        run_attack(SearchAttack(feedback, model="m"), feedback.meter)
     assert tea_goal().catalogue.own
 
 
@@ -579,13 +539,6 @@ def test_each_setting_changes_what_is_tried() -> None:
     assert found(base, seed=1) != found(base, seed=2) or states(base)
 
 
-def test_seeds_differ() -> None:
-    config = RankSearchConfig(branch=4, steps=1)
-    first = list(SearchAttack(praise_feedback(), config, model="m", seed=1).steps())
-    second = list(SearchAttack(praise_feedback(), config, model="m", seed=2).steps())
-    assert first[0].state != second[0].state
-
-
 @pytest.mark.parametrize("calls", [4, 5, 9, 23])
 def test_the_last_step_is_as_small_as_the_budget_asks_for(calls: int) -> None:
     feedback = praise_feedback(calls=calls)
@@ -595,12 +548,6 @@ def test_the_last_step_is_as_small_as_the_budget_asks_for(calls: int) -> None:
     none = praise_feedback(calls=3)
     assert list(SearchAttack(none, RankSearchConfig(branch=16), model="m").steps()) == []
     assert none.meter.spent.calls == 0
-
-
-def test_it_keeps_to_its_budget() -> None:
-    feedback = praise_feedback(calls=40)
-    list(SearchAttack(feedback, RankSearchConfig(branch=10, steps=50), model="m").steps())
-    assert 10 <= feedback.meter.spent.calls <= 40
 
 
 def test_texts_that_are_refused_are_never_asked() -> None:
@@ -635,41 +582,10 @@ def test_another_state_is_refused(key: str) -> None:
 
 def test_every_kind_has_texts_about_the_product() -> None:
     found = template_texts(tea_goal())
-    assert {kind for kind, _ in found} == set(get_args(TemplateKind)) == set(TEMPLATES)
+    assert {kind for kind, _ in found} == templates().keys()
     assert all("Black Tea" in text for _, text in found if "best best" not in text)
     assert not any("{" in text for _, text in found)
     assert all(text.startswith(" ") for _, text in found)
-
-
-def test_kinds_can_be_chosen() -> None:
-    assert {kind for kind, _ in template_texts(tea_goal(), ["hidden"])} == {"hidden"}
-    with pytest.raises(ConfigError, match="unknown kind"):
-        template_texts(tea_goal(), ["spam"])  # type: ignore[list-item]
-
-
-def test_the_template_that_helps_most_is_kept() -> None:
-    attack = TemplateAttack(praise_feedback(), model="counts")
-    steps = list(attack.steps())
-    assert len(steps) == sum(map(len, TEMPLATES.values()))
-    assert "best" in steps[-1].text
-    assert steps[-1].value == 1
-    assert [one.value for one in steps] == sorted((one.value for one in steps), reverse=True)
-    assert attack.tier == "T0"
-
-
-def test_it_goes_on_behind_a_step() -> None:
-    whole = list(TemplateAttack(praise_feedback(), model="m").steps())
-    rest = list(TemplateAttack(praise_feedback(), model="m").steps(whole[4].state))
-    assert rest == whole[5:]
-
-
-def test_it_ends_with_its_budget() -> None:
-    assert len(list(TemplateAttack(praise_feedback(calls=5), model="m").steps())) == 2
-
-
-def test_templates_another_state_is_refused() -> None:
-    with pytest.raises(ResumeError):
-        next(TemplateAttack(praise_feedback(), model="m").steps({"at": "x"}))
 
 
 TEXTS = [SellerText("Black Tea", "For", "the best", "T2", "0")]

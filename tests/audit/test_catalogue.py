@@ -1,4 +1,4 @@
-"""?"""
+"""Catalogues of a shop: their columns, their listings and their requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from adwright.audit.catalogue import (
     draw_orders,
     open_catalogue,
     schema_of,
-    shop_of_items,
     usual_request,
 )
 from adwright.core.errors import (
@@ -30,7 +29,6 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from adwright.data.schema import Catalogue
 from tests.support.audit.shops import KETTLES, REQUEST, kettles, released
 
 
@@ -339,18 +337,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     broken.write_text('{"Name": "a"}\nnot json\n', "utf-8")
     with pytest.raises(FileUnreadableError, match="line 2"):
         open_catalogue(broken)
-
-
-def test_items_of_a_log_and_the_texts_of_their_ads() -> None:
-    items = pl.DataFrame({"item_id": ["1", "2"], "brand": ["x", "y"]})
-    ads = pl.DataFrame({"creative_id": ["c", "d"], "item_id": ["2", "2"], "text": [None, "Buy."]})
-    shop = shop_of_items(Catalogue.checked(items, ads), request="?", shop="mine").catalogue
-    assert (shop.name, shop.names, shop.own) == ("mine", ("1", "2"), True)
-    assert [one.texts for one in shop.listings] == [{"ad": ""}, {"ad": "Buy."}]
-    assert shop.listings[0].attributes == {"brand": "x"}
-    bare = shop_of_items(Catalogue.checked(items), request="?", name="brand").catalogue
-    assert bare.names == ("x", "y")
-    assert bare.listings[0].texts == {}
 
 
 @given(n=st.integers(2, 12), count=st.integers(1, 24), seed=st.integers(0, 9), even=st.booleans())

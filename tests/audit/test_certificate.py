@@ -1,4 +1,4 @@
-"""?"""
+"""Certificates: bounds that are exact, signed, and checked by anybody."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ from adwright.audit.certificate.curve import (
     BoundPoint,
     GradedList,
     bound_curve,
-    choose_eps,
     curve_picture,
     curve_table,
     epsilons,
@@ -93,13 +92,6 @@ def by_trying(scores: BoundedScores) -> tuple[list[int], list[int]]:
 def test_bounds_are_what_trying_everything_finds(scores: BoundedScores) -> None:
     bounds = rank_bounds(scores)
     assert (bounds.best.tolist(), bounds.worst.tolist()) == by_trying(scores)
-
-
-@given(small())
-def test_the_rank_as_it_is_lies_between(scores: BoundedScores) -> None:
-    bounds = rank_bounds(scores)
-    assert (bounds.gain >= 0).all()
-    assert (bounds.loss >= 0).all()
     assert bounds.rank.tolist() == scores.ranks().tolist()
 
 
@@ -163,18 +155,6 @@ def test_a_million_products_have_bounds() -> None:
     bounds = rank_bounds(scores)
     assert (bounds.best <= bounds.worst).all()
     assert (int(bounds.best.min()), int(bounds.worst.max())) == (1, 1_000_000)
-
-
-def test_no_product_has_no_bounds() -> None:
-    assert rank_bounds(BoundedScores(np.zeros(0), np.zeros(0), 1.0)).best.tolist() == []
-
-
-@pytest.mark.parametrize("shift", [-3.0, 7.0])
-def test_only_differences_count(shift: float) -> None:
-    facts, texts = np.arange(8.0), np.linspace(-2, 2, 8)
-    here = rank_bounds(BoundedScores(facts, texts, 0.5))
-    there = rank_bounds(BoundedScores(facts + shift, texts, 0.5))
-    assert (here.best.tolist(), here.worst.tolist()) == (there.best.tolist(), there.worst.tolist())
 
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -309,35 +289,14 @@ def test_ends_of_the_curve() -> None:
 
 def test_ndcg_is_that_of_a_slow_definition() -> None:
     some = lists(3)
-    (point,) = bound_curve(some, (0.4,), k=5)
+    (point,) = bound_curve(some, (0.4,))
     values = []
     for one in some:
         scores = one.facts + np.clip(one.texts, -0.4, 0.4)
-        discount = 1 / np.log2(np.arange(2, 7))
-        found = one.grades[np.argsort(-scores)][:5] @ discount
-        values.append(found / (np.sort(one.grades)[::-1][:5] @ discount))
+        discount = 1 / np.log2(np.arange(2, 12))
+        found = one.grades[np.argsort(-scores)][:10] @ discount
+        values.append(found / (np.sort(one.grades)[::-1][:10] @ discount))
     assert point.ndcg == pytest.approx(np.mean(values))
-    assert bound_curve(some, (0.4,), k=2)[0].ndcg != point.ndcg
-
-
-def test_the_smallest_bound_that_costs_little_is_chosen() -> None:
-    points = [
-        BoundPoint(eps, eps, 3, eps, 0.9, loss) for eps, loss in ((1.0, 0.0), (0.5, 2.0), (0.1, 9))
-    ]
-    assert choose_eps(points) == 0.5
-    assert choose_eps(points, most_loss=0.01) == 1.0
-    assert choose_eps(points, most_loss=0.1) == 0.1
-    with pytest.raises(DataError, match=r"more than 1.0% of NDCG"):
-        choose_eps(points[2:], most_loss=0.01)
-    with pytest.raises(ConfigError, match="most_loss is a share"):
-        choose_eps(points, most_loss=2)
-
-
-def test_chosen_on_some_lists_it_holds_about_on_others() -> None:
-    tuning = lists(40)
-    eps = choose_eps(bound_curve(tuning, epsilons(tuning)), most_loss=0.03)
-    (elsewhere,) = bound_curve(lists(40, seed=1), (eps,))
-    assert elsewhere.loss_percent < 6
 
 
 def test_lists_of_unequal_length_and_without_grades() -> None:
@@ -397,11 +356,6 @@ def test_text_moves_a_score_by_eps_at_most() -> None:
     assert scores.highest.tolist() == [1.5, 2.5, 3.5]
     assert scores.lowest.tolist() == [0.5, 1.5, 2.5]
     assert scores.ranks().tolist() == [2, 2, 1]
-
-
-def test_without_a_bound_texts_say_nothing() -> None:
-    scores = BoundedScores(np.array([1.0, 2.0]), np.array([9.0, -9.0]), 0)
-    assert scores.ranks().tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -1,4 +1,4 @@
-"""?"""
+"""Targets that are asked in a chat: what they are asked, and how their answers are read."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def test_answers_become_rankings() -> None:
     assert of("ok").rank([]) == []
 
 
-def test_costs_are_what_the_model_says() -> None:
-    ticks = iter((0.0, 3.0))
+def test_costs_are_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.process_time", iter((0.0, 3.0)).__next__)
     model = ScriptedModel(ScriptedConfig(("1. Teapot",)))
-    (answer,) = ChatTarget(model, cpu=lambda: next(ticks)).answers([ASK])
+    (answer,) = ChatTarget(model).answers([ASK])
     assert answer.text == "1. Teapot"
     assert answer.cost.tokens_out == len("1. Teapot") + 1
     assert answer.cost.tokens_in > 500

@@ -1,9 +1,9 @@
-"""?"""
+"""Attacks that see the weights, against the plain algorithm."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,8 +23,6 @@ from adwright.audit.attacks.gradient import (
     best_tokens,
     draw_candidates,
     fluent_config,
-    merged_candidates,
-    paper_config,
     spread_orders,
 )
 from adwright.audit.attacks.gradient_reading import (
@@ -35,7 +33,6 @@ from adwright.audit.attacks.gradient_reading import (
     allowed_tokens,
     attends_in_branches,
     branch_attention,
-    faster_dtype,
 )
 from adwright.audit.catalogue import ShopListing
 from adwright.audit.targets.likelihood import answer_ids, prompt_tokens
@@ -88,7 +85,7 @@ def test_the_loss_falls_and_is_that_of_the_text() -> None:
 
 @pytest.mark.parametrize("orders", ["fixed", "shuffled"])
 def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(orders: str) -> None:
-    config = replace(CONFIG, orders=orders, buffer=2)  # type: ignore[arg-type]
+    config = replace(CONFIG, orders=orders)  # type: ignore[arg-type]
     whole = run(config)
     state = json.loads(json.dumps(whole[2].state))
     rest = list(attack(config).steps(state))
@@ -117,14 +114,6 @@ def test_shuffled_orders_take_the_best_of_each_step_even_if_it_is_worse() -> Non
     assert values != sorted(values, reverse=True)
 
 
-def test_a_buffer_keeps_more_than_the_best() -> None:
-    steps = run(replace(CONFIG, buffer=3))
-    kept = steps[-1].state["buffer"]
-    assert len(kept) == 3
-    assert [value for value, _ in kept] == sorted(value for value, _ in kept)
-    assert steps[-1].value == kept[0][0]
-
-
 def test_seeds_and_settings_lead_elsewhere() -> None:
     texts = {run()[-1].text, run(seed=1)[-1].text}
     texts |= {run(replace(CONFIG, **{name: value}))[-1].text for name, value in _OTHERS}
@@ -147,10 +136,9 @@ def test_tiers() -> None:
     assert attack(replace(CONFIG, fluency=1.0)).tier == "T3"
     minding = GradientAttack(
         tea_goal(), SuffixReader(tiny_network()), tiny_tokens(), meter(),
-        model="tiny", config=CONFIG, passes=lambda text: "x x x" in text,
+        model="tiny", config=CONFIG, cleaner=Keeps(),
     )  # fmt: skip
     assert minding.tier == "T4"
-    assert all("x x x" in step.text for step in minding.steps())
 
 
 class Keeps:
@@ -255,22 +243,6 @@ def test_those_that_do_not_survive_are_drawn_again() -> None:
     assert none.shape == (0, L)
 
 
-def test_changes_are_put_together_from_the_best_on() -> None:
-    best = np.array([[1, 0, 0, 0], [2, 0, 0, 0], [0, 0, 3, 0], [0, 4, 0, 0]])
-    found = merged_candidates((0, 0, 0, 0), best, anything)
-    assert found.tolist() == [[1, 0, 3, 0], [1, 4, 3, 0]]
-    assert merged_candidates((0, 0, 0, 0), best[:1], anything).shape == (0, 4)
-    kept = merged_candidates((0, 0, 0, 0), best, lambda one: one[1] == 4)
-    assert kept.tolist() == [[1, 4, 3, 0]]
-
-
-def test_the_paper_s_settings() -> None:
-    paper = paper_config()
-    assert (paper.tokens, paper.steps, paper.candidates, paper.top_k) == (30, 2000, 512, 256)
-    assert not paper.fixed
-    assert (paper.reading, paper.start_text) == ("exact", " *" * 30)
-
-
 def test_the_start_is_stars_letters_or_words() -> None:
     assert GradientConfig(tokens=3, start="x").start_text == " x x x"
     assert GradientConfig(tokens=2).start_text == " * *"
@@ -288,8 +260,7 @@ def test_a_fluent_attack_begins_as_words_and_minds_how_they_read() -> None:
     "setting",
     [
         *({name: 0} for name in ("tokens", "steps", "candidates", "top_k", "swaps", "order_count")),
-        *({name: 0} for name in ("buffer", "verified", "pool")),
-        {"coordinates": -1},
+        {"pool": 0},
         {"swaps": 21},
         {"abandon": 0.0},
         {"abandon": 1.5},
@@ -303,9 +274,6 @@ def test_a_fluent_attack_begins_as_words_and_minds_how_they_read() -> None:
 def test_wrong_settings_are_named(setting: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
         GradientConfig(**setting)  # type: ignore[arg-type]
-
-
-pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 
 TOKENS = tiny_tokens()
@@ -327,13 +295,6 @@ def test_the_suffix_and_the_answer_lie_where_they_are_said_to() -> None:
         assert TOKENS.decode(prompt.ids[: prompt.start]).endswith("the morning")
 
 
-def test_the_plain_form_and_another_request_make_other_prompts() -> None:
-    chat, plain = (SuffixPlace(tea_goal(), TOKENS, START, form) for form in ("chat", "plain"))  # type: ignore[arg-type]
-    assert chat.prompt(ORDERS[0]).ids != plain.prompt(ORDERS[0]).ids
-    assert "Recommendations:" in TOKENS.decode(plain.prompt(ORDERS[0]).ids)
-    assert "cheap" in TOKENS.decode(chat.prompt(ORDERS[0], "cheap tea").ids)
-
-
 def test_tokens_that_become_others_do_not_survive() -> None:
     place = SuffixPlace(tea_goal(), TOKENS, START)
     tea, halves = ids_of(" tea"), [TOKENS.encode(part, special=False) for part in (" te", "a")]
@@ -350,20 +311,6 @@ def test_what_survives_is_read_back_token_by_token(suffix: list[int]) -> None:
     suffix = suffix[: len(place.first)] + list(place.first[len(suffix) :])
     again = literal_prompt(tea_goal(), TOKENS, TOKENS.decode(suffix), (0, 1, 2)).ids
     assert place.survives(suffix) == (again == list(place.prompt((0, 1, 2)).with_suffix(suffix)))
-
-
-def test_what_a_defence_catches_does_not_survive() -> None:
-    asked: list[str] = []
-
-    def passes(text: str) -> bool:
-        asked.append(text)
-        return "tea" not in text
-
-    place = SuffixPlace(tea_goal(), TOKENS, START, passes=passes)
-    assert place.survives(place.first)
-    other = (*ids_of(" tea"), *place.first[1:])
-    assert not place.survives(other)
-    assert asked == [START, place.text(other)]
 
 
 class Shouts:
@@ -399,39 +346,6 @@ def test_what_the_defence_changes_does_not_survive() -> None:
 def test_a_start_that_cannot_be_found_is_refused(start: Sequence[str]) -> None:
     with pytest.raises(ConfigError, match="exactly once"):
         SuffixPlace(tea_goal(), TOKENS, str(start))
-
-
-def clock(*seconds: float) -> Callable[[], float]:
-    """Tells these seconds of product after product."""
-
-    def ticks() -> Iterator[float]:
-        now = 0.0
-        for one in seconds:
-            yield now
-            now += one
-            yield now
-
-    told = ticks()
-    return lambda: next(told)
-
-
-@pytest.mark.parametrize(
-    ("single", "half", "expected"),
-    [(1.0, 0.3, torch.bfloat16), (1.0, 0.9, torch.float32), (1.0, 3.0, torch.float32)],
-)
-def test_the_faster_type_is_taken(single: float, half: float, expected: torch.dtype) -> None:
-    assert faster_dtype(clock(*[single] * 3, *[half] * 3)) == expected
-
-
-def test_one_slow_product_does_not_decide() -> None:
-    assert faster_dtype(clock(9.0, 1.0, 9.0, 0.4, 9.0, 9.0)) == torch.bfloat16
-
-
-def test_this_processor_has_an_answer() -> None:
-    assert faster_dtype() in (torch.float32, torch.bfloat16)
-
-
-pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 
 PLACE = SuffixPlace(tea_goal(), tiny_tokens(), " x" * 6)
@@ -567,9 +481,6 @@ def test_a_model_with_windows_is_refused() -> None:
         SuffixReader(model)
 
 
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
-
 B, H, G, D, K = 3, 6, 2, 8, 11
 
 
@@ -640,9 +551,6 @@ def test_a_decoder_takes_branches_within_the_context_and_is_itself_after_it() ->
     torch.testing.assert_close(again, whole)
 
 
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-
-
 ALLOWED = allowed_tokens(TOKENS, VOCABULARY)
 EXACT = GradientConfig(
     tokens=6, start="x", candidates=20, top_k=30, order_count=1, reading="exact", abandon=1.0
@@ -695,19 +603,6 @@ def test_looks_and_giving_up_lead_to_a_text_that_is_read_exactly() -> None:
     assert chosen.bases[0].loss == pytest.approx(literal_loss(tiny_network(), prompt), abs=1e-5)
 
 
-def test_more_that_are_verified_are_no_worse() -> None:
-    looks = replace(EXACT, reading="look")
-    assert stepped(replace(looks, verified=6)).value <= stepped(looks).value + 1e-6
-
-
-def test_changes_of_the_best_are_tried_together() -> None:
-    chosen, alone = stepped(replace(EXACT, coordinates=4)), stepped(EXACT)
-    first = TOKENS.encode(EXACT.start_text, special=False)
-    assert chosen.value <= alone.value + 1e-6
-    assert chosen.trials > 20
-    assert sum(a != b for a, b in zip(chosen.suffix, first, strict=True)) >= 1
-
-
 def test_several_tokens_can_be_swapped_at_once() -> None:
     first = TOKENS.encode(EXACT.start_text, special=False)
     chosen = stepped(replace(EXACT, swaps=2))
@@ -727,14 +622,12 @@ def test_fluency_asks_for_text_that_the_model_expects() -> None:
     assert wide.suffix != fluent.suffix
 
 
-def test_without_a_candidate_there_is_no_step() -> None:
-    place = SuffixPlace(tea_goal(), TOKENS, EXACT.start_text, passes=lambda text: False)
+def test_without_a_candidate_there_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = SuffixPlace(tea_goal(), TOKENS, EXACT.start_text)
+    monkeypatch.setattr(place, "survives", lambda suffix: False)
     search = SuffixSearch(place, SuffixReader(tiny_network()), EXACT, ALLOWED)
     bases = search.read([place.prompt(ORDERS[0])], place.first)
     assert search.step(bases, 0, np.random.default_rng(0)) is None
-
-
-pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 
 def test_allowed_tokens_are_plain_text_that_json_shows_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""?"""
+"""From texts to trials, measures, a gate and the files of an audit."""
 
 from __future__ import annotations
 
@@ -117,11 +117,6 @@ def test_a_table_of_hostile_texts_has_one_row_each_and_no_formula() -> None:
         assert text.isprintable()
     header = rows[0]
     assert float(rows[1][header.index("net")]) == 0.0
-
-
-def test_the_seed_moves_intervals() -> None:
-    texts = [praise("Samovar"), SellerText("Teapot", FIELD, "", "T0")]
-    assert report_of(*texts, seed=1).seed == 1
 
 
 @given(st.text(max_size=40))
@@ -489,11 +484,6 @@ def test_a_text_is_the_field_or_follows_what_is_there() -> None:
         with_text(SHOP, SellerText("Teapot", "Price", "$1", "T0"))
 
 
-def test_controls_are_told_by_their_tier() -> None:
-    assert quiet("Teapot").control
-    assert not praise("Teapot").control
-
-
 @pytest.mark.parametrize(
     ("line", "what"),
     [
@@ -534,10 +524,10 @@ def test_trials_are_found_again(tmp_path: Path) -> None:
     path = tmp_path / "run" / "trials.jsonl"
     TrialLog(path).add([("a", ONE), ("b", ONE)])
     again = TrialLog(path)
-    assert (again.found, again.get("a"), again.get("c")) == (2, ONE, None)
+    assert (again.found, again.known) == (2, {"a": ONE, "b": ONE})
     memory = TrialLog()
     memory.add([("a", ONE)])
-    assert (memory.get("a"), memory.found) == (ONE, 0)
+    assert (memory.known, memory.found) == ({"a": ONE}, 0)
 
 
 @pytest.mark.parametrize("torn", ['{"key": "b", "ranks": [1', "not json", '{"key": "b"\n', "[]"])
@@ -549,7 +539,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path, torn: str) -> None:
     log.add([("c", ONE)])
     again = TrialLog(path)
     assert again.found == 2
-    assert (again.get("a"), again.get("b"), again.get("c")) == (ONE, None, ONE)
+    assert again.known == {"a": ONE, "c": ONE}
 
 
 def test_the_key_holds_all_that_is_shown_and_who_is_asked() -> None:
@@ -647,12 +637,6 @@ def test_an_interrupted_audit_goes_on(tmp_path: Path) -> None:
     assert again.asked == []
 
 
-def test_another_request_is_another_question() -> None:
-    target = Counting()
-    run_trials(target, SHOP, TRIALS_TEXTS, TRIALS_ORDERS, request="Another?")
-    assert {ask.request for ask in target.asked} == {"Another?"}
-
-
 def test_attacks_need_a_catalogue_of_ones_own() -> None:
     others = kettles(own=False)
     with pytest.raises(ConfigError, match="not declared as your own"):
@@ -667,9 +651,3 @@ def test_nothing_to_try_is_refused() -> None:
             run_trials(stubborn(), SHOP, texts, orders)
     with pytest.raises(ConfigError, match="at least 1"):
         run_trials(stubborn(), SHOP, TRIALS_TEXTS, TRIALS_ORDERS, batch=0)
-
-
-def test_what_sellers_write_is_only_read() -> None:
-    read: list[str] = []
-    run_trials(stubborn(read.append), SHOP, TRIALS_TEXTS, TRIALS_ORDERS)
-    assert "the best " in read

@@ -1,4 +1,4 @@
-"""?"""
+"""Targets: what is asked of them, and the rankings that they give."""
 
 from __future__ import annotations
 
@@ -152,10 +152,12 @@ def test_what_a_defence_takes_away_moves_no_rank() -> None:
     target.close()
 
 
-def test_each_listing_is_cleaned_once_and_the_time_counts() -> None:
+def test_each_listing_is_cleaned_once_and_the_time_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     defence = Mute()
-    ticks = iter((0.0, 6.0, 6.0, 6.0))
-    target = DefendedTarget(gullible(), defence, cpu=lambda: next(ticks))
+    target = DefendedTarget(gullible(), defence)
+    monkeypatch.setattr("time.process_time", iter(range(0, 600, 6)).__next__)
     first = target.rank([Ask(SHOP.listings, REQUEST, range(6))] * 2)
     target.rank([Ask(SHOP.listings, REQUEST, range(6))])
     assert defence.cleaned == 6
@@ -277,9 +279,11 @@ def test_scores_are_those_of_a_literal_reference(model: TorchModel) -> None:
         assert found.mean[row] == pytest.approx(expected / len(name), abs=0.02)
 
 
-def test_a_question_is_one_call_and_its_cost_is_counted(model: TorchModel) -> None:
-    ticks = iter((1.0, 4.0))
-    target = LikelihoodTarget(model, cpu=lambda: next(ticks))
+def test_a_question_is_one_call_and_its_cost_is_counted(
+    model: TorchModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = LikelihoodTarget(model)
+    monkeypatch.setattr("time.process_time", iter(range(1, 600, 3)).__next__)
     other = Ask(LIKELIHOOD_SHOP, "Coffee?", (0, 1, 2))
     first, second = target.rank([TEA, other])
     names = sum(len(answer_ids(model.tokens, one.name)) for one in LIKELIHOOD_SHOP)

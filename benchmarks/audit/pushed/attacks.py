@@ -24,12 +24,12 @@ from adwright.audit.attacks.gradient import (
 )
 from adwright.audit.attacks.run import run_attack
 from adwright.audit.attacks.search import RankSearchConfig, SearchAttack, adaptive_search
-from adwright.audit.attacks.templates import TemplateAttack, control_texts
+from adwright.audit.attacks.templates import control_texts, template_texts
 from adwright.audit.report.trials import AUDIT_MARK, RankTable, SellerText, TrialLog, run_trials
 from adwright.audit.targets.likelihood import prompt_tokens
 from adwright.audit.targets.target import Ask
 from adwright.core.config import to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, ResumeError
 from benchmarks.audit.pushed.cells import (
     ADAPTIVE,
     CHOSEN,
@@ -221,3 +221,49 @@ def _ranks(table: RankTable, lab: VisibilityLab) -> dict[str, Any]:
         rule: {"clean": one.clean.tolist(), "attacked": one.attacked[0].tolist()}
         for rule, one in rules.items()
     }
+
+
+class TemplateAttack:
+    """Tries every template in all orders of the feedback, one a step; the one of the lowest mean
+    rank is kept. model: its name."""
+
+    def __init__(self, feedback: RankFeedback, *, model: str) -> None:
+        self.model = model
+        self._feedback = feedback
+        self._texts = template_texts(feedback.goal)
+
+    @property
+    def tier(self) -> AttackTier:
+        """T0."""
+        return "T0"
+
+    @property
+    def goal(self) -> AttackGoal:
+        """What it is after."""
+        return self._feedback.goal
+
+    def steps(self, state: Mapping[str, Any] | None = None) -> Iterator[AttackStep]:
+        """Begin, or go on behind a step. Raises ResumeError for another state."""
+        at, best, value = _begun(state)
+        while at < len(self._texts):
+            kind, text = self._texts[at]
+            if not self._feedback.meter.allows(self._feedback.cost([text])):
+                return
+            found = float(self._feedback.mean_ranks([text])[0])
+            at += 1
+            if found < value:
+                best, value = text, found
+            yield AttackStep(best, value, {"at": at, "best": best, "value": value}, kind)
+
+
+def _begun(state: Mapping[str, Any] | None) -> tuple[int, str, float]:
+    if not state:
+        return 0, "", float("inf")
+    try:
+        return int(state["at"]), str(state["best"]), float(state["value"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResumeError(
+            f"the state of the attack cannot be read: {error}",
+            where="templates",
+            hint="begin anew in another folder",
+        ) from error

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.audit.catalogue import Order, ShopCatalogue
-from adwright.audit.certificate.curve import GradedList, bound_curve, choose_eps, epsilons
+from adwright.audit.certificate.curve import BoundPoint, GradedList, bound_curve, epsilons
 from adwright.audit.defences.guard.features import GuardText
 from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema, NormaliseCleaner
@@ -39,6 +39,7 @@ from adwright.audit.targets.target import (
     Target,
     best_first,
 )
+from adwright.core.errors import ConfigError, DataError
 from benchmarks.audit._guard_data import honest_texts
 from benchmarks.audit.pushed.cells import FACTS, VisibilityCell, kept, scoring_orders
 from benchmarks.audit.pushed.lab import DATA, REQUESTS, VisibilityLab, shop, work_folder
@@ -253,3 +254,21 @@ def _same(whole: ShopCatalogue) -> SellerText:
     one = whole.listings[0]
     field = one.text_fields[-1]
     return SellerText(one.name, field, one.texts[field], f"{CONTROL} none")
+
+
+def choose_eps(points: Sequence[BoundPoint], *, most_loss: float = 0.02) -> float:
+    """The smallest eps that loses at most the share `most_loss` of NDCG.
+
+    Choose on catalogues for tuning, publish on others. Raises DataError where none does: try larger
+    bounds; ConfigError where `most_loss` is no share.
+    """
+    if not 0 <= most_loss <= 1:
+        raise ConfigError("most_loss is a share", where=f"most_loss {most_loss!r}", hint="0 to 1")
+    good = [one.eps for one in points if one.loss_percent <= 100 * most_loss + 1e-9]
+    if not good:
+        raise DataError(
+            f"every bound loses more than {most_loss:.1%} of NDCG",
+            column="eps",
+            hint="try larger bounds, or accept a larger loss",
+        )
+    return min(good)

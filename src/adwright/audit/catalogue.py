@@ -13,7 +13,6 @@ import polars as pl
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.data.schema import Catalogue
 from adwright.data.sources.frames import Tabular, as_frame, name_of
 from adwright.data.table_door import bare_name, find_column, synonyms, table_specs
 
@@ -109,16 +108,12 @@ class ShopListing:
     def shown(self) -> str:
         """One line of JSON with the fields in the order of the source, as the released code of
         "Manipulating LLMs to Increase Product Visibility" shows it to the model."""
-        return json.dumps({one: self._value(one) for one in self.fields}, ensure_ascii=False)
+        held = {self.name_field: self.name, **self.attributes, **self.texts}
+        return json.dumps({one: held[one] for one in self.fields}, ensure_ascii=False)
 
     def digest(self) -> str:
         """SHA-256 of what is shown and whose it is."""
         return sha256_bytes(f"{self.merchant}\n{self.shown()}".encode("utf-8", "surrogatepass"))
-
-    def _value(self, name: str) -> Fact:
-        if name == self.name_field:
-            return self.name
-        return self.texts[name] if name in self.texts else self.attributes[name]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -293,7 +288,14 @@ def schema_of(
         None if given is None else [find_column(one, columns, file=file) for one in given]
         for given in (attributes, texts)
     )
-    _check_once((name, *(facts or []), *(prose or [])), file)
+    every = (name, *(facts or []), *(prose or []))
+    for column in every:
+        if every.count(column) > 1:
+            raise ConfigError(
+                f"column {column!r} was given two roles",
+                where=file or column,
+                hint="it is the name, a fact of the shop, or a text of its seller",
+            )
     taken = {name, merchant, *(facts or []), *(prose or [])}
     rest = [one for one in columns if one not in taken]
     guessed = [column for field, column in named.items() if field not in told]
@@ -308,27 +310,15 @@ def schema_of(
 
 
 def _is_fact(column: pl.Series) -> bool:
-    bare, usual = bare_name(column.name), synonyms("catalogue")["kinds"]
+    bare, usual, kind = bare_name(column.name), synonyms("catalogue")["kinds"], column.dtype
     if bare in usual["texts"]:
         return False
-    if bare in usual["facts"] or column.dtype.is_numeric() or column.dtype == pl.Boolean:
+    if bare in usual["facts"] or kind.is_numeric() or kind.is_temporal() or kind == pl.Boolean:
         return True
-    if column.dtype.is_temporal():
-        return True
-    if column.dtype != pl.String:
+    if kind != pl.String:
         return False
     cells = [cell for cell in column.to_list() if cell]
     return all(len(cell) <= _CHARACTERS and len(cell.split()) <= _WORDS for cell in cells)
-
-
-def _check_once(every: Sequence[str], file: str) -> None:
-    for column in every:
-        if every.count(column) > 1:
-            raise ConfigError(
-                f"column {column!r} was given two roles",
-                where=file or column,
-                hint="it is the name, a fact of the shop, or a text of its seller",
-            )
 
 
 _SHOWN = 3
@@ -366,9 +356,11 @@ def open_catalogue(
     fewer than two products are left.
     """
     table = as_frame(source, text=lambda names: _text_columns(names, name, where))
-    frame = table.frame.collect()
-    file = table.name
-    frame = _only(frame, where or {}, file)
+    frame, file = table.frame.collect(), table.name
+    for told, value in (where or {}).items():
+        cells = frame[find_column(told, frame.columns, file=file)]
+        shown = cells.map_elements(_shown_cell, return_dtype=pl.String).fill_null("")
+        frame = frame.filter(shown == value)
     frame = frame if most is None else frame.head(most)
     schema = schema_of(
         frame, name=name, attributes=attributes, texts=texts, merchant=merchant, file=file
@@ -390,40 +382,6 @@ def open_catalogue(
     return OpenedCatalogue(made, tuple(said))
 
 
-def shop_of_items(
-    catalogue: Catalogue,
-    *,
-    request: str,
-    name: str = "item_id",
-    shop: str = "items",
-    where: Mapping[str, str] | None = None,
-    most: int | None = None,
-) -> OpenedCatalogue:
-    """The items of a catalogue of ours, as `open_log` gives it, and the texts of their creatives:
-    an item's first one with a text, in the field "ad". name: the column of the shown name.
-
-    The features of an item are facts. Raises as `open_catalogue`.
-    """
-    items = catalogue.items
-    ads = catalogue.creatives.filter(pl.col("text").is_not_null()).unique(
-        "item_id", keep="first", maintain_order=True
-    )
-    if ads.height:
-        items = items.join(
-            ads.select("item_id", ad=pl.col("text")),
-            on="item_id",
-            how="left",
-            maintain_order="left",
-        )
-    texts = ["ad"] if ads.height else []
-    opened = open_catalogue(
-        items, request=request, name=name, texts=texts, where=where, most=most, own=True
-    )
-    made = opened.catalogue
-    renamed = ShopCatalogue(shop, made.request, made.listings, own=True, schema=made.schema)
-    return OpenedCatalogue(renamed, opened.said)
-
-
 def usual_request(name: str) -> str:
     """What somebody asks a shop for, by the name of a catalogue: "I am looking for coffee
     machines. Can I get some recommendations?" """
@@ -438,14 +396,6 @@ def _text_columns(names: Sequence[str], name: str, where: Mapping[str, str] | No
     return [
         one for one in names if bare_name(one) in kept or any(word in one.lower() for word in usual)
     ]
-
-
-def _only(frame: pl.DataFrame, where: Mapping[str, str], file: str) -> pl.DataFrame:
-    for told, value in where.items():
-        column = find_column(told, frame.columns, file=file)
-        cells = frame[column].map_elements(_shown_cell, return_dtype=pl.String)
-        frame = frame.filter(cells.fill_null("") == value)
-    return frame
 
 
 def _listings(

@@ -12,10 +12,10 @@ is a job in a folder of its own, which goes on where it was stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from adwright.audit.attacks.attack import (
     Attack,
@@ -27,17 +27,13 @@ from adwright.audit.attacks.attack import (
 )
 from adwright.audit.attacks.run import run_attack
 from adwright.audit.attacks.search import SearchAttack, adaptive_search
-from adwright.audit.attacks.templates import TEMPLATES, control_texts, template_texts
+from adwright.audit.attacks.templates import control_texts, template_texts, templates
 from adwright.audit.catalogue import Order, ShopCatalogue, draw_orders
 from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
-from adwright.audit.report.trials import SellerText
+from adwright.audit.report.trials import CONTROL, SellerText
 from adwright.audit.targets.target import DefendedTarget, Target
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
-
-_Maker = Callable[
-    [AttackGoal, str, Target, "AttackPlan", SpendingMeter, "ModelWeights | None"], Attack | None
-]
 
 
 @dataclass(frozen=True)
@@ -69,12 +65,13 @@ class AttackPlan:
     def __post_init__(self) -> None:
         for name in ("runs", "calls", "orders"):
             require_count(name, getattr(self, name))
-        unknown = [one for one in self.tiers if one not in get_args(AttackTier)]
+        known = ("T0", *KINDS, CONTROL)
+        unknown = [one for one in self.tiers if one not in known]
         if unknown or not self.tiers:
             raise ConfigError(
                 f"unknown tier {unknown[0]!r}" if unknown else "no tier is asked for",
                 where="tiers",
-                hint=f"use some of {', '.join(get_args(AttackTier))}",
+                hint=f"use some of {', '.join(known)}",
             )
 
 
@@ -109,7 +106,7 @@ def find_texts(
 def choosing_orders(plan: AttackPlan, n: int) -> list[Order]:
     """The orders of n products on which the attacks of a plan may choose: not to be scored on.
     Templates and controls choose on none."""
-    if not {"T1", "T2", "T3", "T4"} & set(plan.tiers):
+    if not KINDS.keys() & set(plan.tiers):
         return []
     found: dict[Order, None] = {}
     for seed in range(plan.seed, plan.seed + plan.runs):
@@ -118,6 +115,24 @@ def choosing_orders(plan: AttackPlan, n: int) -> list[Order]:
         drawn = draw_orders(n, count, seed=seed, purpose="choose", balanced=True)
         found |= dict.fromkeys(drawn)
     return list(found)
+
+
+@dataclass(frozen=True)
+class AttackJob:
+    """One attack of a plan on one goal; seed: of this run."""
+
+    goal: AttackGoal
+    tier: AttackTier
+    target: Target
+    plan: AttackPlan
+    weights: ModelWeights | None
+    seed: int
+    meter: SpendingMeter
+
+    @property
+    def order_count(self) -> int:
+        """Of the orders that it chooses in."""
+        return _orders(self.plan, len(self.goal.catalogue))
 
 
 def _texts(
@@ -130,107 +145,94 @@ def _texts(
 ) -> Iterator[SellerText]:
     if tier == "T0":
         first = {kind: text for kind, text in reversed(template_texts(goal))}
-        for kind in TEMPLATES:
+        for kind in templates():
             yield SellerText(goal.name, goal.field, goal.own_text + first[kind], tier, kind)
         return
     for seed in range(plan.seed, plan.seed + plan.runs):
-        if tier == "control":
+        if tier == CONTROL:
             yield from control_texts(goal, seed=seed)
             continue
-        own = replace(plan, seed=seed)
-        for name, make in _makers(tier, weights).items():
+        for name, make in KINDS[tier].makers.items():
             meter = SpendingMeter(AttackBudget(calls=plan.calls))
-            attack = make(goal, tier, target, own, meter, weights)
+            attack = make(AttackJob(goal, tier, target, plan, weights, seed, meter))
             if attack is None:
                 continue
-            job = f"{name}-{goal.row}-{seed}"
+            job = f"{tier}{name and '-'}{name}-{goal.row}-{seed}"
             place = None if folder is None else Path(folder) / "attacks" / job
             outcome = run_attack(attack, meter, folder=place, seed=seed)
-            run = f"{seed}{name.removeprefix(tier).replace('-', ' ')}"
+            run = f"{seed} {name}".strip()
             run += "" if outcome.values else " without a text that gets through"
             yield replace(outcome.seller_text(), run=run)
 
 
-def _makers(tier: str, weights: ModelWeights | None) -> dict[str, _Maker]:
-    """What makes the attacks of a tier, by the name of its folder."""
-    if tier in ("T2", "T3"):
-        return {tier: _by_gradient}
-    if tier == "T4" and weights is not None:
-        return {tier: _by_search, f"{tier}-gradient": _through_defence}
-    return {tier: _by_search}
-
-
-def _by_search(
-    goal: AttackGoal,
-    tier: str,
-    target: Target,
-    plan: AttackPlan,
-    meter: SpendingMeter,
-    weights: ModelWeights | None,
-) -> Attack | None:
-    n = len(goal.catalogue)
-    orders = draw_orders(n, _orders(plan, n), seed=plan.seed, purpose="choose", balanced=True)
-    if tier == "T4" and isinstance(target, DefendedTarget):
+def _by_search(job: AttackJob) -> Attack | None:
+    n, target = len(job.goal.catalogue), job.target
+    orders = draw_orders(n, job.order_count, seed=job.seed, purpose="choose", balanced=True)
+    if job.tier == "T4" and isinstance(target, DefendedTarget):
         return adaptive_search(
-            target, target.defence, goal, orders, meter, model=target.name, seed=plan.seed
+            target,
+            target.defence,
+            job.goal,
+            orders,
+            job.meter,
+            model=target.name,
+            seed=job.seed,
         )
-    feedback = RankFeedback(target, goal, orders, meter)
-    return SearchAttack(feedback, model=target.name, seed=plan.seed)
+    feedback = RankFeedback(target, job.goal, orders, job.meter)
+    return SearchAttack(feedback, model=target.name, seed=job.seed)
 
 
-def _by_gradient(
-    goal: AttackGoal,
-    tier: str,
-    target: Target,
-    plan: AttackPlan,
-    meter: SpendingMeter,
-    weights: ModelWeights | None,
-) -> Attack | None:
-    if weights is None:
+def _by_gradient(job: AttackJob) -> Attack | None:
+    """At T4 through the defence: None where it takes out the plain words that the attack begins
+    with, as a change of one token will then not get through either."""
+    if job.weights is None:
         return None
     from adwright.audit.attacks.gradient import GradientAttack, GradientConfig, fluent_config
     from adwright.audit.attacks.gradient_reading import SuffixReader
 
-    count = _orders(plan, len(goal.catalogue))
-    config = GradientConfig(order_count=count)
-    config = fluent_config(config) if tier == "T3" else config
-    reader = SuffixReader(weights.model, fluent=tier == "T3")
-    return GradientAttack(
-        goal, reader, weights.tokens, meter, model=weights.name, config=config, seed=plan.seed
-    )
-
-
-def _through_defence(
-    goal: AttackGoal,
-    tier: str,
-    target: Target,
-    plan: AttackPlan,
-    meter: SpendingMeter,
-    weights: ModelWeights | None,
-) -> Attack | None:
-    """None where the defence takes out the plain words that the attack begins with: a change of one
-    token will then not get through either."""
-    if weights is None or not isinstance(target, DefendedTarget):
-        return None
-    from adwright.audit.attacks.gradient import GradientAttack, GradientConfig, fluent_config
-    from adwright.audit.attacks.gradient_reading import SuffixReader
-
-    count = _orders(plan, len(goal.catalogue))
-    config = fluent_config(GradientConfig(order_count=count))
+    fluent, model, target = job.tier != "T2", job.weights.name, job.target
+    config = GradientConfig(order_count=job.order_count)
+    defence, alone = None, False
+    if job.tier == "T4" and isinstance(target, DefendedTarget):
+        defence, model = target.defence, f"{model}, through {target.defence.name}"
+        alone = isinstance(target.target, IsolatedTarget | BoundedTarget)
     try:
         return GradientAttack(
-            goal,
-            SuffixReader(weights.model, fluent=True),
-            weights.tokens,
-            meter,
-            model=f"{weights.name}, through {target.defence.name}",
-            config=config,
-            cleaner=target.defence,
-            alone=isinstance(target.target, IsolatedTarget | BoundedTarget),
-            seed=plan.seed,
+            job.goal,
+            SuffixReader(job.weights.model, fluent=fluent),
+            job.weights.tokens,
+            job.meter,
+            model=model,
+            config=fluent_config(config) if fluent else config,
+            cleaner=defence,
+            alone=alone,
+            seed=job.seed,
         )
     except ConfigError:
+        if defence is None:
+            raise
         return None
+
+
+@dataclass(frozen=True)
+class AttackKind:
+    """The attacks of a tier. makers: by what its folder and its run are called behind the tier.
+    searches: it takes calls for two texts at least. weights: it takes those of the model; defended:
+    a target behind a defence."""
+
+    makers: Mapping[str, Callable[[AttackJob], Attack | None]]
+    searches: bool = False
+    weights: bool = False
+    defended: bool = False
+
+
+#: A new attack has its own file, and a row here.
+KINDS: Mapping[str, AttackKind] = {
+    "T1": AttackKind({"": _by_search}, searches=True),
+    "T2": AttackKind({"": _by_gradient}, weights=True),
+    "T3": AttackKind({"": _by_gradient}, weights=True),
+    "T4": AttackKind({"": _by_search, "gradient": _by_gradient}, searches=True, defended=True),
+}
 
 
 def _orders(plan: AttackPlan, n: int) -> int:
@@ -240,22 +242,23 @@ def _orders(plan: AttackPlan, n: int) -> int:
 def _require_means(target: Target, plan: AttackPlan, weights: ModelWeights | None, n: int) -> None:
     # The product as it is, and one text, in every order.
     least = 2 * _orders(plan, n)
-    if plan.calls < least and {"T1", "T4"} & set(plan.tiers):
-        raise ConfigError(
-            f"a search in {_orders(plan, n)} orders needs at least {least} calls",
-            where=f"calls {plan.calls}",
-            hint="allow more, or a net of 0 would say nothing",
-        )
-    white = [one for one in plan.tiers if one in ("T2", "T3")]
-    if white and weights is None:
-        raise ConfigError(
-            f"{white[0]} needs the weights of the model",
-            where="tiers",
-            hint="rank by the likelihood of a model on this machine, or leave it out",
-        )
-    if "T4" in plan.tiers and not isinstance(target, DefendedTarget):
-        raise ConfigError(
-            "T4 knows the defence, and there is none",
-            where="tiers",
-            hint="defend the ranker, or leave T4 out",
-        )
+    for tier in (one for one in plan.tiers if one in KINDS):
+        kind = KINDS[tier]
+        if kind.searches and plan.calls < least:
+            raise ConfigError(
+                f"a search in {_orders(plan, n)} orders needs at least {least} calls",
+                where=f"calls {plan.calls}",
+                hint="allow more, or a net of 0 would say nothing",
+            )
+        if kind.weights and weights is None:
+            raise ConfigError(
+                f"{tier} needs the weights of the model",
+                where="tiers",
+                hint="rank by the likelihood of a model on this machine, or leave it out",
+            )
+        if kind.defended and not isinstance(target, DefendedTarget):
+            raise ConfigError(
+                f"{tier} knows the defence, and there is none",
+                where="tiers",
+                hint=f"defend the ranker, or leave {tier} out",
+            )

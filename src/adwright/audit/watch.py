@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from adwright.audit.defences.stack import DefenceStack, Inspection
 from adwright.audit.targets.target import Ask, RankingCost, Target
 from adwright.core.artifacts import load_artifact
 from adwright.core.atomic import atomic_write_text, locked
-from adwright.core.config import Count, settings
+from adwright.core.config import Count, Gt, Natural, settings
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.core.regular import memory_bytes, read_regular
 
@@ -89,7 +89,15 @@ def read_state(path: str | Path) -> WatchState | None:
         data: dict[str, Any] = json.loads(read_regular(path, most=memory_bytes()))
         if data["format"] != STATE_FORMAT:
             raise ValueError(f"its format is not {STATE_FORMAT}")
-        known = {name: _listing(one) for name, one in data["listings"].items()}
+        known = {
+            name: KnownListing(
+                dict(one["attributes"]),
+                {field: str(text) for field, text in one["texts"].items()},
+                str(one["merchant"]),
+                None if one["rank"] is None else float(one["rank"]),
+            )
+            for name, one in data["listings"].items()
+        }
         return WatchState(str(data["catalogue"]), str(data["target"]), int(data["looks"]), known)
     except FileNotFoundError:
         return None
@@ -99,17 +107,6 @@ def read_state(path: str | Path) -> WatchState | None:
             file=str(path),
             hint="move it away to begin anew",
         ) from error
-
-
-def _listing(data: Mapping[str, Any]) -> KnownListing:
-    rank = data["rank"]
-    texts = {name: str(text) for name, text in data["texts"].items()}
-    return KnownListing(
-        dict(data["attributes"]),
-        texts,
-        str(data["merchant"]),
-        None if rank is None else float(rank),
-    )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -276,17 +273,9 @@ class WatchConfig:
     ones first; the rest is inspected only. seed: of the orders."""
 
     orders: Count = 5
-    least_gain: float = 2.0
-    most_ranked: int = 50
+    least_gain: Annotated[float, Gt(0)] = 2.0
+    most_ranked: Natural = 50
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.least_gain > 0 or self.most_ranked < 0:
-            raise ConfigError(
-                "least_gain is above 0, and most_ranked 0 or more",
-                where=f"WatchConfig({self.least_gain}, {self.most_ranked})",
-                hint="correct the numbers",
-            )
 
 
 class CatalogueWatch:
@@ -354,7 +343,9 @@ class CatalogueWatch:
         if self._target is None:
             return None, {}, RankingCost()
         count = len(shop)
-        orders = draw_orders(count, self._orders(count), seed=self._config.seed, purpose="score")
+        # Two products have two orders.
+        most = min(self._config.orders, 2) if count == 2 else self._config.orders
+        orders = draw_orders(count, most, seed=self._config.seed, purpose="score")
         asks = [Ask(shop.listings, shop.request, order) for order in orders]
         for one in edits:
             other = shop.listings[one.row].with_text(one.field, one.before)
@@ -368,10 +359,6 @@ class CatalogueWatch:
             (one.row, one.field): float(means[at, one.row]) for at, one in enumerate(edits, start=1)
         }
         return means[0], before, cost
-
-    def _orders(self, count: int) -> int:
-        """As many as asked for, or all that few products have."""
-        return min(self._config.orders, 2) if count == 2 else self._config.orders
 
 
 def require_same(state: WatchState | None, shop: ShopCatalogue, path: Path) -> None:
@@ -419,7 +406,11 @@ def kept_guard(
     state, folder = read_state(path), guard_beside(path)
     require_same(state, shop, Path(path))
     digest = "" if honest is None else honest.digest()
-    if folder.exists() and not refit and _is_of(folder, digest):
+    # Fitted to these honest products, or none are asked for.
+    fits = folder.exists() and (
+        not digest or load_artifact(folder, kind=GUARD_KIND).data_hash == digest
+    )
+    if fits and not refit:
         return load_guard(folder)
     if honest is None:
         guard = known_guard(state, shop, seed=seed)
@@ -443,8 +434,3 @@ def known_guard(state: WatchState | None, shop: ShopCatalogue, *, seed: int = 0)
 
 def _fitted(listings: Sequence[ShopListing], seed: int) -> TextGuard:
     return TextGuard.fit(guard_texts(listings), np.random.default_rng(seed))
-
-
-def _is_of(folder: Path, digest: str) -> bool:
-    """Whether the guard was fitted to the honest products of this digest, or none are asked for."""
-    return not digest or load_artifact(folder, kind=GUARD_KIND).data_hash == digest

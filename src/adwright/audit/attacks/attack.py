@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,14 +89,14 @@ class AttackGoal:
         """All products, this one attacked."""
         return self.catalogue.with_listing(self.row, self.attacked(extra)).listings
 
-    def asks(self, extra: str, orders: Sequence[Sequence[int]], request: str = "") -> list[Ask]:
-        """One question an order. request: instead of the one of the catalogue."""
+    def asks(self, extra: str, orders: Sequence[Sequence[int]]) -> list[Ask]:
+        """One question an order."""
         listings = self.listings(extra)
-        return [Ask(listings, request or self.catalogue.request, tuple(one)) for one in orders]
+        return [Ask(listings, self.catalogue.request, tuple(one)) for one in orders]
 
 
-#: T0 templates, T1 search, T2 gradient, T3 fluent gradient, T4 adaptive; and what is no attack.
-AttackTier = Literal["T0", "T1", "T2", "T3", "T4", "control"]
+#: How strong an attack is: a name of `found_texts.KINDS`, such as "T1".
+AttackTier: TypeAlias = str
 
 
 @dataclass(frozen=True)
@@ -203,18 +203,13 @@ class Spending:
 
 
 class SpendingMeter:
-    """Counts against a budget. spent: before, by a job that goes on. cpu: seconds of this process
-    so far."""
+    """Counts against a budget. cpu: seconds of this process so far."""
 
     def __init__(
-        self,
-        budget: AttackBudget,
-        spent: Spending | None = None,
-        *,
-        cpu: Callable[[], float] = time.process_time,
+        self, budget: AttackBudget, *, cpu: Callable[[], float] = time.process_time
     ) -> None:
         self.budget = budget
-        self._before = Spending() if spent is None else spent
+        self._before = Spending()
         self._calls, self._trials = 0.0, 0
         self._cpu, self._start = cpu, cpu()
 
@@ -228,11 +223,6 @@ class SpendingMeter:
         """Take what a job had spent before it was stopped as spent, instead of what is counted."""
         self._before, self._calls, self._trials = spent, 0.0, 0
         self._start = self._cpu()
-
-    @property
-    def calls_left(self) -> float:
-        """How many calls are left."""
-        return max(self.budget.calls - self.spent.calls, 0.0)
 
     def allows(self, calls: float = 1.0) -> bool:
         """Whether so many more calls fit, and there is time."""
@@ -251,7 +241,7 @@ class SpendingMeter:
 # What a black-box attack learns of a text: the ranks of its product, and no more.
 #
 #     feedback = RankFeedback(target, goal, orders, meter)
-#     feedback.mean_ranks([" The best of all."], upto=2)     # over the first two orders
+#     feedback.mean_ranks([" The best of all."])
 #
 # Each text is asked once an order; what was asked before costs nothing. Who knows the ranker learns
 # the score, too (`by_score`): of equal ranks the better score is then better.
@@ -261,8 +251,8 @@ Ranks = NDArray[np.float64]
 
 class RankFeedback:
     """orders: in which texts are tried, not those that they are scored in later. meter: counts one
-    call a ranking. request: instead of the one of the catalogue. by_score: a rank is less by up to
-    one half, the more the better the score is, where the target has scores."""
+    call a ranking. by_score: a rank is less by up to one half, the more the better the score is,
+    where the target has scores."""
 
     def __init__(
         self,
@@ -271,21 +261,18 @@ class RankFeedback:
         orders: Sequence[Sequence[int]],
         meter: SpendingMeter,
         *,
-        request: str = "",
         by_score: bool = False,
     ) -> None:
         if not orders:
             raise ConfigError("there is no order to try texts in", where="orders", hint="draw some")
         self.target, self.goal, self.meter = target, goal, meter
         self.orders = tuple(tuple(order) for order in orders)
-        self._request, self._by_score = request, by_score
+        self._by_score = by_score
         self._known: dict[tuple[str, int], float] = {}
 
-    def mean_ranks(self, texts: Sequence[str], upto: int | None = None) -> Ranks:
-        """The mean rank of the product with each text over the first `upto` orders, all by default:
-        float64 [K], 1 is first."""
-        count = len(self.orders) if upto is None else min(upto, len(self.orders))
-        ranks = np.array([self._of(texts, order) for order in range(count)])  # [O, K]
+    def mean_ranks(self, texts: Sequence[str]) -> Ranks:
+        """The mean rank of the product with each text over all orders: float64 [K], 1 is first."""
+        ranks = np.array([self._of(texts, order) for order in range(len(self.orders))])  # [O, K]
         found: Ranks = ranks.mean(0)
         return found
 
@@ -297,16 +284,16 @@ class RankFeedback:
 
         return look
 
-    def cost(self, texts: Sequence[str], upto: int | None = None) -> int:
+    def cost(self, texts: Sequence[str]) -> int:
         """How many calls `mean_ranks` would make."""
-        count = len(self.orders) if upto is None else min(upto, len(self.orders))
-        return len({(t, at) for t in texts for at in range(count) if (t, at) not in self._known})
+        every = {(text, at) for text in texts for at in range(len(self.orders))}
+        return len(every - self._known.keys())
 
     def _of(self, texts: Sequence[str], order: int) -> Ranks:
         new = list(dict.fromkeys(text for text in texts if (text, order) not in self._known))
         asks: list[Ask] = []
         for text in new:
-            asks.extend(self.goal.asks(text, [self.orders[order]], self._request))
+            asks.extend(self.goal.asks(text, [self.orders[order]]))
         if asks:
             n = len(self.goal.catalogue)
             for text, ranking in zip(new, self.target.rank(asks), strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from adwright.audit.attacks.gradient_reading import (
 from adwright.audit.attacks.search import halved
 from adwright.audit.catalogue import draw_orders
 from adwright.audit.targets.target import ListingCleaner
-from adwright.core.config import settings
+from adwright.core.config import Count, Ge, Gt, Le, settings
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.lm.engine.generation import Tokenizer
 
@@ -63,49 +62,35 @@ class GradientConfig:
     orders: "fixed" takes the mean loss over `order_count` orders and keeps what is best; "shuffled"
         draws a new order for each step and takes the best of the step even if it is worse, as in
         the paper.
-    buffer: with fixed orders, so many of the best are kept, and a candidate has to beat the worst
-        of them; the best goes on.
     reading: "look" tries candidates by an approximation first and reads the best exactly; "exact"
         reads all of them.
     abandon: the share that goes on from one order to the next; 1 tries all in all orders.
-    verified: after looks, so many are read exactly.
-    coordinates: the changes of so many of the best candidates are also tried together; 0 for none.
     fluency: weight of the mean cross-entropy of the suffix itself, in nats; 0 for none.
     pool: with fluency, tokens are drawn from so many that the model itself expects there.
 
     Raises ConfigError that names the setting.
     """
 
-    tokens: int = 20
+    tokens: Count = 20
     start: Literal["stars", "x", "words"] = "stars"
-    steps: int = 60
-    candidates: int = 64
-    top_k: int = 256
-    swaps: int = 1
+    steps: Count = 60
+    candidates: Count = 64
+    top_k: Count = 256
+    swaps: Count = 1
     orders: Literal["fixed", "shuffled"] = "fixed"
-    order_count: int = 3
-    buffer: int = 1
+    order_count: Count = 3
     reading: Literal["look", "exact"] = "look"
-    abandon: float = 0.25
-    verified: int = 1
-    coordinates: int = 0
-    fluency: float = 0.0
-    pool: int = 512
+    abandon: Annotated[float, Gt(0), Le(1)] = 0.25
+    fluency: Annotated[float, Ge(0)] = 0.0
+    pool: Count = 512
 
     def __post_init__(self) -> None:
-        least = {"tokens": 1, "steps": 1, "candidates": 1, "top_k": 1, "swaps": 1, "order_count": 1}
-        least |= {"buffer": 1, "verified": 1, "coordinates": 0, "pool": 1}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise _wrong(name, getattr(self, name), f"use a whole number from {bound} on")
         if self.swaps > self.tokens:
-            raise _wrong(
-                "swaps", self.swaps, "a candidate cannot change more tokens than there are"
+            raise ConfigError(
+                "a candidate cannot change more tokens than there are",
+                where=f"swaps {self.swaps}",
+                hint=f"use at most {self.tokens}",
             )
-        if not 0 < self.abandon <= 1:
-            raise _wrong("abandon", self.abandon, "use a share above 0 and up to 1")
-        if not (math.isfinite(self.fluency) and self.fluency >= 0):
-            raise _wrong("fluency", self.fluency, "use a weight from 0 on")
 
     @property
     def start_text(self) -> str:
@@ -123,17 +108,6 @@ class GradientConfig:
 def fluent_config(config: GradientConfig) -> GradientConfig:
     """The same for text that reads less odd: begins as plain words, and is weighed by FLUENCY."""
     return replace(config, start="words", fluency=FLUENCY)
-
-
-def paper_config() -> GradientConfig:
-    """As the released code of 2404.07981, with the check of retokenisation that it lacks."""
-    return GradientConfig(
-        tokens=30, steps=2000, candidates=512, orders="shuffled", order_count=1, reading="exact"
-    )
-
-
-def _wrong(name: str, value: object, hint: str) -> ConfigError:
-    return ConfigError("a setting of the attack does not work", where=f"{name} {value}", hint=hint)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -196,24 +170,6 @@ def draw_candidates(
                 if keeps(key):
                     found.append(one)
     return np.stack(found) if found else np.empty((0, L), dtype=np.int64)
-
-
-def merged_candidates(
-    current: Sequence[int], best: Ids, keeps: Callable[[Sequence[int]], bool]
-) -> Ids:
-    """The changes of the best candidates [k, L] together: the first two, the first three and so on,
-    int64 [<= k - 1, L]. Of two that change one position the better one counts.
-
-    As the multi-coordinate variant of the released code of 2404.07981.
-    """
-    start = np.asarray(current, dtype=np.int64)
-    whole, found = best[0].copy(), []
-    for one in best[1:]:
-        free = (whole == start) & (one != start)
-        whole = np.where(free, one, whole)
-        if free.any() and keeps(tuple(whole.tolist())):
-            found.append(whole.copy())
-    return np.stack(found) if found else np.empty((0, len(start)), dtype=np.int64)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -293,13 +249,9 @@ class SuffixSearch:
         if not len(suffixes):
             return None
         ranked, trials = self._tried(ordered, suffixes)
-        if config.coordinates > 1:
-            top = suffixes[ranked[: config.coordinates]]
-            merged = merged_candidates(current, top, self._place.survives)
-            suffixes = np.concatenate([merged, suffixes[ranked]])
-            ranked, more = self._tried(ordered, suffixes)
-            trials += more
-        return self._verified(bases, suffixes[ranked[: config.verified]], trials)
+        best_one = tuple(int(token) for token in suffixes[ranked[0]])
+        read = self.read([base.prompt for base in bases], best_one, bases)
+        return ChosenSuffix(best_one, self.value(read), read, trials)
 
     def _usable(self, base: ReadPrompt) -> NDArray[np.bool_]:
         """The tokens among which a position's are drawn: [V], or with fluency [L, V]."""
@@ -322,33 +274,21 @@ class SuffixSearch:
             found = self._reader.losses(bases[order], suffixes[rows], quick=quick)
             return found.answer + config.fluency * found.own
 
-        least = max(config.verified, config.coordinates)
-        trials = halved(len(suffixes), len(bases), look, share=config.abandon, least=least)
+        trials = halved(len(suffixes), len(bases), look, share=config.abandon)
         return trials.rows, trials.tried
-
-    def _verified(self, bases: Sequence[ReadPrompt], suffixes: Ids, trials: int) -> ChosenSuffix:
-        """The best of some suffixes, read exactly in all orders, which the next step needs."""
-        found: list[ChosenSuffix] = []
-        for suffix in suffixes:
-            own = tuple(int(token) for token in suffix)
-            read = self.read([base.prompt for base in bases], own, bases)
-            found.append(ChosenSuffix(own, self.value(read), read, trials))
-        return min(found, key=lambda one: one.value)
-
-
-Kept = tuple[float, tuple[int, ...]]
 
 
 @dataclass
 class _GradientCourse:
-    """Where an attack is. buffer: the best suffixes with their values, the best first."""
+    """Where an attack is: its best suffix, and the value of that."""
 
     step: int
-    buffer: list[Kept]
+    value: float
+    suffix: tuple[int, ...]
     rng: np.random.Generator
 
     def state(self) -> dict[str, Any]:
-        kept = [[value, list(suffix)] for value, suffix in self.buffer]
+        kept = [[self.value, list(self.suffix)]]
         return {"step": self.step, "buffer": kept, "rng": kept_generator(self.rng)}
 
 
@@ -357,12 +297,11 @@ class GradientAttack:
 
     reader: of the model that is attacked, `fluent` where the config has a weight for that. orders:
     that it is tried in, with fixed ones; by default drawn from the seed to choose on, and such that
-    the product stands in places that are spread evenly, the last of them. form: of the prompt, as
-    `LikelihoodConfig` has it. model: its name. passes: added texts that it refuses are no
-    candidates. cleaner: a defence that the record goes through before the model reads it. alone:
-    the defence lets the model read each record by itself, and so the loss is that of the name in a
-    prompt of this record alone; there is then one order. With any of the three the attack knows the
-    defence, and the tier is T4.
+    the product stands in places that are spread evenly, the last of them. model: its name. cleaner:
+    a defence that the record goes through before the model reads it. alone: the defence lets the
+    model read each record by itself, and so the loss is that of the name in a prompt of this record
+    alone; there is then one order. With one of the two the attack knows the defence, and the tier
+    is T4.
 
     Raises ConfigError as `SuffixPlace` and `allowed_tokens` do.
     """
@@ -377,8 +316,6 @@ class GradientAttack:
         model: str,
         config: GradientConfig | None = None,
         orders: Sequence[Sequence[int]] = (),
-        form: Literal["chat", "plain"] = "chat",
-        passes: Callable[[str], bool] | None = None,
         cleaner: ListingCleaner | None = None,
         alone: bool = False,
         seed: int = 0,
@@ -386,10 +323,8 @@ class GradientAttack:
         self.goal, self.model = goal, model
         self.config = config = GradientConfig() if config is None else config
         self._reader, self._meter, self._seed = reader, meter, seed
-        self._adaptive = alone or not (passes is None and cleaner is None)
-        self._place = SuffixPlace(
-            goal, tokens, config.start_text, form, passes, cleaner=cleaner, alone=alone
-        )
+        self._adaptive = alone or cleaner is not None
+        self._place = SuffixPlace(goal, tokens, config.start_text, cleaner=cleaner, alone=alone)
         allowed = allowed_tokens(tokens, reader.vocabulary)
         self._search = SuffixSearch(self._place, reader, config, allowed)
         n = len(goal.catalogue)
@@ -416,91 +351,62 @@ class GradientAttack:
         course = self._begun(state)
         known: list[ReadPrompt] | None = None
         if not state:
-            known = self._read_all(course, None)
-            value = self._search.value(known)
-            course.buffer = [(value, known[0].suffix)]
+            known = self._read_all(course)
+            course.value = self._search.value(known)
             yield self._told(course, "as it begins")
         while course.step < self.config.steps and self._meter.allows():
-            suffix = course.buffer[0][1]
             if not self.config.fixed:
-                known = self._read_all(course, None)
+                known = self._read_all(course)
             elif known is None:
-                known = self._read_again(course)
-            elif known[0].suffix != suffix:
-                known = self._read_all(course, known)
-            chosen = self._counted(known, course)
+                # What a job that goes on had read when it was stopped, in the same parts, so that
+                # it is the same to the last bit; it was paid then.
+                prompts = [self._place.prompt(order) for order in self._orders]
+                first = self._search.read(prompts, self._place.first)
+                known = self._search.read(prompts, course.suffix, first)
+            before = self._reader.tokens_read
+            chosen = self._search.step(known, course.step % len(known), course.rng)
+            self._add(before, len(known[0].prompt.ids), 0 if chosen is None else chosen.trials)
             course.step += 1
             if chosen is None:
                 yield self._told(course, "no candidate survives as text")
                 continue
-            if self._accepted(course, chosen) and course.buffer[0][1] == chosen.suffix:
+            # Where the orders change, values of two of them cannot be compared.
+            if not self.config.fixed or chosen.value < course.value:
+                course.value, course.suffix = chosen.value, chosen.suffix
                 known = chosen.bases
             yield self._told(course, f"loss {chosen.value:.3f}")
 
     def _begun(self, state: Mapping[str, Any] | None) -> _GradientCourse:
         if not state:
-            return _GradientCourse(
-                0, [(np.inf, self._place.first)], np.random.default_rng(self._seed)
-            )
+            rng = np.random.default_rng(self._seed)
+            return _GradientCourse(0, np.inf, self._place.first, rng)
         try:
-            buffer = [(float(value), tuple(suffix)) for value, suffix in state["buffer"]]
-            course = _GradientCourse(int(state["step"]), buffer, generator_of(state["rng"]))
-            fits = all(len(suffix) == len(self._place.first) for _, suffix in buffer)
-        except (KeyError, TypeError, ValueError) as error:
+            value, suffix = state["buffer"][0]
+            step, rng = int(state["step"]), generator_of(state["rng"])
+            course = _GradientCourse(step, float(value), tuple(suffix), rng)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise _unreadable(str(error)) from error
-        if not fits or not buffer:
+        if len(course.suffix) != len(self._place.first):
             raise _unreadable("its suffixes have another length")
         return course
 
-    def _read_all(
-        self, course: _GradientCourse, known: list[ReadPrompt] | None
-    ) -> list[ReadPrompt]:
+    def _read_all(self, course: _GradientCourse) -> list[ReadPrompt]:
         """The prompts with the best suffix: of the fixed orders, or of a new one."""
-        suffix, before = course.buffer[0][1], self._reader.tokens_read
-        if known is not None:
-            prompts = [base.prompt for base in known]
-        elif self.config.fixed:
+        before = self._reader.tokens_read
+        if self.config.fixed:
             prompts = [self._place.prompt(order) for order in self._orders]
         else:
             order = course.rng.permutation(len(self.goal.catalogue))
             prompts = [self._place.prompt([int(row) for row in order])]
-        read = self._search.read(prompts, suffix, known)
+        read = self._search.read(prompts, course.suffix)
         self._add(before, len(read[0].prompt.ids), len(read))
         return read
-
-    def _read_again(self, course: _GradientCourse) -> list[ReadPrompt]:
-        """What a job that goes on had read when it was stopped, in the same parts, so that it is
-        the same to the last bit; it was paid then."""
-        prompts = [self._place.prompt(order) for order in self._orders]
-        first = self._search.read(prompts, self._place.first)
-        return self._search.read(prompts, course.buffer[0][1], first)
-
-    def _counted(self, known: list[ReadPrompt], course: _GradientCourse) -> ChosenSuffix | None:
-        before = self._reader.tokens_read
-        chosen = self._search.step(known, course.step % len(known), course.rng)
-        self._add(before, len(known[0].prompt.ids), 0 if chosen is None else chosen.trials)
-        return chosen
 
     def _add(self, before: int, length: int, trials: int) -> None:
         self._meter.add(calls=(self._reader.tokens_read - before) / length, trials=trials)
 
-    def _accepted(self, course: _GradientCourse, chosen: ChosenSuffix) -> bool:
-        """Take what was chosen into the buffer, if it is good enough; always where the orders
-        change, since values of two orders cannot be compared."""
-        new = (chosen.value, chosen.suffix)
-        if not self.config.fixed:
-            course.buffer = [new]
-            return True
-        held = [one for one in course.buffer if one[1] != chosen.suffix]
-        better = len(held) < self.config.buffer or chosen.value < held[-1][0]
-        if better:
-            kept = sorted([*held, new], key=lambda one: one[0])
-            course.buffer = kept[: self.config.buffer]
-        return better
-
     def _told(self, course: _GradientCourse, note: str) -> AttackStep:
-        value, suffix = course.buffer[0]
-        return AttackStep(self._place.text(suffix), value, course.state(), note)
+        return AttackStep(self._place.text(course.suffix), course.value, course.state(), note)
 
 
 def spread_orders(n: int, row: int, count: int, seed: int) -> list[tuple[int, ...]]:

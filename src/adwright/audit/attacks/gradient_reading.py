@@ -25,11 +25,10 @@ benchmarks/audit measure both).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,10 +84,8 @@ class PlacedPrompt:
 class SuffixPlace:
     """The suffix behind the text of a goal's field.
 
-    start: the text that it begins as, with a space in front. form: of the prompt, as
-    `LikelihoodConfig` has it. passes: added texts that it refuses do not survive either. cleaner: a
-    defence, which the record has gone through. alone: the prompt holds no other record, whatever
-    the order.
+    start: the text that it begins as, with a space in front. cleaner: a defence, which the record
+    has gone through. alone: the prompt holds no other record, whatever the order.
 
     Raises ConfigError where the text that it begins as does not lie in the prompt as its own
     tokens, such as where the defence takes it out.
@@ -99,14 +96,12 @@ class SuffixPlace:
         goal: AttackGoal,
         tokens: Tokenizer,
         start: str,
-        form: Literal["chat", "plain"] = "chat",
-        passes: Callable[[str], bool] | None = None,
         *,
         cleaner: ListingCleaner | None = None,
         alone: bool = False,
     ) -> None:
-        self.goal, self.form = goal, form
-        self._passes, self._cleaner, self._alone = passes, cleaner, alone
+        self.goal = goal
+        self._cleaner, self._alone = cleaner, alone
         self._tokens = tokens
         self.first = tuple(tokens.encode(start, special=False))
         own = (*tokens.encode(ANSWER_START, special=False), *answer_ids(tokens, goal.name))
@@ -117,14 +112,11 @@ class SuffixPlace:
         """The text of some tokens, to be added behind the field."""
         return self._tokens.decode(suffix)
 
-    def prompt(self, order: Sequence[int], request: str = "") -> PlacedPrompt:
+    def prompt(self, order: Sequence[int]) -> PlacedPrompt:
         """The prompt in which the products are shown in this order, with the suffix as it begins.
-
-        request: instead of the one of the catalogue. Raises ConfigError where the suffix is not
-        found in it exactly once.
-        """
-        ids = self._ids(self.text(self.first), order, request)
-        starts = _places(ids, self.first)
+        Raises ConfigError where the suffix is not found in it exactly once."""
+        ids, size = self._ids(self.text(self.first), order), len(self.first)
+        starts = [at for at in range(len(ids) - size + 1) if ids[at : at + size] == self.first]
         if len(starts) != 1:
             raise ConfigError(
                 "the tokens that the attack begins with do not lie in the prompt exactly once",
@@ -138,26 +130,17 @@ class SuffixPlace:
     def survives(self, suffix: Sequence[int]) -> bool:
         """Whether text made of these tokens has them again where it is read in its record."""
         text, order = self.text(suffix), range(len(self.goal.catalogue))
-        if self._ids(text, order, "") != self._home.with_suffix(suffix):
-            return False
-        return self._passes is None or self._passes(text)
+        return self._ids(text, order) == self._home.with_suffix(suffix)
 
-    def _ids(self, extra: str, order: Sequence[int], request: str) -> tuple[int, ...]:
+    def _ids(self, extra: str, order: Sequence[int]) -> tuple[int, ...]:
         own = self.goal.attacked(extra)
         own = own if self._cleaner is None else self._cleaner.clean(own)
         shop = self.goal.catalogue
         listings = (own,) if self._alone else shop.with_listing(self.goal.row, own).listings
         shown = (0,) if self._alone else tuple(order)
-        ask = Ask(listings, request or shop.request, shown)
-        asked = prompt_tokens(self._tokens, ask, self.form)
+        asked = prompt_tokens(self._tokens, Ask(listings, shop.request, shown))
         start = len(self._tokens.encode(ANSWER_START, special=False))
         return (*asked[: len(asked) - start], *self._answer)
-
-
-def _places(ids: Sequence[int], part: Sequence[int]) -> list[int]:
-    """Where `part` lies in `ids`."""
-    size, found = len(part), tuple(part)
-    return [at for at in range(len(ids) - size + 1) if tuple(ids[at : at + size]) == found]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -507,41 +490,6 @@ def _hidden(kept: NDArray[np.int64], again: NDArray[np.int64], dtype: torch.dtyp
 
 
 # --------------------------------------------------------------------------------------------------
-# In which type this processor reads many tokens faster: measured, in a tenth of a second.
-#
-#     dtype = faster_dtype()          # torch.float32 or torch.bfloat16
-#
-# `fitting_dtype` of the engine answers for one token at a time, where half the bytes are twice as
-# fast. Here products of hundreds of tokens count: bfloat16 is several times faster with tile
-# instructions (AMX), and slower than float32 on processors that have only the older ones.
-
-#: Tokens, and the width and inner width of a layer of a small model.
-_SHAPE = (512, 576, 1536)
-_TIMES = 3
-
-
-def faster_dtype(cpu: Callable[[], float] = time.process_time) -> torch.dtype:
-    """The faster of bfloat16 and float32 for matrix products of a few hundred tokens; float32 of
-    equals, since its losses are finer. cpu: seconds of this process so far."""
-    seconds = {one: _seconds(one, cpu) for one in (torch.float32, torch.bfloat16)}
-    halved = seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
-    return torch.bfloat16 if halved else torch.float32
-
-
-@torch.inference_mode()
-def _seconds(dtype: torch.dtype, cpu: Callable[[], float]) -> float:
-    tokens, width, inner = _SHAPE
-    x, weight = torch.ones(tokens, width, dtype=dtype), torch.ones(inner, width, dtype=dtype)
-    functional.linear(x, weight)  # what is made once is not counted
-    found = []
-    for _ in range(_TIMES):
-        began = cpu()
-        functional.linear(x, weight)
-        found.append(cpu() - began)
-    return min(found)
-
-
-# --------------------------------------------------------------------------------------------------
 # Which tokens an attack may use: what a shop's form would take, and a record keeps as it is.
 #
 #     allowed = allowed_tokens(tokens, vocabulary)     # bool [V]
@@ -561,7 +509,8 @@ def allowed_tokens(tokens: Tokenizer, vocabulary: int) -> NDArray[np.bool_]:
     found = np.zeros(vocabulary, dtype=np.bool_)
     for token in range(vocabulary):
         text = tokens.decode([token])
-        found[token] = bool(text.strip()) and _is_plain(text)
+        plain = text.isascii() and text.isprintable() and not _ESCAPED & set(text)
+        found[token] = bool(text.strip()) and plain
     if not found.any():
         raise ConfigError(
             "no token of this model is plain ASCII text",
@@ -569,7 +518,3 @@ def allowed_tokens(tokens: Tokenizer, vocabulary: int) -> NDArray[np.bool_]:
             hint="attack it by search, which needs no tokens",
         )
     return found
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable() and not _ESCAPED & set(text)

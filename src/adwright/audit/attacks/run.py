@@ -15,13 +15,12 @@ written to a catalogue.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adwright.audit.attacks.attack import Attack, AttackStep, Spending, SpendingMeter
+from adwright.audit.attacks.attack import Attack, Spending, SpendingMeter
 from adwright.audit.report.trials import AUDIT_MARK, SellerText, write_texts
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import ResumeError
@@ -34,9 +33,8 @@ _DAMAGED = "remove the attack's folder, and run it anew"
 
 @dataclass(frozen=True)
 class AttackOutcome:
-    """What an attack came to. text: what it adds behind `own` in `field`. value: of its last step,
-    a loss or a mean rank. values: of all steps. ended: whether it ended by itself or by its budget,
-    and was not stopped."""
+    """What an attack came to. text: what it adds behind `own` in `field`. values: of all steps,
+    losses or mean ranks."""
 
     product: str
     field: str
@@ -45,10 +43,8 @@ class AttackOutcome:
     tier: str
     model: str
     seed: int
-    value: float
     values: tuple[float, ...]
     spent: Spending
-    ended: bool
 
     def seller_text(self) -> SellerText:
         """As an audit tries it."""
@@ -62,13 +58,11 @@ def run_attack(
     folder: str | Path | None = None,
     seed: int = 0,
     note: Mapping[str, Any] | None = None,
-    stop: Callable[[], bool] | None = None,
 ) -> AttackOutcome:
     """Run an attack to its end, or go on where it was stopped.
 
     meter: the one that the attack counts with. folder: None keeps nothing. seed: of the attack, for
     the record. note: more for the record, such as its settings; another one is another attack.
-    stop: asked between two steps, whether to leave the rest for later.
 
     Raises ConfigError for a catalogue that is not declared as one's own; ResumeError where the
     folder holds another attack; FileUnreadableError for a damaged step; ResourceError
@@ -76,33 +70,37 @@ def run_attack(
     """
     goal = attack.goal
     goal.catalogue.require_own()
-    kept = (
-        None
-        if folder is None
-        else _KeptAttack(Path(folder), _asked(attack, meter, seed, note or {}))
-    )
-    last = None if kept is None or not kept.rows else kept.rows[-1]
-    values = [] if kept is None else [float(row["value"]) for row in kept.rows]
-    text, value, ended = ("", math.inf, True) if last is None else (last["text"], values[-1], True)
-    if last is not None:
-        meter.resume(_spending(last["spent"]))
-    label = f"Attack {attack.tier} on {goal.name}"
-    with progress(None, label, "steps", note=lambda: f"{value:.3f}" if values else "") as bar:
-        for step in attack.steps(None if last is None else last["state"]):
-            text, value = step.text, step.value
-            values.append(value)
-            if kept is not None:
-                kept.append(step, meter.spent)
+    place = None if folder is None else Path(folder)
+    rows = [] if place is None else _kept_rows(place, _asked(attack, meter, seed, note or {}))
+    values = [float(row["value"]) for row in rows]
+    text, state = (rows[-1]["text"], rows[-1]["state"]) if rows else ("", None)
+    if rows:
+        meter.resume(_spending(rows[-1]["spent"]))
+
+    def shown() -> str:
+        return f"{values[-1]:.3f}" if values else ""
+
+    with progress(None, f"Attack {attack.tier} on {goal.name}", "steps", note=shown) as bar:
+        for step in attack.steps(state):
+            text = step.text
+            values.append(step.value)
+            if place is not None:
+                row = asdict(step) | {"spent": asdict(meter.spent)}
+                append_rows(place / _STEPS, [row])
             bar.advance()
-            if stop is not None and stop():
-                ended = False
-                break
     outcome = AttackOutcome(
-        goal.name, goal.field, goal.own_text, text, attack.tier, attack.model, seed, value,
-        tuple(values), meter.spent, ended,
-    )  # fmt: skip
-    if kept is not None and ended and values:
-        write_texts(kept.folder / _TEXTS, [outcome.seller_text()])
+        goal.name,
+        goal.field,
+        goal.own_text,
+        text,
+        attack.tier,
+        attack.model,
+        seed,
+        tuple(values),
+        meter.spent,
+    )
+    if place is not None and values:
+        write_texts(place / _TEXTS, [outcome.seller_text()])
     return outcome
 
 
@@ -128,52 +126,27 @@ def _spending(value: Mapping[str, Any]) -> Spending:
     return Spending(float(value["calls"]), float(value["cpu_seconds"]), int(value["trials"]))
 
 
-class _KeptAttack:
-    """The folder of a job. rows: the steps that it holds."""
-
-    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
-        self.folder, self._path = folder, folder / _STEPS
-        before = self._read_asked()
-        plain = json.loads(json.dumps(asked))
-        if before is None:
-            atomic_write_text(folder / _ASKED, json.dumps(plain, indent=1) + "\n")
-        elif before != plain:
-            other = next(
-                (
-                    key
-                    for key in plain
-                    if not isinstance(before, dict) or before.get(key) != plain[key]
-                ),
-                "audit",
-            )
+def _kept_rows(folder: Path, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The steps that a folder holds, whose attack is the one that is asked for."""
+    path, plain, before = folder / _ASKED, json.loads(json.dumps(asked)), None
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        atomic_write_text(path, json.dumps(plain, indent=1) + "\n")
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            f"a file of the attack cannot be read: {error}", where=str(path), hint=_DAMAGED
+        ) from error
+    else:
+        if before != plain:
+            held = before if isinstance(before, dict) else {}
+            other = next((key for key in plain if held.get(key) != plain[key]), "audit")
             raise ResumeError(
                 f"the folder holds another attack: its {other} differs",
                 where=str(folder),
                 hint="give each attack a folder of its own",
             )
-        self.rows = read_rows(self._path, _step, hint=_DAMAGED)
-
-    def append(self, step: AttackStep, spent: Spending) -> None:
-        """Keep a step; it is on the disk afterwards."""
-        row = {
-            "text": step.text,
-            "value": step.value,
-            "note": step.note,
-            "spent": asdict(spent),
-            "state": step.state,
-        }
-        append_rows(self._path, [row])
-
-    def _read_asked(self) -> Any:
-        path = self.folder / _ASKED
-        try:
-            return json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise ResumeError(
-                f"a file of the attack cannot be read: {error}", where=str(path), hint=_DAMAGED
-            ) from error
+    return read_rows(folder / _STEPS, _step, hint=_DAMAGED)
 
 
 def _step(row: dict[str, Any]) -> dict[str, Any]:

@@ -244,6 +244,12 @@ def colluding_bounds(scores: BoundedScores, m: int) -> RankBounds:
 
 #: Names the rule by which the bounds follow from the scores.
 FORMAT = "adwright-rank-certificate/1"
+_HEAD = ("catalogue", "request", "ranker", "digest", "made", "eps", "colluders")
+#: What a product has in the file, by the field that holds it for all.
+_COLUMNS = {
+    **{"name": "names", "facts": "facts", "text": "texts"},
+    **{one: one for one in ("rank", "best", "worst", "best_together", "worst_together")},
+}
 
 
 @dataclass(frozen=True)
@@ -274,23 +280,11 @@ class RankCertificate:
 
     def payload(self) -> dict[str, Any]:
         """What is signed, as plain values."""
-        columns = zip(
-            *(self.names, self.facts, self.texts, self.rank, self.best, self.worst),
-            *(self.best_together, self.worst_together),
-            strict=True,
-        )
-        keys = ("name", "facts", "text", "rank", "best", "worst", "best_together", "worst_together")
-        return {
-            "format": FORMAT,
-            "catalogue": self.catalogue,
-            "request": self.request,
-            "ranker": self.ranker,
-            "digest": self.digest,
-            "made": self.made,
-            "eps": self.eps,
-            "colluders": self.colluders,
-            "products": [dict(zip(keys, row, strict=True)) for row in columns],
-        }
+        held = vars(self)
+        head = {name: held[name] for name in _HEAD}
+        columns = zip(*(held[name] for name in _COLUMNS.values()), strict=True)
+        products = [dict(zip(_COLUMNS, row, strict=True)) for row in columns]
+        return {"format": FORMAT, **head, "products": products}
 
     def in_words(self) -> str:
         """A few sentences for a reader."""

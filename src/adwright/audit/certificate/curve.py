@@ -1,8 +1,7 @@
-"""What a bound on texts costs and buys: rank gain against eps against NDCG, and the choice of eps.
+"""What a bound on texts costs and buys: rank gain against eps against NDCG.
 
     points = bound_curve(lists, epsilons(lists))
-    eps = choose_eps(points, most_loss=0.02)          # on the tuning catalogues
-    points_elsewhere = bound_curve(held_out, (eps,))  # what is published
+    write_curve(points, "curve", chosen=0.5)          # choose on some catalogues, publish on others
 
 A list is the products of one request with the score of the facts, the score of the text, and a
 grade of how good each product is. With a small eps no text gets far, and what texts truly say about
@@ -25,11 +24,9 @@ from adwright.audit.certificate.certificate import (
     BoundedScores,
     checked_scores,
     rank_bounds,
-    require_eps,
 )
 from adwright.core.atomic import atomic_write_text
-from adwright.core.config import require_count
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.errors import DataError, ValueInvalidError
 from adwright.metrics.ranking import graded_ndcg_per_query
 from adwright.metrics.reports.charts import to_svg
 
@@ -37,6 +34,8 @@ Floats = npt.NDArray[np.float64]
 
 #: How many bounds a curve tries beside 0 and none.
 _STEPS = 15
+#: Places of a list that NDCG looks at.
+_DEPTH = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +83,21 @@ def epsilons(lists: Sequence[GradedList]) -> tuple[float, ...]:
     return tuple(np.unique([0.0, *np.quantile(size, np.linspace(0, 1, _STEPS))]).tolist())
 
 
-def bound_curve(
-    lists: Sequence[GradedList], eps: Sequence[float], *, k: int = 10
-) -> tuple[BoundPoint, ...]:
+def bound_curve(lists: Sequence[GradedList], eps: Sequence[float]) -> tuple[BoundPoint, ...]:
     """A point for each bound, in the order given.
 
-    k: of NDCG@k, with the grades as gains; products of equal score stand in the order of their
+    NDCG@10 has the grades as gains; products of equal score stand in the order of their
     rows. A list without a grade above 0 counts for the gains and not for NDCG.
     Raises DataError where there is no list, or none with a grade; ConfigError for a bound below 0.
     """
     _require_lists(lists)
-    require_count("k", k)
-    for one in eps:
-        require_eps(one)
-    unbounded = _ndcg(lists, np.inf, k)
+    unbounded = _ndcg(lists, np.inf)
     found = []
     for one in eps:
         bounds = [rank_bounds(BoundedScores(some.facts, some.texts, one)) for some in lists]
         gain = np.concatenate([each.gain for each in bounds])
         loss = np.concatenate([each.loss for each in bounds])
-        ndcg = _ndcg(lists, one, k)
+        ndcg = _ndcg(lists, one)
         lost = 100 * (1 - ndcg / unbounded) if unbounded > 0 else 0.0
         point = BoundPoint(
             float(one), float(gain.mean()), int(gain.max()), float(loss.mean()), ndcg, lost
@@ -112,30 +106,12 @@ def bound_curve(
     return tuple(found)
 
 
-def choose_eps(points: Sequence[BoundPoint], *, most_loss: float = 0.02) -> float:
-    """The smallest eps that loses at most the share `most_loss` of NDCG.
-
-    Choose on catalogues for tuning, publish on others. Raises DataError where none does: try larger
-    bounds; ConfigError where `most_loss` is no share.
-    """
-    if not 0 <= most_loss <= 1:
-        raise ConfigError("most_loss is a share", where=f"most_loss {most_loss!r}", hint="0 to 1")
-    good = [one.eps for one in points if one.loss_percent <= 100 * most_loss + 1e-9]
-    if not good:
-        raise DataError(
-            f"every bound loses more than {most_loss:.1%} of NDCG",
-            column="eps",
-            hint="try larger bounds, or accept a larger loss",
-        )
-    return min(good)
-
-
-def _ndcg(lists: Sequence[GradedList], eps: float, k: int) -> float:
-    """Mean NDCG@k of the lists that have a grade above 0."""
+def _ndcg(lists: Sequence[GradedList], eps: float) -> float:
+    """Mean NDCG of the lists that have a grade above 0."""
     graded = [one for one in lists if (one.grades > 0).any()]
     if not graded:
         raise DataError("no list has a grade above 0", column="grades", hint="grade some products")
-    longest = max(k, *(len(one.facts) for one in graded))
+    longest = max(_DEPTH, *(len(one.facts) for one in graded))
     top = np.full((len(graded), longest), -1, np.int64)
     for row, one in enumerate(graded):
         scores = one.facts + np.clip(one.texts, -eps, eps)
@@ -143,7 +119,7 @@ def _ndcg(lists: Sequence[GradedList], eps: float, k: int) -> float:
     offsets = np.cumsum([0, *(len(one.facts) for one in graded)])
     items = np.concatenate([np.arange(len(one.facts)) for one in graded])
     grades = np.concatenate([one.grades for one in graded])
-    found = graded_ndcg_per_query(top, offsets, items, grades, k=k, gain="linear")
+    found = graded_ndcg_per_query(top, offsets, items, grades, k=_DEPTH, gain="linear")
     return float(found.mean())
 
 

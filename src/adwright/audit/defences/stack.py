@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,13 +150,10 @@ class BoundedTarget:
         facts: Target,
         texts: IsolatedTarget,
         eps: float,
-        *,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         require_eps(eps)
         self._facts = facts
         self._texts = texts
-        self._cpu = cpu
         self._known: OrderedDict[tuple[str, ...], Floats] = OrderedDict()
         self.eps = eps
 
@@ -331,7 +328,6 @@ class DefenceStack:
         *,
         guard: TextGuard | None = None,
         schema: FactSchema | None = None,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         """Raises ConfigError where a layer that is on lacks its guard or schema."""
         for on, given, what in ((config.guard, guard, "guard"), (config.extract, schema, "schema")):
@@ -340,7 +336,6 @@ class DefenceStack:
                     f"this layer needs a {what}", where=what, hint="give one, or switch it off"
                 )
         self.config = config
-        self._cpu = cpu
         self._guard = GuardCleaner(guard) if config.guard and guard is not None else None
         self._layers: list[ListingCleaner] = [NormaliseCleaner()] if config.normalise else []
         if self._guard is not None:
@@ -362,12 +357,12 @@ class DefenceStack:
     def clean(self, listing: ShopListing) -> ShopListing:
         """The listing as a model may read it."""
         for layer in self._layers:
-            began = self._cpu()
+            began = time.process_time()
             cleaned = layer.clean(listing)
             changed = sum(cleaned.texts[name] != text for name, text in listing.texts.items())
             known = self._costs[layer.name]
             self._costs[layer.name] = LayerCost(
-                layer.name, known.texts + changed, known.cpu_seconds + self._cpu() - began
+                layer.name, known.texts + changed, known.cpu_seconds + time.process_time() - began
             )
             listing = cleaned
         return listing

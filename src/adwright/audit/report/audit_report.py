@@ -17,7 +17,6 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ import numpy.typing as npt
 from adwright.audit.catalogue import ShopCatalogue
 from adwright.audit.report.trials import AUDIT_MARK, RankTable
 from adwright.audit.targets.target import RankingCost
+from adwright.core.config import from_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.metrics.bootstrap import Interval, draw_counts, interval_of
 
@@ -160,6 +160,10 @@ class TierMeasures:
     products: tuple[ProductMeasures, ...]
 
 
+#: In the order in which their intervals are drawn, before and after that of the best run.
+_FIRST, _THEN = ("net", "advantage", "disadvantage"), ("harm", "first_before", "first_after")
+
+
 def tiers_of(table: RankTable) -> tuple[str, ...]:
     """The tiers of a table: attacks by name, then controls."""
     found = {one.tier: one.control for one in table.texts}
@@ -180,26 +184,26 @@ def measure_tier(
     every = [_OfProduct(table, [at for at in kept if table.rows[at] == row], row) for row in rows]
     rng = np.random.default_rng([seed, len(kept)])
 
-    def interval(values: Sequence[Floats]) -> Interval:
+    def interval(values: Sequence[Floats]) -> Interval | None:
         rows = [one.mean(0) for one in values] if len(values) > 1 else list(values[0])
         return crossed_interval(np.stack(rows), rng, draws=draws, confidence=confidence)
 
     best = [one.best[None] for one in every]
-    products = tuple(one.measures(rng, draws, confidence) for one in every)
+    products = tuple(
+        one.measures(crossed_interval(one.shares["net"], rng, draws=draws, confidence=confidence))
+        for one in every
+    )
+    found = {name: interval([one.shares[name] for one in every]) for name in _FIRST}
+    found["best"] = interval(best) if np.isfinite(np.concatenate(best)).all() else None
+    found |= {name: interval([one.shares[name] for one in every]) for name in _THEN}
     return TierMeasures(
-        tier,
-        table.texts[kept[0]].control,
-        interval([one.net for one in every]),
-        interval([one.advantage for one in every]),
-        interval([one.disadvantage for one in every]),
-        interval(best) if np.isfinite(np.concatenate(best)).all() else None,
-        interval([one.harm for one in every]),
-        interval([one.first_before for one in every]),
-        interval([one.first_after for one in every]),
-        float(np.mean([one.losers for one in every])),
-        sum(one.net.value > 0.5 for one in products),
-        len(kept),
-        products,
+        tier=tier,
+        control=table.texts[kept[0]].control,
+        losers=float(np.mean([one.losers for one in every])),
+        pushed=sum(one.net.value > 0.5 for one in products),
+        runs=len(kept),
+        products=products,
+        **found,  # type: ignore[arg-type]
     )
 
 
@@ -208,41 +212,36 @@ class _OfProduct:
     each seed."""
 
     def __init__(self, table: RankTable, kept: Sequence[int], row: int) -> None:
-        self.runs = len(kept)
         before, after = table.before[kept], table.after[kept]  # [k, O]
         won, lost = after < before, after > before
         seeds = _seeds([table.texts[at].run for at in kept])
-        self.advantage = seeds @ won
-        self.disadvantage = seeds @ lost
-        self.net = self.advantage - self.disadvantage
-        self.first_before = seeds @ (before == 1)
-        self.first_after = seeds @ (after == 1)
-        self.rank_before, self.rank_after = float(before.mean()), float(after.mean())
         others = np.delete(table.attacked[kept] - table.clean[None], row, axis=2)  # [k, O, n - 1]
-        self.harm = seeds @ others.mean(axis=2)
+        self.shares: dict[str, Floats] = {
+            "net": seeds @ won - seeds @ lost,
+            "advantage": seeds @ won,
+            "disadvantage": seeds @ lost,
+            "harm": seeds @ others.mean(axis=2),
+            "first_before": seeds @ (before == 1),
+            "first_after": seeds @ (after == 1),
+        }
         self.losers = float((others > 0).mean())
+        self.ranks = float(before.mean()), float(after.mean())
         by_run = won.astype(np.float64) - lost  # [k, O]
         self.best = _best(by_run)  # [O]
-        chosen = int(np.argmax(by_run.mean(1)))
-        self.text = table.texts[kept[chosen]].text
-        self.product = table.texts[kept[0]].product
+        chosen = table.texts[kept[int(np.argmax(by_run.mean(1)))]]
+        self.runs, self.product, self.text = len(kept), chosen.product, chosen.text
 
-    def measures(self, rng: np.random.Generator, draws: int, confidence: float) -> ProductMeasures:
-        net = crossed_interval(self.net, rng, draws=draws, confidence=confidence)
+    def measures(self, net: Interval) -> ProductMeasures:
+        means = {name: float(values.mean()) for name, values in self.shares.items()}
         best = float(self.best.mean())
         return ProductMeasures(
-            self.product,
-            self.runs,
-            net,
-            float(self.advantage.mean()),
-            float(self.disadvantage.mean()),
-            best if np.isfinite(best) else None,
-            float(self.harm.mean()),
-            float(self.first_before.mean()),
-            float(self.first_after.mean()),
-            self.rank_before,
-            self.rank_after,
-            self.text,
+            product=self.product,
+            runs=self.runs,
+            best=best if np.isfinite(best) else None,
+            rank_before=self.ranks[0],
+            rank_after=self.ranks[1],
+            text=self.text,
+            **{**means, "net": net},  # type: ignore[arg-type]
         )
 
 
@@ -333,13 +332,11 @@ class AuditReport:
             if value.pop("format") != _FORMAT:
                 raise ValueError("another format number")
             value.pop("audit")
-            value["tiers"] = tuple(map(_tier, value["tiers"]))
-            value["also"] = {
-                rule: tuple(map(_tier, tiers)) for rule, tiers in value["also"].items()
-            }
-            value["cost"] = RankingCost(**value["cost"])
-            return cls(**value)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            return from_jsonable(cls, value)
+        except (
+            *(AttributeError, KeyError, TypeError, ValueError, RecursionError),
+            ConfigError,
+        ) as error:
             raise ArtifactError(
                 f"the text is no report of an audit: {type(error).__name__}: {error}"[:200],
                 hint="write it with `adwright audit run` of this version",
@@ -352,7 +349,12 @@ class AuditReport:
         writer.writerow(_COLUMNS)
         for tier in self.tiers:
             for one in tier.products:
-                writer.writerow([cell(value) for value in _values(tier.tier, one)])
+                net = {"net": one.net.value, "net_low": one.net.low, "net_high": one.net.high}
+                known = {"tier": tier.tier, **vars(one), **net}
+                values = (known[name] for name in _COLUMNS)
+                writer.writerow(
+                    [cell(round(one, 6) if isinstance(one, float) else one) for one in values]
+                )
         return stream.getvalue()
 
 
@@ -413,33 +415,9 @@ def cell(value: object) -> object:
     return f"'{shown}" if value.startswith(_FORMULA) or shown.startswith(_FORMULA) else shown
 
 
-def _values(tier: str, one: ProductMeasures) -> list[object]:
-    numbers = (one.net.value, one.net.low, one.net.high, one.advantage, one.disadvantage, one.best)
-    further = (one.harm, one.first_before, one.first_after, one.rank_before, one.rank_after)
-    rounded = [None if value is None else round(value, 6) for value in (*numbers, *further)]
-    return [tier, one.product, one.runs, *rounded, one.text]
-
-
 def _points(one: Interval) -> str:
     value, low, high = 100 * one.value, 100 * one.low, 100 * one.high
     return f"{value:.1f} ({low:.1f} to {high:.1f})"
-
-
-def _tier(value: dict[str, Any]) -> TierMeasures:
-    fields = dict(value)
-    fields["products"] = tuple(_product(one) for one in fields["products"])
-    return TierMeasures(**_with_intervals(fields, TierMeasures))
-
-
-def _product(value: dict[str, Any]) -> ProductMeasures:
-    return ProductMeasures(**_with_intervals(dict(value), ProductMeasures))
-
-
-def _with_intervals(fields: dict[str, Any], kind: type[object]) -> dict[str, Any]:
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            fields[name] = Interval(**{key: float(one) for key, one in value.items()})
-    return fields
 
 
 # --------------------------------------------------------------------------------------------------

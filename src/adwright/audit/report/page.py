@@ -6,7 +6,6 @@ not seen are written out, so that no text can change the report that is about it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from adwright.audit.report.audit_report import AuditReport, GateVerdict, TierMeasures, visible
@@ -45,29 +44,27 @@ def write_report(
 
 def audit_page(report: AuditReport, *, verdict: GateVerdict | None = None) -> str:
     """The page as text. verdict: of a gate, shown at its top."""
-    attacks = [one for one in report.tiers if not one.control]
+    ordered = sorted(report.tiers, key=lambda one: one.control)
+    points = {visible(one.tier, _NAME): _scaled(one.net) for one in report.tiers}
+    chart = interval_chart(
+        points, title="Net advantage of a text", x_title="percentage points", reference=0
+    )
     values = {
         "title": f"Visibility audit of {visible(report.catalogue, _NAME)}",
         "mark": AUDIT_MARK,
         "sentences": report.sentences(),
         "verdict": verdict,
         "facts": _facts(report),
-        "chart": _chart(report.tiers),
+        "chart": to_svg(chart),
         "header": _HEADER,
         "rows": [_row(one) for one in report.tiers],
         "also": {
             visible(rule): [_row(one) for one in tiers] for rule, tiers in report.also.items()
         },
         "product_header": _PRODUCTS,
-        "tiers": [
-            (visible(one.tier), _product_rows(one)) for one in (*attacks, *_controls(report))
-        ],
+        "tiers": [(visible(one.tier), _product_rows(one)) for one in ordered],
     }
     return page_environment(__package__ or "").get_template("audit.html").render(values)
-
-
-def _controls(report: AuditReport) -> list[TierMeasures]:
-    return [one for one in report.tiers if one.control]
 
 
 def _facts(report: AuditReport) -> dict[str, str]:
@@ -85,14 +82,6 @@ def _facts(report: AuditReport) -> dict[str, str]:
         "notes on answers": notes or "none",
         "intervals": f"{report.confidence:.0%}, over products and orders",
     }
-
-
-def _chart(tiers: Sequence[TierMeasures]) -> str:
-    points = {visible(one.tier, _NAME): _scaled(one.net) for one in tiers}
-    chart = interval_chart(
-        points, title="Net advantage of a text", x_title="percentage points", reference=0
-    )
-    return to_svg(chart)
 
 
 def _row(one: TierMeasures) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,21 +79,8 @@ def with_text(catalogue: ShopCatalogue, text: SellerText) -> ShopCatalogue:
 
 def write_texts(path: str | Path, texts: Iterable[SellerText]) -> None:
     """Write them as JSON lines, whole or not at all. Raises as `atomic_write_text`."""
-    lines = [
-        json.dumps(
-            {
-                "product": one.product,
-                "field": one.field,
-                "text": one.text,
-                "tier": one.tier,
-                "run": one.run,
-                "whole": one.whole,
-                "audit": AUDIT_MARK,
-            }
-        )
-        for one in texts
-    ]
-    atomic_write_text(path, "".join(f"{line}\n" for line in lines))
+    lines = (json.dumps({**asdict(one), "audit": AUDIT_MARK}) + "\n" for one in texts)
+    atomic_write_text(path, "".join(lines))
 
 
 def read_texts(path: str | Path, catalogue: ShopCatalogue) -> list[SellerText]:
@@ -108,22 +95,17 @@ def read_texts(path: str | Path, catalogue: ShopCatalogue) -> list[SellerText]:
         listing = next((each for each in catalogue.listings if each.name == one.product), None)
         if listing is None or one.field not in listing.texts:
             what = "product" if listing is None else "text field"
+            few = list(catalogue.names if listing is None else listing.texts)
             raise ValueInvalidError(
                 f"the catalogue has no such {what}",
                 file=str(path),
                 row=row,
                 value=one.product if listing is None else one.field,
-                hint=f"it has {', '.join(_few(catalogue, one.product))}",
+                hint=f"it has {', '.join(few[:10]) or 'none'}",
             )
     if not found:
         raise DataError("the file has no text", file=str(path), hint="let an attack write some")
     return found
-
-
-def _few(catalogue: ShopCatalogue, product: str) -> Sequence[str]:
-    if product not in catalogue.names:
-        return catalogue.names[:10]
-    return list(catalogue.listings[catalogue.index(product)].texts) or ["none"]
 
 
 def _lines(path: Path) -> list[str]:
@@ -198,30 +180,17 @@ class TrialLog:
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
         kept = [] if path is None else read_rows(path, _trial, hint=_HINT, ended_torn=True)
-        self._known = dict(kept)
-        #: Trials that the file held already.
-        self.found = len(self._known)
-
-    def get(self, key: str) -> MadeTrial | None:
-        """The trial of a key; None where it was not made."""
-        return self._known.get(key)
+        self.known = dict(kept)
+        #: How many of them the file held already.
+        self.found = len(self.known)
 
     def add(self, trials: Iterable[tuple[str, MadeTrial]]) -> None:
         """Keep trials; they are on the disk afterwards."""
         made = list(trials)
-        self._known.update(made)
+        self.known.update(made)
         if self._path is not None and made:
-            append_rows(self._path, [_row(key, one) for key, one in made])
-
-
-def _row(key: str, one: MadeTrial) -> dict[str, Any]:
-    return {
-        "key": key,
-        "ranks": one.ranks,
-        "also": one.also,
-        "cost": astuple(one.cost),
-        "note": one.note,
-    }
+            rows = [{"key": key, **vars(one), "cost": astuple(one.cost)} for key, one in made]
+            append_rows(self._path, rows)
 
 
 def _trial(row: dict[str, Any]) -> tuple[str, MadeTrial]:
@@ -327,27 +296,20 @@ def run_trials(
 
 def _made(target: Target, asks: Sequence[Ask], log: TrialLog, batch: int) -> list[MadeTrial]:
     keys = [trial_key(target, ask) for ask in asks]
-    open_: dict[str, Ask] = {}
-    for key, ask in zip(keys, asks, strict=True):
-        if log.get(key) is None:
-            open_.setdefault(key, ask)
-    left = list(open_.items())
+    asked = dict(zip(reversed(keys), reversed(asks), strict=True))  # of equal ones the first
+    left = [(key, asked[key]) for key in dict.fromkeys(keys) if key not in log.known]
     with progress(len(left), f"Ranking by {target.name}", "rankings") as bar:
         for start in range(0, len(left), batch):
             some = left[start : start + batch]
             found = target.rank([ask for _, ask in some])
             log.add(
-                (key, _trials_trial(ranking, ask))
+                (key, _made_trial(ranking, len(ask.listings), ask.order))
                 for (key, ask), ranking in zip(some, found, strict=True)
             )
             bar.advance(len(some))
-    trials = [log.get(key) for key in keys]
-    return [one for one in trials if one is not None]
+    return [log.known[key] for key in keys]
 
 
-def _trials_trial(ranking: Ranking, ask: Ask) -> MadeTrial:
-    n = len(ask.listings)
-    also = {
-        rule: tuple(ranking.by(rule, ask.order).ranks(n).tolist()) for rule in sorted(ranking.also)
-    }
+def _made_trial(ranking: Ranking, n: int, order: Sequence[int]) -> MadeTrial:
+    also = {rule: tuple(ranking.by(rule, order).ranks(n).tolist()) for rule in sorted(ranking.also)}
     return MadeTrial(tuple(ranking.ranks(n).tolist()), also, ranking.cost, ranking.note)

@@ -14,7 +14,7 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -476,19 +476,15 @@ class ChatAnswer:
 
 
 class ChatTarget:
-    """A chat model asked for a list. It closes the model with itself. cpu: seconds of this process
-    so far, for the costs."""
+    """A chat model asked for a list. It closes the model with itself."""
 
     def __init__(
         self,
         model: LanguageModel,
         config: ChatTargetConfig | None = None,
-        *,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self.model = model
         self.config = ChatTargetConfig() if config is None else config
-        self._cpu = cpu
 
     @property
     def name(self) -> str:
@@ -506,12 +502,12 @@ class ChatTarget:
         """The answers themselves."""
         if not asks:
             return []
-        began, config = self._cpu(), self.config
+        began, config = time.process_time(), self.config
         generation = GenerationConfig(
             max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed
         )
         answers = self.model.generate([list_messages(ask) for ask in asks], generation)
-        seconds = (self._cpu() - began) / len(asks)
+        seconds = (time.process_time() - began) / len(asks)
         found = []
         for ask, answer in zip(asks, answers, strict=True):
             usage = answer.usage

@@ -36,7 +36,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,22 +90,16 @@ class NameScores:
 
 
 class LikelihoodTarget:
-    """A language model that scores names. It closes the model with itself.
-
-    cpu: seconds of this process so far, for the costs; an engine that computes in a process of its
-    own is not in them.
-    """
+    """A language model that scores names. It closes the model with itself. The CPU-seconds of an
+    engine that computes in a process of its own are not in the costs."""
 
     def __init__(
         self,
         model: LanguageModel,
         config: LikelihoodConfig | None = None,
-        *,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self.model = model
         self.config = LikelihoodConfig() if config is None else config
-        self._cpu = cpu
         #: Totals of names alone, in the order in which they are shown.
         self._priors: OrderedDict[_PriorKey, npt.NDArray[np.float64]] = OrderedDict()
 
@@ -127,10 +121,10 @@ class LikelihoodTarget:
 
     def scored(self, asks: Sequence[Ask]) -> list[NameScores]:
         """The scores of every listing, for each question; all of it in one call of the model."""
-        began = self._cpu()
+        began = time.process_time()
         bare = self._unknown(asks)
         found = self._totals([*asks, *bare.values()])
-        seconds = (self._cpu() - began) / max(len(asks), 1)
+        seconds = (time.process_time() - began) / max(len(asks), 1)
         read = {}
         for (key, ask), (total, _, tokens) in zip(bare.items(), found[len(asks) :], strict=True):
             self._priors[key] = total[list(ask.order)]

@@ -230,12 +230,9 @@ class DefendedTarget:
         self,
         target: Target,
         defence: ListingCleaner,
-        *,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self.target = target
         self.defence = defence
-        self._cpu = cpu
         self._known: OrderedDict[ShopListing, ShopListing] = OrderedDict()
 
     @property
@@ -246,9 +243,9 @@ class DefendedTarget:
     def rank(self, asks: Sequence[Ask]) -> list[Ranking]:
         """As the target, of the cleaned listings. Raises ConfigError where the defence gives a
         listing another name."""
-        began = self._cpu()
+        began = time.process_time()
         cleaned = [replace(ask, listings=[self.clean(one) for one in ask.listings]) for ask in asks]
-        seconds = (self._cpu() - began) / max(len(asks), 1)
+        seconds = (time.process_time() - began) / max(len(asks), 1)
         spent = RankingCost(cpu_seconds=seconds)
         return [replace(one, cost=one.cost + spent) for one in self.target.rank(cleaned)]
 
@@ -294,11 +291,9 @@ class FunctionTarget:
         function: RankFunction,
         *,
         name: str,
-        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._function = function
         self._name = name
-        self._cpu = cpu
 
     @property
     def name(self) -> str:
@@ -314,7 +309,7 @@ class FunctionTarget:
         """Nothing to free."""
 
     def _one(self, ask: Ask) -> Ranking:
-        began = self._cpu()
+        began = time.process_time()
         try:
             found = list(self._function(ask.shown, ask.request))
         except AdwrightError:
@@ -325,7 +320,7 @@ class FunctionTarget:
                 file=self._name,
                 hint="see its own traceback, which is the cause of this error",
             ) from error
-        cost = RankingCost(1, 0, 0, self._cpu() - began)
+        cost = RankingCost(1, 0, 0, time.process_time() - began)
         names = [one for one in found if isinstance(one, str)]
         if len(names) == len(found):
             return Ranking(self._of_names(names, ask), None, cost)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ from adwright.audit.defences.guard.features import (
     text_features,
 )
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.config import Count, from_jsonable, settings, to_jsonable
+from adwright.core.config import Count, Gt, Lt, from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 
 # --------------------------------------------------------------------------------------------------
@@ -82,16 +82,9 @@ class Calibration:
     scores: Mapping[tuple[str, ...], tuple[float, ...]]
 
     @classmethod
-    def of(
-        cls, scores: npt.NDArray[np.float64] | Sequence[float], groups: Sequence[TextGroup]
-    ) -> Calibration:
-        """The calibration of texts that nothing was fitted on. Raises DataError without any, for
-        unequal lengths and scores that are no numbers."""
-        if len(scores) != len(groups) or not len(scores):
-            raise DataError(
-                f"there are {len(scores)} scores and {len(groups)} groups",
-                hint="give honest texts to calibrate on, each with its group",
-            )
+    def of(cls, scores: Sequence[float], groups: Sequence[TextGroup]) -> Calibration:
+        """The calibration of texts that nothing was fitted on. Raises DataError for a score that is
+        no number."""
         found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
         for row, (score, group) in enumerate(zip(scores, groups, strict=True)):
             if not np.isfinite(score):
@@ -285,16 +278,12 @@ def _middle(features: Floats) -> tuple[Floats, Floats]:
 _STEPS, _SMALL = 50, 1e-8
 
 
-def fit_logistic(features: Floats, labels: Floats, rows: Floats, *, ridge: float = 0.01) -> Floats:
+def fit_logistic(features: Floats, labels: Floats, rows: Floats, *, ridge: float) -> Floats:
     """[1 + F]: the intercept and a weight for each feature.
 
-    features: [N, F], labels: [N] of 0 and 1, rows: [N] weights above 0. Raises DataError without
-    both labels, ConfigError for a ridge that is not above 0: then the best may be at infinity.
+    features: [N, F], labels: [N] of 0 and 1, both among them, rows: [N] weights above 0. ridge:
+    above 0, else the best may be at infinity.
     """
-    if not ridge > 0:
-        raise ConfigError("ridge is above 0", where=f"ridge {ridge!r}", hint="such as 0.01")
-    if not (labels == 0).any() or not (labels == 1).any():
-        raise DataError("there is one label only", column="labels", hint="give rows of both")
     x = np.concatenate((np.ones((len(features), 1)), features), axis=1)
     share = rows / rows.sum()
     penalty = np.full(x.shape[1], ridge)
@@ -326,7 +315,7 @@ def _loss(x: Floats, labels: Floats, share: Floats, penalty: Floats, weights: Fl
 # --------------------------------------------------------------------------------------------------
 # Made-up attacks, so that a guard can be fitted without a real one.
 #
-#     attacked = rehearse(texts, np.random.default_rng(0), kinds=("gibberish", "fluent"))
+#     attacked = rehearse(texts, np.random.default_rng(0))
 #
 # Gibberish is what searches over tokens produce: pieces of words, code and marks without order, in
 # several mixtures. Fluent text is what a person or a model would write: orders, claims, reviews,
@@ -334,44 +323,20 @@ def _loss(x: Floats, labels: Floats, share: Floats, penalty: Floats, weights: Fl
 # honest text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked,
 # and no text is searched for. The families and their mixture are our choice.
 
-#: What is made up.
-RehearsalKind = Literal["gibberish", "fluent"]
 #: Fluent text is harder to find, and weighs twice as much (our choice).
-USUAL: tuple[RehearsalKind, ...] = ("gibberish", "fluent", "fluent")
+_KINDS = ("gibberish", "fluent", "fluent")
 
-_PIECES = (
-    "ing ed er tion ment ly re un pre con sub inter ability ous ive ist ance ness ogram ext"
-    " urn ever ship able ward ize ator ified ology ript omin eft ould ound ight ause tain ject"
-    " form port"
-)
-_CODE = (
-    '{ } ( ) [ ] < > / | \\ ~ ^ ` = == != => -> :: ;; || && ++ -- /* */ </ /> \\n \\" ]( )] }{ ${'
-    " #{ @ _ __ ** ## %% !! ?? return function def class import null void int String printf"
-    " console.log href= src= &nbsp; .format .getElementById useState $_POST \\begin{ \\item"
-)
 _PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'
 
 
-def rehearse(
-    texts: Sequence[GuardText],
-    rng: np.random.Generator,
-    *,
-    kinds: Sequence[RehearsalKind] = USUAL,
-) -> list[GuardText]:
-    """Each text with an attack in it, the kinds in turn. Raises ConfigError for another kind, or
-    none."""
-    if not kinds or not set(kinds) <= set(get_args(RehearsalKind)):
-        raise ConfigError(
-            "there is no such kind of attack",
-            where=f"kinds {tuple(kinds)!r}",
-            hint=f"use some of {', '.join(get_args(RehearsalKind))}",
-        )
+def rehearse(texts: Sequence[GuardText], rng: np.random.Generator) -> list[GuardText]:
+    """Each text with an attack in it, the kinds in turn."""
     words = sorted({word for one in texts for word in one.text.split()})
     if not words:
         raise DataError("there is no text to attack", hint="give ordinary texts")
     made = []
     for row, one in enumerate(texts):
-        if kinds[row % len(kinds)] == "gibberish":
+        if _KINDS[row % len(_KINDS)] == "gibberish":
             attack = gibberish(words, int(rng.integers(8, 31)), rng)
         else:
             attack = _fluent(one, rng)
@@ -381,7 +346,9 @@ def rehearse(
 
 def gibberish(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
     """`count` pieces without order. words: of ordinary texts, which are in some mixtures."""
-    code, pieces = _CODE.split(), _PIECES.split()
+    code, pieces = (
+        _table("rehearsed.toml")["gibberish"][name].split() for name in ("code", "pieces")
+    )
     share = rng.dirichlet((1.0, 1.0, 0.6, 0.3))
     made: list[str] = []
     for kind in rng.choice(4, count, p=share).tolist():
@@ -419,8 +386,12 @@ def inserted(text: str, attack: str, rng: np.random.Generator) -> str:
 @cache
 def fluent_families() -> dict[str, tuple[str, ...]]:
     """Sentences with {name} and {kind}, by family; read once."""
-    text = files(__package__).joinpath("rehearsed.toml").read_text("utf-8")
-    return {name: tuple(some) for name, some in tomllib.loads(text)["fluent"].items()}
+    return {name: tuple(some) for name, some in _table("rehearsed.toml")["fluent"].items()}
+
+
+@cache
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(name).read_text("utf-8"))
 
 
 def _fluent(one: GuardText, rng: np.random.Generator) -> str:
@@ -445,36 +416,6 @@ _FEWEST = 30
 #: Made-up attacks are repeated until there are so many.
 _ATTACKS = 1000
 _REASONS = 3
-_SAID: Mapping[str, str] = {
-    "peak": "a passage of unusual characters",
-    "peak_over_text": "a passage unlike the rest of the text",
-    "peak_over_record": "a passage unlike the other fields of the record",
-    "mean": "unusual characters throughout",
-    "mean_over_record": "written unlike the other fields of the record",
-    "local_peak": "a passage unlike this merchant's other texts",
-    "local_mean": "written unlike this merchant's other texts",
-    "local_gap": "ordinary words in a place where this merchant has none",
-    "odd_words": "words of odd shapes",
-    "odd_words_over_record": "words of shapes that the other fields do not have",
-    "signs": "many signs in a row",
-    "signs_over_record": "signs that the other fields do not have",
-    "change": "a change of style in the text",
-    "length": "an unusual length",
-    "repeats": "repeated words",
-    "squeezed": "an unusual density",
-    "own_name": "the product's name again and again",
-    "sentences": "an unusual number of sentences",
-    "meta_words": "words about lists, rankings or assistants",
-    "order_words": "orders",
-    "first_words": "claims of being first",
-    "proof_words": "appeals to experts or to other buyers",
-    "against_words": "comparisons with other products",
-    "address_words": "words to the reader",
-    "press_words": "words that press",
-    "mark_share": "many words of persuasion",
-    "mark_kinds": "persuasion of several kinds",
-    "mark_peak": "a cluster of words of persuasion",
-}
 
 
 @settings
@@ -482,13 +423,10 @@ class GuardConfig:
     """alpha: share of honest texts that may alarm. order: of the model of characters. most_texts:
     of a merchant and field that are learned from. ridge: of the regression."""
 
-    alpha: float = 0.01
-    order: int = 5
+    alpha: Annotated[float, Gt(0), Lt(1)] = 0.01
+    order: Count = 5
     most_texts: Count = 3000
-    ridge: float = 0.002
-
-    def __post_init__(self) -> None:
-        require_alpha(self.alpha)
+    ridge: Annotated[float, Gt(0)] = 0.002
 
 
 @dataclass(frozen=True)
@@ -552,7 +490,7 @@ class TextGuard:
         made = cls(formats, weights, Calibration({}), config)
         scores = made.scores(held)
         groups = [(one.merchant, one.field) for one in held]
-        return replace(made, calibration=Calibration.of(scores, groups))
+        return replace(made, calibration=Calibration.of(scores.tolist(), groups))
 
     @property
     def can_alarm(self) -> bool:
@@ -590,7 +528,8 @@ class TextGuard:
     def _reasons(self, unusual: Floats) -> tuple[str, ...]:
         part = unusual * self.weights[1:]
         order = np.argsort(-part)[:_REASONS]
-        return tuple(_SAID[FEATURES[at]] for at in order if part[at] > 0.5)
+        said = _table("marks.toml")["said"]
+        return tuple(said[FEATURES[at]] for at in order if part[at] > 0.5)
 
 
 def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
