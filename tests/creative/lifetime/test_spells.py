@@ -482,8 +482,6 @@ def test_a_wrong_value_is_named(change: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"time": np.ones(600)}, "float32"),
-        ({"owner": np.zeros(5, np.int32)}, "600"),
         ({"category_values": ()}, "needs its values"),
         ({"clicks": None}, "come together"),
         ({"number_names": ("price", "price")}, "named twice"),

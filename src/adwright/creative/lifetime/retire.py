@@ -124,7 +124,10 @@ def fit_retirement(
     data = retirement_data(lives, before)
     config = config or LifetimeConfig()
     unit, name = lives.log.unit, lives.log.period_name
-    season = _season(data.train, config, data.before - int(lives.log.period.min()))
+    season: tuple[str, ...] = ()
+    if data.before - int(lives.log.period.min()) < _TWO_YEARS[unit]:
+        read = () if "numbers" in config.leave_out else data.train.number_names
+        season = tuple(n for n in read if n.startswith(_SEASON) and n not in config.leave_out)
     if season:
         say(f"less than two years, so a season names its {unit}: without {', '.join(season)}")
     terms = config.terms
@@ -157,25 +160,17 @@ def training_units(
     """The units that ran in `periods`, below one another, as known before the period `before`, and
     int64 [N], the life of each.
 
-    periods: None takes every k-th in which something ran, from the second of the record on, for
-    some two million units at most, which is said.
-    Raises ConfigError for a period of which nothing is known yet, DataError where nothing ran.
+    periods: of those that are known by then; None takes every k-th in which something ran, from the
+    second of the record on, for some two million units at most, which is said.
+    Raises ConfigError for a period after the record, DataError where nothing ran.
     """
     log = lives.log
     if before > log.closed + 1:
         raise ConfigError(
             "the record closes before this period", where=f"before {before}, closed {log.closed}"
         )
-    known = before - 2 - log.gap
     if periods is None:
         periods = _thinned(log, _periods(log, before), MOST_ROWS)
-    late = [period for period in periods if period > known]
-    if late or not len(periods):
-        raise ConfigError(
-            f"of these {log.unit}s it is not known yet what ended in them",
-            where=f"periods {late}, before {before}, gap {log.gap}",
-            hint=f"take {log.unit}s up to {known}",
-        )
     parts = [lives.running(int(period)) for period in periods]
     table = SpellTable.concat([part.table for part in parts]).seen_before(before - log.gap)
     return table.check(), np.concatenate([part.life for part in parts])
@@ -218,17 +213,6 @@ def _terms(table: SpellTable, life: Ints) -> LifeTerms:
     shares = 1 - left ** (np.arange(1, bins + 1) / bins)
     beyond = np.unique(np.quantile(ends, shares, method="inverted_cdf")).tolist()
     return LifeTerms(short=short, long=(short[0], short[-1], *beyond))
-
-
-def _season(table: SpellTable, config: LifetimeConfig, span: int) -> tuple[str, ...]:
-    """Columns of the season to leave out of a record of `span` periods."""
-    if span >= _TWO_YEARS[table.unit] or {"numbers"} & set(config.leave_out):
-        return ()
-    return tuple(
-        name
-        for name in table.number_names
-        if name.startswith(_SEASON) and name not in config.leave_out
-    )
 
 
 _MODEL, _RUN, _VALUES = "model", "run", "values"

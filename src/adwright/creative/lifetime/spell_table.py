@@ -107,15 +107,15 @@ class SpellTable:
         return self.cause > 0
 
     def check(self, *, leaks: bool = True) -> SpellTable:
-        """The table itself, after its shapes, values and features were looked at. leaks: whether
+        """The table itself, after its columns, values and features were looked at. leaks: whether
         the order of lives is looked at too; in a table of one date, what all units of a campaign
         share may order them, if campaigns end one after another.
 
-        Raises SchemaError for a wrong shape or type, ValueInvalidError that names the row for a
+        Raises SchemaError for columns that do not fit, ValueInvalidError that names the row for a
         wrong value, and DataError for a feature that tells how long a life was: by its name, or
         because it orders the lives that ended as they ended.
         """
-        _check_shapes(self)
+        _check_names(self)
         _check_values(self)
         for name in (*self.number_names, *self.category_names):
             if _TOTALS.search(name) and not _SO_FAR.search(name):
@@ -260,25 +260,7 @@ def _check_alike(tables: Sequence[SpellTable]) -> None:
             raise SchemaError("one table has clicks and another has none", column="clicks")
 
 
-def _check_shapes(table: SpellTable) -> None:
-    units, floats, ids = len(table.time), np.float32, np.int32
-    shapes: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-        **{name: ((units,), floats) for name in ("entry", "time", "clicks", "shown")},
-        **{name: ((units,), ids) for name in ("owner", "group", "start")},
-        "cause": ((units,), np.int8),
-        "numbers": ((units, len(table.number_names)), floats),
-        "categories": ((units, len(table.category_names)), ids),
-        "words": ((len(table.words),), ids),
-        "offsets": ((units + 1,), np.int64),
-    }
-    for name, (shape, dtype) in shapes.items():
-        array = getattr(table, name)
-        if array is not None and (array.shape != shape or array.dtype != dtype):
-            raise SchemaError(
-                f"expected {dtype.__name__} of shape {list(shape)}",
-                column=name,
-                value=f"{array.dtype} {list(array.shape)}",
-            )
+def _check_names(table: SpellTable) -> None:
     if len(table.category_values) != len(table.category_names):
         raise SchemaError("each categorical column needs its values", column="category_values")
     if (table.clicks is None) != (table.shown is None):

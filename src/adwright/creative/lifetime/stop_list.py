@@ -268,11 +268,20 @@ def left_in_words(
 ) -> list[str]:
     """Of units, by their quantiles [N, 3] and ages [N]: "4 (1 to 9) weeks"; what lies beyond the
     curve is "more than" what is left of it."""
+    said = []
     beyond = np.floor(last_edge - age).tolist()
-    return [
-        _left(low, middle, high, rest, unit)
-        for (low, middle, high), rest in zip(left.tolist(), beyond, strict=True)
-    ]
+    for (low, middle, high), rest in zip(left.tolist(), beyond, strict=True):
+        more = f"more than {rest:g}"
+        if rest < 1:
+            said.append("not known, older than the curve")
+        elif np.isinf(low):
+            said.append(f"{more} {unit}{'s' * (rest != 1)}")
+        elif np.isinf(middle):
+            said.append(f"{more} (from {low:g} on) {unit}s")
+        else:
+            top = more if np.isinf(high) else f"{high:g}"
+            said.append(f"{middle:g} ({low:g} to {top}) {unit}s")
+    return said
 
 
 def list_in_words(
@@ -362,18 +371,6 @@ def _unit(row: Mapping[str, object], facts: ListFacts) -> list[str]:
         if isinstance(reasons, list) and reasons:
             lines.append(f"        {what} {'; '.join(reasons)}")
     return lines
-
-
-def _left(low: float, middle: float, high: float, rest: float, unit: str) -> str:
-    if rest < 1:
-        return "not known, older than the curve"
-    more = f"more than {rest:g}"
-    if np.isinf(low):
-        return f"{more} {unit}{'s' * (rest != 1)}"
-    if np.isinf(middle):
-        return f"{more} (from {low:g} on) {unit}s"
-    top = more if np.isinf(high) else f"{high:g}"
-    return f"{middle:g} ({low:g} to {top}) {unit}s"
 
 
 _LIST, _UNITS, _FORMAT = "list.json", "units.parquet", 1

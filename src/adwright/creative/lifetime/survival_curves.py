@@ -253,7 +253,7 @@ class FittedLifetime:
     curve; None in artifacts that lack it.
     """
 
-    network: SurvivalNetwork
+    network: SurvivalNetwork = field(repr=False)
     causes: tuple[str, ...]
     unit: str
     config: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -262,16 +262,10 @@ class FittedLifetime:
     records: Sequence[dict[str, Any]] = field(default=(), repr=False)
     data_hash: str = ""
     seed: int = 0
-    typical: tuple[float, ...] | None = None
+    typical: tuple[float, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.network.eval()
-
-    def __repr__(self) -> str:
-        """What it is, in a line; printing a network would list its layers."""
-        weights = sum(weight.numel() for weight in self.network.parameters())
-        causes = ", ".join(self.causes)
-        return f"<FittedLifetime: {weights:,} parameters, {self.unit}s {self.terms}, of {causes}>"
 
     @property
     def terms(self) -> LifeTerms:
@@ -418,8 +412,9 @@ class PictureLife:
             raise SchemaError(
                 "an expected life is judged by the picture", column=IMAGE, hint="pass its vectors"
             )
-        table = self._unknown(len(ads))
-        curves = self._model.predict(table, {IMAGE: vectors[IMAGE]})
+        network, entry = self._model.network, np.zeros(len(ads), np.float32)
+        inputs = network.spec.unknown({IMAGE: vectors[IMAGE]}, len(ads))
+        curves = predicted_curves(network, inputs, entry, self._model.causes)
         value, last = mean_life(curves), curves.edges[-1]
         low, high = (np.minimum(curves.remaining(share), last) for share in (_LOW, _HIGH))
         return Judgements(
@@ -435,33 +430,6 @@ class PictureLife:
     ) -> Sequence[tuple[PastAd, ...]]:
         """None of any ad: the model keeps no past ones."""
         return [()] * len(ads)
-
-    def _unknown(self, count: int) -> SpellTable:
-        """So many lives at their beginning, of which nothing is known."""
-        spec, model = self._model.network.spec, self._model
-        names = tuple(one.name for one in spec.categories)
-        ids = np.zeros(count, np.int32)
-        return SpellTable(
-            entry=np.zeros(count, np.float32),
-            time=np.ones(count, np.float32),
-            cause=np.zeros(count, np.int8),
-            causes=model.causes,
-            unit="week" if model.unit == "week" else "day",
-            numbers=np.full((count, len(spec.numbers)), np.nan, np.float32),
-            number_names=tuple(one.name for one in spec.numbers),
-            categories=np.full((count, len(names)), -1, np.int32),
-            category_names=names,
-            category_values=((),) * len(names),
-            words=np.zeros(0, np.int32),
-            offsets=np.zeros(count + 1, np.int64),
-            vocabulary=(),
-            clicks=None,
-            shown=None,
-            owner=ids,
-            group=ids,
-            start=ids,
-            landmark=1,
-        )
 
 
 def mean_life(curves: LifeCurves) -> Floats:

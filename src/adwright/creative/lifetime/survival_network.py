@@ -351,10 +351,23 @@ class InputSpec:
             codes=torch.from_numpy(self._codes(table)),
             bins=torch.from_numpy(bins),
             words=self._words(table),
-            vectors=tuple(
-                torch.from_numpy(_scaled(scale, given.get(scale.name), len(table)))
-                for scale in self.vectors
-            ),
+            vectors=tuple(_scaled(x, given.get(x.name), len(table)) for x in self.vectors),
+        )
+
+    def unknown(self, vectors: Vectors, units: int) -> SpellInputs:
+        """Units of which nothing but vectors is known. Raises as `encode`."""
+        _check_vectors(vectors, units)
+        codes, bins = (
+            torch.tensor(offsets[:-1], dtype=torch.int32).expand(units, -1)
+            for offsets in (self.code_offsets, self.bin_offsets)
+        )
+        none = torch.zeros(units + 1, dtype=torch.int64)
+        return SpellInputs(
+            torch.full((units, len(self.numbers)), torch.nan),
+            codes,
+            bins,
+            Jagged(none[:0].int(), none),
+            tuple(_scaled(each, vectors.get(each.name), units) for each in self.vectors),
         )
 
     def _numbers(self, table: SpellTable) -> tuple[Floats, NDArray[np.int32]]:
@@ -420,16 +433,17 @@ def _frequent(column: NDArray[np.int32], texts: Sequence[str], min_count: int) -
     return tuple(texts[i] for i in np.flatnonzero(count >= max(min_count, 1)).tolist())
 
 
-def _scaled(scale: VectorScale, x: Floats | None, units: int) -> Floats:
+def _scaled(scale: VectorScale, x: Floats | None, units: int) -> Tensor:
     if x is None:
-        return np.full((units, scale.width), np.nan, np.float32)
+        return torch.full((units, scale.width), torch.nan)
     if x.shape[1] != scale.width:
         raise SchemaError(
             f"the vectors are {x.shape[1]} wide, and the model was trained with {scale.width}",
             column=scale.name,
             hint="encode them with the same model as for training",
         )
-    return ((x - np.float32(scale.mean)) / np.float32(scale.std)).astype(np.float32)
+    scaled = (x - np.float32(scale.mean)) / np.float32(scale.std)
+    return torch.from_numpy(scaled.astype(np.float32))
 
 
 def _check_names(names: Sequence[str], there: Sequence[str]) -> None:
