@@ -26,6 +26,10 @@ SECONDS = (
     ("child processes", "subprocess.Popen(['true'])"),
     ("child processes", "from multiprocessing import Process"),
     ("supervisors", "class OtherSupervisor: pass"),
+    ("clients of the OpenAI protocol", "from openai import OpenAI"),
+    ("clients of the OpenAI protocol", "httpx.AsyncClient()"),
+    ("openers of a language model", "TorchModel.open(config)"),
+    ("queues of tenants", "class FairQueue: pass"),
 )
 
 

@@ -14,7 +14,7 @@ from adwright.core.config import load_toml
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
 from adwright.delivery.popularity import save_popularity
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from tests.broken.cases import Call, Case, Make, Shop, check, flip, named, raw
 
 THOMPSON = '[policy]\nkind = "thompson"\n'

@@ -55,7 +55,7 @@ def test_each_config_opens_its_engine(tmp_path: Path) -> None:
         (TorchConfig("nowhere"), "transformers"),
         (OpenVinoConfig("nowhere"), "openvino_genai"),
         (XllamacppConfig("nowhere"), "xllamacpp"),
-        (HttpConfig("http://127.0.0.1:9/v1", "m"), "openai"),
+        (HttpConfig("http://127.0.0.1:9/v1", "m"), "httpx"),
     ],
 )
 def test_what_is_missing_is_said(

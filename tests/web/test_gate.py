@@ -491,42 +491,12 @@ def test_no_measure_names_a_tenant() -> None:
             assert not {"tenant", "user"} & sample.labels.keys()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"max_in_flight": 0},
-        {"max_body_bytes": 0},
-        {"max_arriving": 0},
-        {"max_connections": 0},
-        {"connections_per_address": -1},
-        {"head_seconds": 0.0},
-        {"tenant_share": 0.0},
-        {"tenant_share": 1.1},
-        {"tenant_share": math.nan},
-        {"body_seconds": 0.0},
-        {"body_seconds": math.nan},
-        {"replica": "café"},
-        {"replica": "a\nb"},
-    ],
-)
-def test_a_wrong_limit_is_named(wrong: dict[str, Any]) -> None:
-    (name,) = wrong
-    with pytest.raises(ConfigError, match=name):
-        GateLimits(**wrong)
-
-
 @dataclass(frozen=True)
 class Door:
     """Settings of which one must not be shown."""
 
     width: float
     code: str = field(repr=False)
-
-
-def test_the_defaults_and_the_least_limits_are_taken() -> None:
-    assert GateLimits() == GateLimits(512, 1 << 20, 10.0, "")
-    least = GateLimits(1, 1, 1e-9, "pod-7 (a)")
-    assert (least.max_in_flight, least.max_body_bytes, least.replica) == (1, 1, "pod-7 (a)")
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.inf, -math.inf])

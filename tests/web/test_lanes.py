@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from adwright.web.errors import ApiError, Busy
-from adwright.web.lanes import Lane, in_thread, store_is_silent
+from adwright.web.turns import Lane, in_thread, store_is_silent
 
 
 def lane(seconds: float = 20.0) -> Lane:

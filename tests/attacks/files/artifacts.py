@@ -20,7 +20,7 @@ from adwright.core.artifacts import MANIFEST, TENSORS
 from adwright.core.clock import SystemClock
 from adwright.core.hashing import content_hash
 from adwright.delivery.popularity import save_popularity
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from adwright.service.registry.registry import POINTER, FolderModels, publish
 from tests.attacks.attack import GIB, Area, Attack
 from tests.attacks.files.forging import entry, forge, refused, refuses, rewrite, small

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.service.registry.deployed import BatchRecommender, Deployed
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from benchmarks.service import _process
 
 MODULE = "tests.attacks.service.faulty"

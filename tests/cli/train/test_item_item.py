@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from tests.support.data.small_sequences import small_sequences
 
 

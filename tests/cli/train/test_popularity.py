@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, save_log
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from tests.support.store.small_world import ITEMS, events
 
 

@@ -1,15 +1,14 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
-
-pytest.importorskip("transformers", reason="the extra lm is not installed")
-pytest.importorskip("gguf", reason="the extra lm is not installed")
-
-import gguf
 from safetensors.numpy import load_file
 
 from adwright.core.errors import AssetError
@@ -17,6 +16,7 @@ from adwright.lm.engine.weights import (
     SMOLLM2,
     SMOLLM2_NOTE,
     folder_of_gguf,
+    gguf_fields,
     gguf_rewritten,
     locate,
     quiet,
@@ -25,6 +25,55 @@ from adwright.lm.engine.weights import (
 )
 from tests.support.lm.smollm2 import smollm2
 from tests.support.lm.tiny_gguf import save_tiny_gguf
+
+pytest.importorskip("gguf", reason="the extra lm is not installed")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with a field of every kind."""
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    writer.add_uint8("a.u8", 7)
+    writer.add_int64("a.i64", -7)
+    writer.add_float32("a.f32", 0.5)
+    writer.add_float64("a.f64", 0.25)
+    writer.add_bool("a.bool", True)
+    writer.add_string("a.text", "née")
+    writer.add_array("a.texts", ["x", "", "née"])
+    writer.add_array("a.numbers", [3, 1, 2])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return tmp_path / "a.gguf"
+
+
+def test_fields_are_those_that_the_package_reads(file: Path) -> None:
+    theirs = {
+        key: one.contents()
+        for key, one in gguf.GGUFReader(file).fields.items()
+        if not key.startswith("GGUF.")
+    }
+    assert gguf_fields(file, lambda key: True) == theirs
+    assert gguf_fields(file, lambda key: key == "a.numbers") == {"a.numbers": [3, 1, 2]}
+
+
+def test_what_is_no_file_is_refused(file: Path, tmp_path: Path) -> None:
+    whole = file.read_bytes()
+    bad = tmp_path / "bad.gguf"
+    nested = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 9, 1)
+    endless = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 4, 2**60)
+    cuts = [whole[:at] for at in range(0, 200, 7)]
+    for content in (b"GGUFnot really a file at all", nested, endless, *cuts):
+        bad.write_bytes(content)
+        with pytest.raises(AssetError, match="cannot be read"):
+            gguf_fields(bad, lambda key: True)
+    with pytest.raises(AssetError, match="cannot be read"):
+        gguf_fields(tmp_path / "nowhere.gguf", lambda key: True)
+
+
+pytest.importorskip("transformers", reason="the extra lm is not installed")
+pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 
 def tensors(path: Path) -> dict[str, tuple[str, np.ndarray]]:

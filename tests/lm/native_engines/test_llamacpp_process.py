@@ -1,24 +1,120 @@
+"""?"""
+
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.generation import Message
+from adwright.lm.native_engines.llamacpp_model import Process, XllamacppTokens
+from adwright.lm.native_engines.llamacpp_worker import parameters
+from adwright.lm.native_engines.supervisor import RestartBounds
+from tests.support.lm.tiny_gguf import save_tiny_gguf
+
+FIELDS = {
+    "tokenizer.ggml.tokens": ["a", "b", "<|im_end|>", "<|begin|>", "<|endoftext|>"],
+    "tokenizer.ggml.token_type": [1, 1, 3, 3, 3],
+    "tokenizer.ggml.eos_token_id": 2,
+    "tokenizer.ggml.bos_token_id": 3,
+}
+
+
+def ask(path: str, body: Mapping[str, Any]) -> Any:
+    """One token a letter."""
+    match path:
+        case "/tokenize":
+            ids = [ord(one) - ord("a") for one in body["content"]]
+            return {"tokens": [3, *ids] if body["add_special"] else ids}
+        case "/detokenize":
+            return {"content": "".join(chr(ord("a") + one) for one in body["tokens"])}
+        case _:
+            if body["messages"][0]["role"] == "system":
+                raise ConfigError("no system here")
+            return {"prompt": "".join(one["content"] for one in body["messages"])}
+
+
+def test_text_to_tokens_and_back() -> None:
+    tokens = XllamacppTokens(ask, FIELDS)
+    assert tokens.encode("ab") == [3, 0, 1]
+    assert tokens.encode("ab", special=False) == [0, 1]
+    assert tokens.encode("") == []
+    assert tokens.count("ab") == 2
+    assert tokens.decode([3, 0, 1, 2]) == "ab"
+    assert tokens.decode([2]) == ""
+    assert tokens.end_ids == {2, 4}
+    assert tokens.begin_id == 3
+    assert tokens.vocabulary == 5
+    assert XllamacppTokens(ask, {}).begin_id is None
+    assert tokens.chat([Message("user", "ba")]) == [1, 0]
+    with pytest.raises(ConfigError, match="do not fit"):
+        tokens.chat([Message("system", "a")])
+
+
+def llama() -> Any:
+    """What the worker touches of xllamacpp."""
+
+    def common() -> Any:
+        part = SimpleNamespace
+        return part(model=part(), cpuparams=part(), cpuparams_batch=part())
+
+    return SimpleNamespace(
+        CommonParams=common,
+        CommonAdapterLoraInfo=SimpleNamespace,
+        llama_pooling_type=SimpleNamespace(LLAMA_POOLING_TYPE_MEAN=1),
+    )
+
+
+def test_parameters() -> None:
+    settings = {"model": "a.gguf", "socket": "/x/s.sock", "threads": 2, "context": 4096}
+    settings |= {"running": 3, "loras": ["b.gguf"], "embedding": False}
+    found = parameters(settings, llama())
+    assert found.model.path == "a.gguf"
+    assert found.cpuparams.n_threads == found.cpuparams_batch.n_threads == 2
+    assert (found.n_ctx, found.n_parallel, found.kv_unified) == (4096, 3, True)
+    assert found.n_threads_http > 3
+    assert [(one.path, one.scale) for one in found.lora_adapters] == [("b.gguf", 1.0)]
+    assert found.n_ubatch == found.n_batch == 256
+    assert not hasattr(found, "embedding")
+    found = parameters(settings | {"embedding": True}, llama())
+    assert (found.embedding, found.pooling_type) == (True, 1)
+    assert found.n_ubatch == found.n_batch == 2048
+
+
+def test_a_start_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    settings = {"model": "a.gguf", "socket": str(tmp_path / "inner" / "s"), "parent": os.getpid()}
+    code = (
+        "import sys; sys.modules['xllamacpp'] = None\n"
+        "from adwright.lm.native_engines.llamacpp_worker import main\n"
+        "main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(settings) + "\n")
+    process.stdin.flush()
+    assert "xllamacpp" in json.loads(process.stdout.readline())["error"]
+    assert process.wait(20) == 1
+    process.communicate()
+
+
 pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
-from adwright.core.errors import ConfigError, ResourceError
-from adwright.lm.native_engines.llamacpp_model import Process
-from adwright.lm.native_engines.supervisor import RestartBounds
-from tests.support.lm.tiny_gguf import save_tiny_gguf
 
 LONG = {"prompt": [5, 6, 7], "n_predict": 900, "ignore_eos": True, "return_tokens": True}
 

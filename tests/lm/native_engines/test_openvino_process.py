@@ -1,22 +1,197 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adwright.core.child_process import WorkerProcess
-from adwright.core.errors import AssetError, ConfigError, ResourceError
-from adwright.lm.native_engines.openvino_model import PipelineProcess
-from adwright.lm.native_engines.openvino_worker import StepOutput, StepRequest, serve
+from adwright.core.errors import AssetError, ConfigError, ResourceError, ValueInvalidError
+from adwright.lm.engine.generation import (
+    Cancellation,
+    GenerationConfig,
+    LanguageModel,
+    Message,
+    Tokenizer,
+    TokenPrompt,
+)
+from adwright.lm.engine.hf_tokens import HuggingFaceTokens
+from adwright.lm.engine.weights import smollm2_folder
+from adwright.lm.native_engines.openvino_model import (
+    OpenVinoConfig,
+    OpenVinoModel,
+    OpenVinoTokens,
+    PipelineProcess,
+    _sizes,
+)
+from adwright.lm.native_engines.openvino_worker import (
+    StepOutput,
+    StepRequest,
+    generation_config,
+    serve,
+)
+from tests.support.lm.smollm2 import CAPITAL, smollm2
+from tests.support.lm.tiny_gguf import save_tiny_gguf
+from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY
+
+pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
+pytest.importorskip("gguf", reason="the extra lm is not installed")
+
+
+TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[OpenVinoModel]:
+    """The real model: there is no smaller one that OpenVINO reads."""
+    with closing(OpenVinoModel.open(OpenVinoConfig(smollm2(), threads=1))) as opened:
+        yield opened
+
+
+def idle(model: OpenVinoModel) -> bool:
+    until = time.monotonic() + 20
+    while model.running and time.monotonic() < until:
+        time.sleep(0.01)
+    return model.running == 0
+
+
+def test_it_answers(model: OpenVinoModel) -> None:
+    assert isinstance(model, LanguageModel)
+    assert (model.info.engine, model.info.context) == ("openvino", 8192)
+    assert "dequantised Q4_1" in model.info.note
+    config = GenerationConfig(max_tokens=12, logprobs=True)
+    first, second = model.generate([CAPITAL, "One, two, three,"], config)
+    assert "Paris" in first.text
+    assert "four" in second.text
+    assert len(first.logprobs or ()) == len(first.token_ids)
+    assert second.usage.completion_tokens == 12
+    assert second.finish_reason == "length"
+    chunks = list(model.stream(CAPITAL, GenerationConfig(max_tokens=12, stop=("ris",))))
+    assert "".join(chunk.text for chunk in chunks).endswith("Pa")
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_its_tokens_are_those_of_the_torch_engine(model: OpenVinoModel) -> None:
+    theirs = HuggingFaceTokens.load(smollm2_folder())
+    messages = [Message("system", "Be brief."), Message("user", TEXT)]
+    assert model.tokens.encode(TEXT) == theirs.encode(TEXT)
+    assert model.tokens.chat(messages) == theirs.chat(messages)
+    assert model.tokens.decode(theirs.encode(TEXT)) == TEXT
+    assert (model.tokens.end_ids, model.tokens.begin_id) == (theirs.end_ids, theirs.begin_id)
+
+
+def test_scores(model: OpenVinoModel) -> None:
+    found = model.score([CAPITAL] * 2, ["Paris", "Banana"])
+    assert found.log_likelihood[0] > found.log_likelihood[1] + 5
+    config = GenerationConfig(max_tokens=5, logprobs=True)
+    answer = model.generate([CAPITAL], config)[0]
+    again = model.score([CAPITAL], [TokenPrompt(answer.token_ids)])
+    np.testing.assert_allclose(again.token_logprobs[0], answer.logprobs, atol=0.2)
+
+
+def test_seeds_repeat(model: OpenVinoModel) -> None:
+    config = GenerationConfig(max_tokens=8, temperature=0.9, top_k=50, top_p=0.95, seed=3)
+    texts = [model.generate([TEXT] * 2, config).texts for _ in range(3)]
+    assert texts[1] == texts[2]
+    assert texts[1][0] != texts[1][1]
+
+
+def test_constraints(model: OpenVinoModel) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Paris", "Rome"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    config = GenerationConfig(max_tokens=40, json_schema=schema)
+    assert json.loads(model.generate([CAPITAL], config).texts[0]) == {"city": "Paris"}
+    config = GenerationConfig(max_tokens=40, grammar='root ::= "Lyon" | "Nice"')
+    assert model.generate([CAPITAL], config).texts[0] in ("Lyon", "Nice")
+    with pytest.raises(ConfigError, match="schema or grammar"):
+        model.generate([CAPITAL], GenerationConfig(json_schema={"type": "nothing"}))
+
+
+def test_what_is_cancelled_or_left_is_out_of_the_pipeline(model: OpenVinoModel) -> None:
+    config = GenerationConfig(max_tokens=500, temperature=1.0)
+    cancel = Cancellation()
+    chunks = model.stream(TEXT, config, cancel=cancel)
+    assert len(list(islice(chunks, 2))) == 2
+    cancel.cancel()
+    assert list(chunks)[-1].finish_reason == "cancelled"
+    assert idle(model)
+    left = model.stream(TEXT, config)
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    assert idle(model)
+    with pytest.raises(ResourceError, match="cancelled"):
+        model.score(["a"], ["b"], cancel=cancel)
+
+
+def test_a_kill_is_an_error_and_it_is_started_again(model: OpenVinoModel) -> None:
+    chunks = model.stream(TEXT, GenerationConfig(max_tokens=500, temperature=1.0))
+    next(chunks)
+    pid = model.processes[0].pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ResourceError, match="killed by SIGKILL"):
+        list(chunks)
+    assert model.health() == "starting"
+    until = time.monotonic() + 120
+    while model.health() != "ready" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "Paris" in model.generate([CAPITAL], GenerationConfig(max_tokens=8)).texts[0]
+    assert model.processes[0].pid != pid
+
+
+def test_what_it_cannot_do(model: OpenVinoModel) -> None:
+    with pytest.raises(ConfigError, match="no embeddings"):
+        model.embed(["a"])
+    with pytest.raises(ValueInvalidError, match="no room"):
+        model.generate([TokenPrompt((5,) * 8192)])
+    last = TokenPrompt((5, 49_151))
+    assert model.generate([last], GenerationConfig(max_tokens=1))[0].usage.prompt_tokens == 2
+    for wrong in (TokenPrompt((5, 49_152)), TokenPrompt((99_999_999,))):
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.generate([wrong])
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.stream(wrong)
+        with pytest.raises(ValueInvalidError, match="no such token"):
+            model.score(["a"], [wrong])
+
+
+def test_what_lies_beside_the_weights_tells_the_sizes(tmp_path: Path) -> None:
+    assert _sizes(tmp_path) == (0, 0)
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 64, "vocab_size": 300}')
+    assert _sizes(tmp_path) == (64, 300)
+    (tmp_path / "config.json").write_text('{"vocab_size": null}')
+    assert _sizes(tmp_path) == (0, 0)
+    file = save_tiny_gguf(tmp_path / "tiny.gguf")
+    assert _sizes(file) == (CONTEXT, VOCABULARY)
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(AssetError, match="cannot be read"):
+        _sizes(cut)
+
+
+def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="no such model"):
+        OpenVinoModel.open(OpenVinoConfig("nowhere"))
+    (tmp_path / "model.gguf").write_bytes(b"GGUFnot really")
+    with pytest.raises(AssetError, match="cannot be read"):
+        OpenVinoModel.open(OpenVinoConfig(str(tmp_path / "model.gguf")))
 
 
 class Counting:
@@ -152,9 +327,106 @@ def test_one_that_takes_nothing_is_given_up() -> None:
         list(*process.submit([(long, {})]))
 
 
-def test_what_cannot_be_opened(tmp_path: Path) -> None:
-    pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
-    settings = {"cache_gb": 1, "max_running": 1, "prefix_caching": False, "step_tokens": 8}
-    settings |= {"model": str(tmp_path / "a.gguf"), "threads": 1}  # type: ignore[dict-item]
-    with pytest.raises(AssetError, match="cannot load"):
-        PipelineProcess(settings)
+class Refusing:
+    """A tokeniser of a model without a chat template."""
+
+    def get_eos_token_id(self) -> int:
+        return -1
+
+    def get_bos_token_id(self) -> int:
+        return -1
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"a": 3, "b": 7}
+
+    def apply_chat_template(self, *_: Any, **__: Any) -> str:
+        raise RuntimeError("somewhere:12\nthe template is empty\n")
+
+
+def test_a_model_without_a_template_or_special_tokens() -> None:
+    tokens = OpenVinoTokens(Refusing())  # type: ignore[arg-type]
+    assert isinstance(tokens, Tokenizer)
+    assert (tokens.end_ids, tokens.begin_id) == (frozenset(), None)
+    assert tokens.vocabulary == 8
+    assert (tokens.encode(""), tokens.decode([])) == ([], "")
+    with pytest.raises(ConfigError, match="the template is empty"):
+        tokens.chat([Message("user", "a")])
+
+
+pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
+
+
+class Echo:
+    """Answers each request with its own prompt at once; holds those that begin with 9."""
+
+    def __init__(self) -> None:
+        self.held: list[StepRequest] = []
+        self.together: list[int] = []
+
+    def submit(self, requests: Sequence[StepRequest]) -> None:
+        self.together.append(len(requests))
+        for request in requests:
+            if request.ids[0] == 9:
+                self.held.append(request)
+            elif request.ids[0] == 8:
+                raise OverflowError("too large")
+            else:
+                request.tell(StepOutput(tuple(request.ids), (), ended=True))
+
+
+def settings_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    if "wrong" in settings:
+        raise ValueError("a wrong setting")
+    return dict(settings)
+
+
+@pytest.fixture
+def talk() -> Iterator[tuple[Any, Any, Echo]]:
+    here, there = socket.socketpair()
+    echo = Echo()
+    thread = threading.Thread(target=serve, args=(there, echo, settings_of))
+    thread.start()
+    with here, here.makefile("rb") as lines:
+
+        def say(what: dict[str, Any]) -> None:
+            here.sendall(json.dumps(what).encode() + b"\n")
+
+        yield say, lambda: json.loads(lines.readline()), echo
+        here.shutdown(socket.SHUT_RDWR)
+        thread.join(20)
+    assert not thread.is_alive()
+    there.close()
+
+
+def test_requests_pings_and_errors(talk: tuple[Any, Any, Echo]) -> None:
+    say, told, echo = talk
+    say({"ping": 4})
+    assert told() == {"pong": 4}
+    say({"ask": [{"id": 1, "prompt": [5, 6], "settings": {}}]})
+    assert told() == {"id": 1, "ids": [5, 6], "logprobs": [], "ended": True, "full": False}
+    say({"ask": [{"id": 2, "prompt": [8], "settings": {}}]})
+    wrong = told()
+    assert (wrong["id"], wrong["error"], wrong["refused"]) == (2, "too large", True)
+    say({"ask": [{"id": 3, "prompt": [9], "settings": {}}]})
+    say({"drop": 3})
+    say({"drop": 77})
+    say({"ping": 5})
+    assert told() == {"pong": 5}
+    assert echo.held[0].dropped
+
+
+def test_the_requests_of_a_call_go_on_together(talk: tuple[Any, Any, Echo]) -> None:
+    say, told, echo = talk
+    rows = [{"id": n, "prompt": [n], "settings": {}} for n in (4, 5, 6)]
+    rows[1]["settings"] = {"wrong": 1}
+    say({"ask": rows})
+    answers = {one["id"]: one for one in (told(), told(), told())}
+    assert echo.together == [2]
+    assert [answers[n]["ids"] for n in (4, 6)] == [[4], [6]]
+    assert answers[5]["error"] == "a wrong setting"
+
+
+def test_the_settings_of_a_request() -> None:
+    found = generation_config({"max_new_tokens": 7, "echo": True, "grammar": "g", "end": 2})
+    assert (found.max_new_tokens, found.echo, found.eos_token_id) == (7, True, 2)
+    assert found.structured_output_config.grammar == "g"

@@ -1,7 +1,10 @@
+"""?"""
+
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from adwright.core.child_process import WorkerProcess
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.lm.engine.base import cancelled_score
+from adwright.lm.engine.generation import Cancellation
+from adwright.lm.native_engines.supervisor import RestartBounds, Second, Supervisor
+from tests.support.lm.worker_lives import WORKER, worker_settings
+
 pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
-from adwright.core.child_process import WorkerProcess
-from adwright.core.errors import AdwrightError, ConfigError, ResourceError
-from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
-from tests.support.lm.worker_lives import WORKER, worker_settings
 
 #: The module that a life runs, by what becomes of it; one reads its input to the end.
 MODULES = {"ready": WORKER, "fails": "adwright.nowhere", "hangs": "json.tool"}
@@ -117,3 +123,59 @@ def test_it_can_be_closed_while_it_starts(make: Callable[..., Supervisor]) -> No
     lives.close()
     assert time.monotonic() - began < 20
     assert not lives.current.alive
+
+
+class Thing:
+    """Counts how often it was opened and closed."""
+
+    def __init__(self) -> None:
+        self.may_open = threading.Event()
+        self.may_open.set()
+        self.opened, self.closed, self.fails = 0, 0, 0
+
+    def open(self) -> Thing:
+        self.may_open.wait(20)
+        self.opened += 1
+        if self.opened <= self.fails:
+            raise ValueError("not this time")
+        return self
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_it_is_opened_once_and_closed() -> None:
+    thing = Thing()
+    second = Second(thing.open)
+    assert second.opened is None
+    assert second.get(None, cancelled_score) is second.get(None, cancelled_score) is second.opened
+    second.close()
+    assert (thing.opened, thing.closed) == (1, 1)
+    with pytest.raises(ConfigError, match="closed"):
+        second.get(None, cancelled_score)
+
+
+def test_who_waits_can_be_cancelled_and_closing_does_not_wait() -> None:
+    thing = Thing()
+    thing.may_open.clear()
+    second, cancel = Second(thing.open), Cancellation()
+    cancel.cancel()
+    with pytest.raises(ResourceError, match="cancelled"):
+        second.get(cancel, cancelled_score)
+    second.close()
+    assert thing.closed == 0
+    thing.may_open.set()
+    until = time.monotonic() + 20
+    while not thing.closed and time.monotonic() < until:
+        time.sleep(0.01)
+    assert thing.closed == 1
+
+
+def test_one_that_cannot_be_opened_is_tried_again() -> None:
+    thing = Thing()
+    thing.fails = 1
+    second = Second(thing.open)
+    with pytest.raises(ValueError, match="not this time"):
+        second.get(None, cancelled_score)
+    assert second.opened is None
+    assert second.get(None, cancelled_score) is thing

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.lm.engine.generation import GenerationConfig, Message
-from adwright.programs.frontend.chats import ChatCall, chat_program
+from adwright.programs.frontend.flow import ChatCall, chat_program
 from adwright.programs.graph import build_graph
 from adwright.programs.program import THROUGHPUT, Program
 from tests.support.service.program_apps import chat_prompt

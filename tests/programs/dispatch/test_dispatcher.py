@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,13 +17,24 @@ from hypothesis import strategies as st
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.dispatch.dispatcher import ChainDispatcher
-from adwright.programs.dispatch.terms import AdmissionBounds, DispatchTerms, OverloadedError
+from adwright.programs.dispatch.keeper import EngineKeeper, KeeperBounds, RestartableEngine
+from adwright.programs.dispatch.ready import ChainReader, TokenCounts, TraceStore
+from adwright.programs.dispatch.terms import (
+    Admission,
+    AdmissionBounds,
+    DispatchTerms,
+    OverloadedError,
+    ProgramEngine,
+)
+from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig
 from adwright.programs.frontend.explain import explain
 from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
-from adwright.programs.runner import Failure, Session, run_program
+from adwright.programs.runner import AskedChain, ChainEngine, Failure, Saying, Session, run_program
 from adwright.programs.scheduling.engine import EngineCapabilities
+from tests.support.programs.asking import SEAT, Said, asked_for
 from tests.support.programs.dispatching import check_empty, dispatcher_of, with_terms
 from tests.support.programs.fake_model import answer
+from tests.support.programs.faulty_server import FAULTS, Fault, FaultyServer, faulty_servers
 from tests.support.programs.interpreter import Interpreter
 from tests.support.programs.random_programs import Drawn, drawn_programs
 from tests.support.programs.running import fits
@@ -406,3 +420,263 @@ def test_it_works_in_real_time_too() -> None:
 
     asyncio.run(work())
     assert len(engines["e"].begun) == 5
+
+
+BOUNDS = KeeperBounds(first=1.0, longest=8.0, start=50.0, beat=5.0, silent=10.0)
+
+
+class RemoteEngine(ScriptedEngine):
+    """Nobody here can start it."""
+
+    restart = None  # type: ignore[assignment]
+
+
+class Kept:
+    """A keeper, and when what was told."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.engine = engine
+        self.working: list[str] = []
+        self.told: list[tuple[float, str]] = []
+        self.keeper = EngineKeeper(
+            {"e": engine},
+            bounds=BOUNDS,
+            died=lambda _, why: self.note(why),
+            rests=lambda _, rest, why: self.note(f"{rest}: {why}"),
+            back=lambda _: self.note("back"),
+            working=lambda: self.working,
+        )
+
+    def note(self, what: str) -> None:
+        self.told.append((round(asyncio.get_running_loop().time(), 1), what))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        async def whole() -> None:
+            self.keeper.start()
+            await work
+            await self.keeper.close()
+            assert len(asyncio.all_tasks()) == 1
+
+        run_virtually(whole())
+
+
+def test_an_engine_is_started_at_once_after_a_long_life_and_ever_more_slowly_after_short_ones() -> (
+    None
+):
+    kept = Kept(ScriptedEngine(pace=0.0))
+
+    async def work() -> None:
+        for _ in range(6):
+            kept.engine.die()
+            kept.keeper.dead("e", "killed")
+            kept.keeper.dead("e", "killed")
+            assert kept.keeper.gone == ("e",)
+            while kept.keeper.gone:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(20.0)
+        kept.engine.die()
+        kept.keeper.dead("e", "killed")
+        await asyncio.sleep(0.1)
+        assert not kept.keeper.gone
+
+    kept.run(work())
+    starts = [time for time, what in kept.told if what == "back"]
+    deaths = [time for time, what in kept.told if what == "killed"]
+    waits = [round(a - b) for a, b in zip(starts, deaths, strict=True)]
+    assert waits == [0, 1, 2, 4, 8, 8, 0]
+    assert kept.keeper.deaths == {"e": 7}
+
+
+def test_starts_that_fail_are_tried_again() -> None:
+    kept = Kept(ScriptedEngine(pace=0.0))
+    kept.engine.refusals = 3
+
+    async def work() -> None:
+        kept.engine.die()
+        kept.keeper.dead("e", "killed")
+        await asyncio.sleep(30.0)
+
+    kept.run(work())
+    assert kept.told == [(0.0, "killed"), (7.0, "back")]
+
+
+def test_an_engine_elsewhere_is_asked_until_it_answers() -> None:
+    engine = RemoteEngine(pace=0.0)
+    assert not isinstance(engine, RestartableEngine) or engine.restart is None
+    kept = Kept(engine)
+
+    async def work() -> None:
+        engine.die()
+        kept.keeper.dead("e", "cut off")
+        await asyncio.sleep(10.0)
+        assert kept.keeper.gone
+        engine.is_alive = True
+        await asyncio.sleep(10.0)
+
+    kept.run(work())
+    assert [what for _, what in kept.told] == ["cut off", "back"]
+
+
+def test_who_gives_no_sign_while_there_is_work_is_dead() -> None:
+    kept = Kept(ScriptedEngine())
+    kept.engine.hangs = True
+
+    async def work() -> None:
+        await asyncio.sleep(30.0)
+        assert not kept.told, "nobody looks at an engine that has nothing to do"
+        kept.working.append("e")
+        await asyncio.sleep(20.0)
+        kept.working.clear()
+        kept.engine.hangs = False
+        await asyncio.sleep(60.0)
+
+    kept.run(work())
+    assert [what for _, what in kept.told] == ["TimeoutError", "back"]
+    assert 40.0 <= kept.told[0][0] <= 45.0
+
+
+def test_seconds_are_positive() -> None:
+    with pytest.raises(ConfigError, match="beat must be above 0"):
+        KeeperBounds(beat=0.0)
+
+
+class Owner:
+    """Notes what a program's engine asks of the dispatcher."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.over: list[str] = []
+        self.admission = Admission(AdmissionBounds(all_tokens=most), float)
+        self.engine = ProgramEngine(
+            SEAT,
+            TraceStore().begin("p", "shop", 0.0),
+            self.admission,
+            ChainReader(TokenCounts(len), model="small"),
+            run=self._run,
+            over=lambda engine: self.over.append(engine.seat.program_id),
+        )
+
+    async def _run(self, engine: ProgramEngine, asked: AskedChain, say: Saying) -> str:
+        say(asked.prompt)
+        return engine.seat.program_id
+
+
+def test_it_is_what_a_session_asks() -> None:
+    owner, said = Owner(), Said()
+    engine: ChainEngine = owner.engine
+    assert asyncio.run(engine.generate(asked_for("tea"), said)) == "p"
+    assert said.pieces == ["tea"]
+
+
+def test_what_is_reserved_is_used_by_its_chains_and_given_back_at_the_end() -> None:
+    owner = Owner()
+    owner.engine.reserve(60)
+    assert (owner.engine.use(40), owner.engine.reserved) == (True, 20)
+    assert not owner.engine.use(30)
+    with pytest.raises(OverloadedError):
+        owner.engine.reserve(50)
+    owner.engine.reserve(30)
+    owner.engine.close()
+    assert owner.admission.tokens == 40, "its chain is not over"
+    owner.engine.close()
+    assert (owner.over, owner.engine.is_closed) == (["p"], True)
+
+
+def test_a_session_is_watched() -> None:
+    owner = Owner()
+    owner.engine.watch(Session(owner.engine))
+    assert owner.engine.outlook is not None
+    assert owner.engine.outlook.left() == (0, 0)
+
+
+def test_a_closed_program_runs_nothing() -> None:
+    engines = {"e": ScriptedEngine()}
+
+    async def work() -> None:
+        async with dispatcher_of(engines) as dispatcher:
+            with dispatcher.for_program("p") as engine:
+                pass
+            with pytest.raises(ProgramError, match="the program is closed"):
+                await engine.generate(asked_for("tea"), Said())
+
+    run_virtually(work())
+    assert engines["e"].begun == []
+
+
+CHAOS_BOUNDS = KeeperBounds(first=0.05, beat=1.0)
+TERMS = DispatchTerms(keeper=CHAOS_BOUNDS, canary=None, retry_seconds=0.05)
+
+
+@asynccontextmanager
+async def before(*servers: FaultyServer) -> AsyncIterator[ChainDispatcher]:
+    """A dispatcher of two tenants before the servers."""
+    async with AsyncExitStack() as stack:
+        engines = {}
+        for at, url in enumerate(await stack.enter_async_context(faulty_servers(*servers))):
+            config = OpenAIEngineConfig(url, "m", domain=None, connect_seconds=3.0)
+            engines[f"e{at}"] = await stack.enter_async_context(OpenAIEngine(config))
+        told = (engines, lambda text: len(text) // 4)
+        yield await stack.enter_async_context(ChainDispatcher(*told, terms=TERMS))
+
+
+async def texts(dispatcher: ChainDispatcher, name: str, tenant: str) -> list[str]:
+    """The texts of a program of three calls and one that reads them."""
+    made = [SemanticCall(f"c{at}", f"Call {at} of {name}: {{{{v{at}:output}}}}") for at in range(3)]
+    reads = " ".join(f"{{{{v{at}}}}}" for at in range(3))
+    made.append(SemanticCall("all", f"{reads}: {{{{all:output}}}}"))
+    with dispatcher.for_program(name, tenant) as engine:
+        async with Session(engine) as session:
+            engine.watch(session)
+            session.submit(Program(calls=tuple(made), outputs=(WantedOutput("all"),)))
+            return [await session.get("all")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_programs_finish_while_one_of_four_servers_is_healthy(fault: Fault) -> None:
+    async def main() -> None:
+        servers = [FaultyServer(slow=0.1) for _ in range(4)]
+        async with before(*servers) as dispatcher:
+            for healthy in (3, 0):
+                for at, one in enumerate(servers):
+                    one.fault = "" if at == healthy else fault
+                names = [(f"p{healthy}-{at}", "ab"[at % 2]) for at in range(10)]
+                found = await asyncio.gather(*(texts(dispatcher, *one) for one in names))
+                assert found == [["fine"]] * 10
+                assert servers[healthy].asked[""] > 0
+            for one in servers:
+                one.fault = ""
+            until = time.monotonic() + 20
+            while not all(dispatcher.stats.alive.values()) and time.monotonic() < until:
+                await asyncio.sleep(0.05)
+            assert all(dispatcher.stats.alive.values()), "all come back"
+
+    asyncio.run(main())
+
+
+def test_one_at_a_time_goes_to_the_one_that_answers() -> None:
+    async def main() -> None:
+        servers = [FaultyServer(), FaultyServer()]
+        servers[0].fault = "500"
+        async with before(*servers) as dispatcher:
+            for at in range(10):
+                assert await texts(dispatcher, f"p{at}", "t") == ["fine"]
+        assert servers[1].asked[""] == 40
+        # Beside the first few failures only we ask it, not the calls of programs.
+        assert servers[0].asked["500"] < 25
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_key_that_no_server_knows_is_told(number: int) -> None:
+    async def main() -> None:
+        servers = [FaultyServer() for _ in range(number)]
+        for one in servers:
+            one.fault = "401"
+        async with before(*servers) as dispatcher:
+            for at in range(2):
+                began = time.monotonic()
+                with pytest.raises(ProgramError, match=r"401.*the key is not known"):
+                    await texts(dispatcher, f"p{at}", "t")
+                assert time.monotonic() - began < (2 if number == 1 else 20)
+
+    asyncio.run(main())

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from adwright.programs.dispatch.trace import ProgramTrace, TraceEvent, emit_spans
+from adwright.programs.dispatch.ready import ProgramTrace, TraceEvent, emit_spans
 from adwright.programs.scheduling.scheduler import PlacementScore
 
 EVENTS = (

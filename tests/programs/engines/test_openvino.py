@@ -14,9 +14,8 @@ pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig
+from adwright.lm.engine.generation import EngineGoneError, GenerationConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-from adwright.programs.engines.engine_errors import EngineGoneError
 from adwright.programs.engines.model_engine import openvino_engine
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 

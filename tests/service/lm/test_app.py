@@ -1,15 +1,36 @@
+"""?"""
+
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
-from adwright.core.errors import ResourceError
-from adwright.lm.engine.generation import GenerationConfig, Message, TokenPrompt
+from adwright.core.clock import FixedClock
+from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.generation import (
+    FURTHER,
+    Cancellation,
+    Chat,
+    Chunk,
+    GenerationConfig,
+    Message,
+    TokenPrompt,
+    Usage,
+)
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from adwright.service.lm.config import Callers, LmServiceConfig, read_keys, require_keys
+from adwright.service.lm.protocol.schemas import ChatIn, CompletionIn, EmbeddingIn
+from adwright.service.lm.protocol.tools import prompts_of, settings_of, texts_of, tool_form_of
+from adwright.service.lm.routes import LmMeasures, LmState, Watch
+from adwright.service.lm.work import LmShares, LmWork, pieces
+from adwright.web.errors import ApiError
+from adwright.web.gate import ServiceMetrics
 from adwright.web.server import on_loopback
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import Client, running
@@ -266,3 +287,270 @@ def test_a_slash_too_many_is_not_redirected() -> None:
     with running(app_of(Recorded())) as client:
         assert client.post("/v1/models/", json={}).status_code == 405
         assert client.get("/v1/models/").status_code == 404
+
+
+def test_state() -> None:
+    clock = FixedClock()
+    work = LmWork(LmShares(running=1, waiting=0), clock=clock)
+    model = ScriptedModel(ScriptedConfig())
+    state = LmState(
+        LmServiceConfig(),
+        {"m": model},
+        work,
+        metrics=ServiceMetrics(),
+        clock=clock,
+        callers=Callers("", {}),
+    )
+    assert state.model("m") is model
+    assert state.now() == int(clock.now().timestamp())
+    with pytest.raises(ApiError, match="no model of this name"):
+        state.model("x")
+    work.close()
+
+
+def test_several_answers_in_a_stream() -> None:
+    with running(app_of(Recorded("abc", "xy"))) as client:
+        body = {"model": "m", "prompt": "ab", "stream": True, "n": 2}
+        told = client.post(
+            "/v1/completions", json={**body, "stream_options": {"include_usage": True}}
+        )
+        metrics = client.get("/metrics").text
+    *events, usage = events_of(told)
+    for index, text in enumerate(("abc", "xy")):
+        own = [one["choices"][0] for one in events if one["choices"][0]["index"] == index]
+        assert "".join(one["text"] for one in own) == text
+        assert own[-1]["finish_reason"] == "stop"
+    assert usage["usage"] == {
+        "prompt_tokens": 2,
+        "completion_tokens": 7,
+        "total_tokens": 9,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+    assert 'adwright_lm_tokens_total{kind="answer"} 7.0' in metrics
+    assert "adwright_lm_first_token_seconds_count 1.0" in metrics
+
+
+def test_several_answers_in_turns() -> None:
+    model = Recorded("abc", "xy")
+    found = list(pieces(model, ["1", "2"], GenerationConfig(seed=7), Cancellation()))
+    for index, text in enumerate(("abc", "xy")):
+        own = [chunk for at, chunk in found if at == index]
+        assert "".join(chunk.text for chunk in own) == text
+        assert own[-1].finish_reason == "stop"
+    assert [at for at, _ in found[:4]] == [0, 1, 0, 1]
+    assert [config.seed for _, config in model.asked] == [7, 8]
+
+
+def test_leaving_ends_all_of_them() -> None:
+    model = Recorded("abc")
+    left = pieces(model, ["1"], GenerationConfig(), Cancellation())
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    assert model.ended.is_set()
+    cancel = Cancellation()
+    cancel.cancel()
+    slow = ScriptedModel(ScriptedConfig(("abc",)))
+    assert [one.finish_reason for _, one in pieces(slow, ["1"], GenerationConfig(), cancel)] == [
+        "cancelled"
+    ]
+
+
+LIMITS = LmServiceConfig(max_tokens=50, max_texts=3)
+
+
+def requested_chat(**fields: Any) -> ChatIn:
+    messages = [{"role": "user", "content": [{"type": "text", "text": t} for t in ("a", "b")]}]
+    return ChatIn.model_validate({"model": "m", "messages": messages, **fields})
+
+
+def completion(**fields: Any) -> CompletionIn:
+    return CompletionIn.model_validate({"model": "m", "prompt": "a", **fields})
+
+
+def test_settings() -> None:
+    assert settings_of(requested_chat(), LIMITS).max_tokens == 50
+    assert (
+        settings_of(requested_chat(max_completion_tokens=7, max_tokens=9), LIMITS).max_tokens == 7
+    )
+    assert settings_of(completion(), LIMITS).max_tokens == 16
+    assert settings_of(requested_chat(stop="x"), LIMITS).stop == ("x",)
+    assert settings_of(requested_chat(top_k=-1), LIMITS).top_k == 0
+    assert settings_of(requested_chat(logprobs=True), LIMITS).logprobs
+    assert settings_of(completion(logprobs=0), LIMITS).logprobs
+    assert settings_of(requested_chat(seed=5), LIMITS).seed == 5
+    # Two callers who name no seed want two answers.
+    assert settings_of(requested_chat(), LIMITS).seed != settings_of(requested_chat(), LIMITS).seed
+    with pytest.raises(ApiError, match="at most 50"):
+        settings_of(requested_chat(max_tokens=51), LIMITS)
+
+
+def test_forms() -> None:
+    schema = {"type": "object", "properties": {}}
+    told = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert settings_of(requested_chat(response_format=told), LIMITS).json_schema == schema
+    plain = settings_of(requested_chat(response_format={"type": "json_object"}), LIMITS)
+    assert plain.json_schema == {"type": "object"}
+    assert not settings_of(requested_chat(response_format={"type": "text"}), LIMITS).constrained
+    vllm = settings_of(requested_chat(structured_outputs={"json": schema}), LIMITS)
+    assert vllm.json_schema == schema
+    grammar = settings_of(requested_chat(structured_outputs={"grammar": "root ::= [a]"}), LIMITS)
+    assert grammar.grammar == "root ::= [a]"
+
+
+def test_prompts() -> None:
+    assert prompts_of(requested_chat(n=2), LIMITS) == [(Message("user", "ab"),)] * 2
+    assert prompts_of(completion(prompt=["a", "b"]), LIMITS) == ["a", "b"]
+    assert prompts_of(completion(prompt=[[1], [2]]), LIMITS) == [
+        TokenPrompt((1,)),
+        TokenPrompt((2,)),
+    ]
+    told = prompts_of(requested_chat(chat_template_kwargs={"loud": True}), LIMITS)
+    assert told == [Chat((Message("user", "ab"),), {"loud": True})]
+    with pytest.raises(ApiError, match="at most 3"):
+        prompts_of(completion(prompt=["a", "b"], n=2), LIMITS)
+
+
+def test_further_settings() -> None:
+    found = settings_of(
+        completion(
+            min_p=0.1,
+            frequency_penalty=0.5,
+            presence_penalty=-0.5,
+            logit_bias={"65": 5, "66": -100},
+            stop_token_ids=[7],
+            min_tokens=2,
+            ignore_eos=True,
+            logprobs=3,
+        ),
+        LIMITS,
+    )
+    assert (found.min_p, found.frequency_penalty, found.presence_penalty) == (0.1, 0.5, -0.5)
+    assert found.logit_bias == ((65, 5.0), (66, -100.0))
+    assert (found.stop_token_ids, found.min_tokens, found.ignore_eos) == ((7,), 2, True)
+    assert found.top_logprobs == 3
+    assert settings_of(completion(logprobs=1), LIMITS).top_logprobs == 0
+    assert settings_of(requested_chat(logprobs=True, top_logprobs=4), LIMITS).top_logprobs == 4
+    assert settings_of(requested_chat(), LIMITS).further == frozenset()
+
+
+def test_further_forms() -> None:
+    def form(**fields: Any) -> Any:
+        return settings_of(requested_chat(structured_outputs=fields), LIMITS)
+
+    assert form(regex="[ab]+").regex == "[ab]+"
+    assert form(choice=["tea", 'a "b"']).grammar == r'root ::= "tea" | "a \"b\""'
+    assert form(json_object=True).json_schema == {"type": "object"}
+
+
+def test_tools_shape_the_answer() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    body = requested_chat(tools=[tool])
+    form = tool_form_of(body, FURTHER)
+    assert form is not None
+    assert settings_of(body, LIMITS, form).lark == form.lark
+    assert tool_form_of(completion(), FURTHER) is None
+    assert tool_form_of(requested_chat(), FURTHER) is None
+
+
+def test_what_is_embedded() -> None:
+    def texts(given: Any) -> Any:
+        return texts_of(EmbeddingIn(model="m", input=given))
+
+    assert texts("a") == ["a"]
+    assert texts(["a", "b"]) == ["a", "b"]
+    assert texts([5, 6]) == [TokenPrompt((5, 6))]
+    assert texts([[5], [6]]) == [TokenPrompt((5,)), TokenPrompt((6,))]
+
+
+def test_tokens_and_times() -> None:
+    registry = CollectorRegistry()
+    measures = LmMeasures(registry)
+    measures.used(Usage(3, 4))
+    times = iter((10.0, 11.0, 11.5, 12.0, 14.0))
+    watch = measures.watch(lambda: next(times))
+    assert isinstance(watch, Watch)
+    watch.saw((0, Chunk("a", (1,))))
+    watch.saw((1, Chunk("a", (1,))))
+    watch.saw((0, Chunk("b", (2,), None, "stop", Usage(5, 3))))
+    watch.saw((1, Chunk("b", (2,), None, "stop", Usage(5, 1))))
+    # Both are answers to one prompt.
+    assert watch.end(2) == Usage(5, 4)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"adwright_lm_{name}", labels)
+
+    assert value("tokens_total", kind="prompt") == 8
+    assert value("tokens_total", kind="answer") == 8
+    assert (value("first_token_seconds_sum"), value("first_token_seconds_count")) == (1.0, 1)
+    # One token alone has no next one.
+    assert (value("token_seconds_sum"), value("token_seconds_count")) == (0.5, 1)
+
+
+def test_who_calls() -> None:
+    assert Callers("", {}).tenant_of("") == ""
+    callers = Callers("k0", {"a": "k1", "b": "k2"})
+    assert callers.several
+    assert not Callers("k0", {}).several
+    found = [callers.tenant_of(f"Bearer {key}") for key in ("k0", "k1", "k2", "k3", "")]
+    assert found == ["", "a", "b", None, None]
+    assert [callers.tenant_of(text) for text in ("k1", "Basic k1", "")] == [None] * 3
+    assert callers.tenant_of("bearer k1") == "a"
+    assert callers.tenant_of("Bearer \udce9") is None
+
+
+def test_a_file_of_keys(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# who  key\n\nshop-1 k1\n  shop-2\tk2  \n")
+    assert read_keys(file) == {"shop-1": "k1", "shop-2": "k2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a k1\nb", "line 2"),
+        ("a k1\na k2", "line 2"),
+        ("a k1\nb k1", "line 2"),
+        ("a s3crèt", "line 1"),
+        ("a b s3cret", "line 1"),
+    ],
+)
+def test_what_is_wrong_is_named_without_a_key(text: str, line: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as told:
+        read_keys(file)
+    assert line in str(told.value)
+    assert "s3cr" not in str(told.value)
+
+
+def test_no_file_and_no_key(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("# nobody\n")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "empty"):
+        with pytest.raises(ConfigError):
+            read_keys(path)
+    with pytest.raises(ConfigError, match="same key"):
+        require_keys({"a": "k", "b": "k"})
+
+
+def test_the_key_is_never_shown() -> None:
+    assert "s3cret" not in repr(LmServiceConfig(key="s3cret", keys={"a": "s3cret-2"}))
+    with pytest.raises(ConfigError) as caught:
+        LmServiceConfig(key="s3cret\n")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_gate_has_the_same_limits() -> None:
+    gate = LmServiceConfig(max_in_flight=7, max_body_bytes=9, body_seconds=3.0).gate()
+    assert (gate.max_in_flight, gate.max_body_bytes, gate.body_seconds) == (7, 9, 3.0)
+
+
+def test_without_a_key_only_local_names_call_it() -> None:
+    assert LmServiceConfig().gate().allowed_hosts == ("localhost", "127.0.0.1", "::1")
+    assert LmServiceConfig(key="k").gate().allowed_hosts == ()
+    assert LmServiceConfig(key="k", allowed_hosts=("a",)).gate().allowed_hosts == ("a",)
+
+
+@pytest.mark.parametrize("wrong", [{"max_queue": -1}, {"key": "a\nb"}, {"keys": {"a": "k k"}}])
+def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        LmServiceConfig(**wrong)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from pydantic import ValidationError
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -23,9 +24,26 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from adwright.core.errors import ResourceError
+from adwright.core.clock import FixedClock
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import ConfigError, ProgramError, ResourceError
 from adwright.programs.dispatch.terms import DispatchTerms
+from adwright.programs.graph import ProgramLimits
+from adwright.programs.persistence import ProgramLog
+from adwright.programs.program import Program, SemanticCall, WantedOutput
+from adwright.programs.runner import Session
+from adwright.service.programs.app import create_programs_app
+from adwright.service.programs.book import (
+    OpenProgram,
+    ProgramServiceConfig,
+    Refused,
+    path_of,
+    refusing,
+)
 from adwright.service.programs.engine_room import EngineRoom
+from adwright.service.programs.state import ProgramIn, ProgramPartIn, ProgramState, TextIn
+from adwright.web.errors import ApiError
+from adwright.web.gate import LOCAL_HOSTS
 from tests.support.programs.scripted_engine import SALTED
 from tests.support.programs.virtual_loop import run_virtually
 from tests.support.service.program_apps import (
@@ -35,7 +53,7 @@ from tests.support.service.program_apps import (
     program_app,
     room_app,
 )
-from tests.support.service.small_shop import Client, running
+from tests.support.service.small_shop import Client, running, wait_until
 
 EXAMPLES = 8
 PROMISES = (
@@ -233,3 +251,324 @@ def test_kept_programs_are_there_when_it_starts_again(tmp_path: Path) -> None:
     first, again = asyncio.run(main(asks=True)), asyncio.run(main(asks=False))
     assert again["values"] == first["values"]
     assert (again["id"], again["state"]) == (first["id"], "done")
+
+
+def test_how_the_service_is() -> None:
+    with running(program_app(ScriptedRouter())) as client:
+        models = client.get("/v1/models").json()["data"]
+        assert [one["id"] for one in models] == ["m", "other"]
+        assert client.get("/healthz").json() == {"status": "ok"}
+        assert client.get("/readyz").json() == {"ready": True, "engines": {"engine": True}}
+        assert "adwright_requests_total" in client.get("/metrics").text
+
+
+def test_it_is_ready_while_one_engine_is() -> None:
+    alive = {"e0": False, "e1": True}
+    config = ProgramServiceConfig(allowed_hosts=("test",))
+
+    async def ready() -> dict[str, bool]:
+        return alive
+
+    app = create_programs_app(config, ScriptedRouter(), {}, ready=ready)
+    with running(app) as client:
+        assert client.get("/readyz").status_code == 200
+        alive["e1"] = False
+        told = client.get("/readyz")
+        assert (told.status_code, told.json()) == (503, {"ready": False, "engines": alive})
+
+
+def test_programs_and_chains_are_counted_without_a_name() -> None:
+    router = ScriptedRouter(held="legal", broken="brand")
+    with running(program_app(router, keys={"shop-1": "key"})) as client:
+        client.headers = {"Authorization": "Bearer key"}
+        program = client.post("/v1/programs", json=TEAM).json()["id"]
+        wait_until(lambda: len(router.asked) == 3)
+        wait_until(lambda: router.cancelled == ["legal"])
+        told = client.get("/metrics").text
+        for line in (
+            'adwright_programs{state="failed"} 1.0',
+            'adwright_programs{state="running"} 0.0',
+            "adwright_program_parts_total 1.0",
+            'adwright_program_chains{state="done"} 1.0',
+            'adwright_program_chains{state="failed"} 2.0',
+            "adwright_program_waiting 0.0",
+        ):
+            assert line in told
+        assert 'adwright_programs_ended_total{why="' not in told
+        client.send("DELETE", f"/v1/programs/{program}")
+        told = client.get("/metrics").text
+        assert 'adwright_programs_ended_total{why="deleted"} 1.0' in told
+        assert "adwright_program_owed_tokens 0.0" in told
+        assert not any(name in told for name in ("shop-1", "legal", program))
+
+
+def test_models_are_found_by_name() -> None:
+    state: ProgramState = program_app(ScriptedRouter(), clock=FixedClock()).state.service
+    assert state.text("other").count("two words") == 2
+    with pytest.raises(ApiError) as told:
+        state.text("none")
+    assert told.value.status == 404
+    assert state.now() == 1704067200
+
+
+def test_who_may_call() -> None:
+    assert ProgramServiceConfig().gate().allowed_hosts == LOCAL_HOSTS
+    assert ProgramServiceConfig(key="k").gate().allowed_hosts == ()
+    assert ProgramServiceConfig(allowed_hosts=("a",)).gate().allowed_hosts == ("a",)
+    shares = [ProgramServiceConfig(keys=keys).gate().tenant_share for keys in ({}, {"a": "k"})]
+    assert shares == [1.0, 0.5]
+
+
+OPEN_PROGRAM_PROGRAM = Program(
+    calls=(
+        SemanticCall("a", "{{given}} {{x:output}}"),
+        SemanticCall("b", "{{other}} {{y:output}}"),
+    ),
+    awaited=("given", "other"),
+    outputs=(WantedOutput("x"), WantedOutput("y")),
+)
+
+
+def opened(log: ProgramLog | None = None) -> OpenProgram:
+    chains = ScriptedRouter().for_program("p", "t")
+    session = Session(chains)
+    session.submit(OPEN_PROGRAM_PROGRAM)
+    return OpenProgram("p", "t", chains, session, "detach", 5, 0.0, 0.0, log)
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_said_of_variables_is_kept_once(tmp_path: Path, kept: bool) -> None:
+    path = tmp_path / "p"
+
+    async def main() -> None:
+        log = ProgramLog(path) if kept else None
+        one = opened(log)
+        assert (one.state, one.outputs) == ("running", ("x", "y"))
+        one.set("given", "tea")
+        with pytest.raises(ProgramError):
+            one.set("given", "coffee")
+        with pytest.raises(ConfigError):
+            one.set("x", "tea")
+        one.fail("other", "nobody came")
+        await settle()
+        assert one.state == "failed"
+        # What has its text stays as it is, so there is nothing to keep.
+        one.cancel("x")
+        if log is not None:
+            log.close()
+
+    asyncio.run(main())
+    told = path.read_text("utf-8") if kept else ""
+    lines = ['{"set":["given","tea"]}', '{"fail":["other","nobody came"]}']
+    assert told.splitlines() == (lines if kept else [])
+
+
+def test_a_cancelled_variable_is_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = ProgramLog(tmp_path / "p")
+        one = opened(log)
+        one.cancel("y")
+        one.set("given", "tea")
+        await settle()
+        assert (one.session.variable("x").text, one.state) == ("[tea ]", "failed")
+        log.close()
+
+    asyncio.run(main())
+    assert '{"cancel":["y",""]}' in (tmp_path / "p").read_text("utf-8")
+
+
+WRITER = {"name": "writer", "template": "An ad for {{product}}: {{ad:output}}"}
+EDITOR = {"name": "editor", "template": "Better: {{ad}} {{final:output}}"}
+JOIN = {"name": "all", "function": {"kind": "join"}, "inputs": ["ad"], "outputs": ["whole"]}
+JSON = {"Content-Type": "application/json"}
+GOOD: dict[str, Any] = {"values": {"product": "tea"}, "calls": [WRITER, EDITOR]}
+LIMITS = ProgramLimits(
+    calls=4,
+    nodes=6,
+    fan_out=3,
+    depth=4,
+    template_characters=300,
+    text_characters=200,
+    all_characters=250,
+    context_tokens=4000,
+    total_tokens=9000,
+)
+
+
+def calls(**changes: Any) -> dict[str, Any]:
+    """The good program with a writer that is changed."""
+    return {**GOOD, "calls": [{**WRITER, **changes}, EDITOR]}
+
+
+def fan(count: int, variable: str = "product") -> dict[str, Any]:
+    made = [
+        {"name": f"c{n}", "template": f"{{{{{variable}}}}}{{{{o{n}:output}}}}"}
+        for n in range(count)
+    ]
+    return {"values": {"product": "tea"}, "calls": made}
+
+
+def chain(count: int) -> dict[str, Any]:
+    outputs = "".join(f" {{{{o{n}:output}}}}" for n in range(count))
+    return {"calls": [{"name": "long", "template": f"begin{outputs}"}]}
+
+
+MISTAKES: list[tuple[dict[str, Any], str | None, str]] = [
+    (calls(template="An ad for {{product}"), "calls.0.template", "is no placeholder"),
+    (calls(template="An ad"), "calls.0.template", "no output"),
+    (calls(template="{{ad:output}}"), "calls.0", "nothing stands before"),
+    (calls(template="a {{ad:output}} {{ad:output}}"), "calls.0.template", "stands twice"),
+    (calls(template="x" * 400), "calls.0.template", "at most 300"),
+    (calls(name="my writer"), "calls.0", "cannot be the name"),
+    (calls(name="editor"), "calls.0", "two have the name"),
+    (calls(bindings={"produkt": "a"}), "calls.0", "did you mean product"),
+    (calls(settings={"add": {}}), "calls.0", "did you mean ad"),
+    (calls(settings={"ad": {"max_tokens": 5000}}), "calls.0.settings.ad", "at most 4,000"),
+    (calls(settings={"ad": {"json_schema": {"type": "txt"}}}), "calls.0.settings.ad", "schema"),
+    (calls(settings={"ad": {"json_schema": {"$ref": "http://x"}}}), "calls.0.settings.ad", "$ref"),
+    (calls(settings={"ad": {"min_p": 7}}), "calls.0.settings.ad", "min_p must be"),
+    (calls(model="gpt"), "calls.0.model", "no model of this name"),
+    (calls(bindings={"product": "nothing"}), "calls.0", "nobody sets nothing"),
+    ({**GOOD, "calls": [EDITOR]}, "calls.0", "nobody sets ad"),
+    (calls(bindings={"product": "final"}), "calls.0", "wait for each other"),
+    (calls(bindings={"ad": "product"}), "values.product", "set twice"),
+    ({**GOOD, "awaited": ["product"]}, "values.product", "set twice"),
+    ({**GOOD, "awaited": ["a", "ad"]}, "awaited.1", "set twice"),
+    ({**GOOD, "values": {"product": "x" * 201}}, "values.product", "at most 200"),
+    ({**GOOD, "values": {"product": "tea", "a b": "c"}}, None, "cannot be the name"),
+    ({**GOOD, "outputs": [{"variable": "finale"}]}, "outputs.0.variable", "did you mean final"),
+    ({**GOOD, "steps": [{**JOIN, "inputs": []}]}, "steps.0", "at least one input"),
+    ({**GOOD, "steps": [{**JOIN, "outputs": ["a", "b"]}]}, "steps.0", "gives one output"),
+    ({**GOOD, "steps": [{**JOIN, "outputs": ["ad"]}]}, "steps.0.outputs", "set twice"),
+    ({**GOOD, "steps": [{**JOIN, "function": {"kind": "join", "separator": 3}}]}, None, "string"),
+    (fan(5), None, "5 calls, at most 4"),
+    (fan(4), "values.product", "4 readers, at most 3"),
+    (chain(7), None, "7 chains and steps"),
+    (chain(5), "calls.0.template", "one behind another"),
+    ({"outputs": [], "calls": []}, None, "there is nothing in it"),
+    ({"calls": "writer"}, "calls", "valid tuple"),
+    ({**GOOD, "values": {"product": "\ud83d"}}, None, "not JSON"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals_client() -> Iterator[Client]:
+    with running(program_app(ScriptedRouter(), limits=LIMITS)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("body", "path", "words"), MISTAKES, ids=[one[2] for one in MISTAKES])
+def test_a_mistake_is_named_with_its_place(
+    refusals_client: Client, body: dict[str, Any], path: str | None, words: str
+) -> None:
+    answer = refusals_client.post("/v1/programs", content=json.dumps(body), headers=JSON)
+    told = answer.json()["error"]
+    assert (answer.status_code, told["type"]) == (400, "invalid_request_error"), told
+    assert words in told["message"]
+    if path is not None:
+        assert told["param"] == path
+        assert path in told["message"]
+    assert refusals_client.post("/v1/programs", json=GOOD).status_code == 201
+
+
+def test_what_a_place_is_called() -> None:
+    assert path_of("program", Program()) is None
+    assert path_of("call elsewhere, template", Program()) is None
+    assert path_of("variable unknown", Program()) is None
+    assert path_of("outputs.3", Program()) == "outputs.3.variable"
+
+
+def test_a_place_that_is_not_in_the_body_stands_in_the_message() -> None:
+    with pytest.raises(Refused) as told, refusing(Program()):
+        raise ConfigError("it is set twice", where="variable ad", hint="rename it")
+    assert (told.value.message, told.value.hint) == ("variable ad: it is set twice", "rename it")
+    with pytest.raises(ApiError) as closed, refusing(Program()):
+        raise ProgramError("the session is closed")
+    assert closed.value.status == 409
+
+
+CALL = {"name": "writer", "template": "An ad: {{ad:output}}"}
+
+
+def test_the_same_json_as_in_a_file() -> None:
+    settings = {"max_tokens": 9, "stop": ["\n"], "json_schema": {"type": "object"}}
+    told: dict[str, Any] = {
+        "values": {"product": "tea"},
+        "awaited": ["word"],
+        "calls": [{**CALL, "bindings": {"ad": "first"}, "settings": {"ad": settings}}],
+        "steps": [
+            {
+                "name": "cut",
+                "function": {"kind": "trim", "characters": 9},
+                "inputs": ["first"],
+                "outputs": ["short"],
+            }
+        ],
+        "outputs": [
+            {"variable": "short", "objective": {"kind": "deadline", "seconds": 2.0}},
+            {"variable": "first"},
+        ],
+    }
+    program = ProgramPartIn.model_validate(told).program()
+    assert program == from_jsonable(Program, told)
+    assert ProgramPartIn.model_validate(to_jsonable(program)).program() == program
+
+
+@pytest.mark.parametrize(
+    ("part", "path", "words"),
+    [
+        ({"calls": [{"name": "a"}]}, ("calls", 0, "template"), "Field required"),
+        ({"calls": [{**CALL, "tempalte": "b"}]}, ("calls", 0, "tempalte"), "not permitted"),
+        (
+            {"calls": [CALL, {**CALL, "settings": {"ad": {"max_token": 3}}}]},
+            ("calls", 1, "settings", "ad"),
+            "did you mean max_tokens?",
+        ),
+        (
+            {"calls": [{**CALL, "settings": {"ad": {"temperature": -1}}}]},
+            ("calls", 0, "settings", "ad"),
+            "temperature must be 0",
+        ),
+        (
+            {"calls": [{**CALL, "settings": {"ad": {"logprobs": True}}}]},
+            ("calls", 0, "settings", "ad"),
+            "nobody would be told",
+        ),
+        (
+            {
+                "steps": [
+                    {"name": "a", "function": {"kind": "eval"}, "inputs": ["a"], "outputs": ["b"]}
+                ]
+            },
+            ("steps", 0, "function"),
+            "'eval'",
+        ),
+        (
+            {"outputs": [{"variable": "a", "objective": {"kind": "deadline"}}]},
+            ("outputs", 0, "objective"),
+            "needs seconds",
+        ),
+        ({}, (), "there is nothing in it"),
+        ({"calls": None}, (), "there is nothing in it"),
+    ],
+)
+def test_a_mistake_has_the_path_of_its_field(
+    part: dict[str, Any], path: tuple[Any, ...], words: str
+) -> None:
+    with pytest.raises(ValidationError) as told:
+        ProgramIn.model_validate(part)
+    (error,) = told.value.errors()
+    assert error["loc"] == path
+    assert words in error["msg"]
+
+
+def test_a_variable_is_set_or_fails() -> None:
+    assert TextIn(text="").text == ""
+    for wrong in ({}, {"text": "a", "failure": "b"}, {"failure": ""}):
+        with pytest.raises(ValidationError):
+            TextIn.model_validate(wrong)

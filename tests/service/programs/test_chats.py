@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 
+from adwright.core.clock import FixedClock
+from adwright.programs.program import LATENCY, NativeStep, Program, SemanticCall, WantedOutput
+from adwright.programs.runner import Session
+from adwright.programs.steps import Join
+from adwright.service.lm.work import Gone
+from adwright.service.programs.book import OpenProgram, ProgramBook, ProgramServiceConfig
+from adwright.service.programs.state import (
+    event,
+    program_out,
+    settled,
+    text_events,
+    trace_out,
+    variable_out,
+    waited,
+)
+from tests.support.programs.echo_engine import EchoEngine
 from tests.support.service.program_apps import ScriptedRouter, program_app
 from tests.support.service.small_shop import Client, running, wait_until
 
@@ -167,3 +185,127 @@ def test_a_caller_that_goes_away(client: Client, router: ScriptedRouter) -> None
         task.cancel()
         wait_until(lambda before=before: len(router.cancelled) > before)
     assert len(router.cancelled) == len(router.asked) == 2
+
+
+PROGRAM = Program(
+    calls=(
+        SemanticCall("bad", "a{{x:output}}"),
+        SemanticCall("slow", "b{{y:output}}"),
+        SemanticCall("last", "{{y}}{{z:output}}"),
+        SemanticCall("unread", "c{{w:output}}"),
+    ),
+    steps=(
+        NativeStep("both", Join(), ("x", "y"), ("xy",)),
+        NativeStep("one", Join(), ("v",), ("u",)),
+    ),
+    values={"v": "word"},
+    outputs=tuple(WantedOutput(one) for one in ("xy", "z", "u")),
+)
+
+
+def test_a_program_of_which_each_part_is_in_another_state() -> None:
+    async def scenario() -> OpenProgram:
+        router = ScriptedRouter(held="slow", broken="bad")
+        book = ProgramBook(router, ProgramServiceConfig(), FixedClock(), ["m"])
+        one, _ = book.open("t", PROGRAM)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        found = program_out(one)
+        assert {each.id: each.state for each in found.nodes} == {
+            "bad.x": "failed",
+            "slow.y": "running",
+            "last.z": "waiting",
+            "unread.w": "idle",
+            "both": "failed",
+            "one": "done",
+        }
+        assert (found.state, found.values) == ("running", {"u": "word"})
+        assert [(name, each.origin) for name, each in found.failures.items()] == [("xy", "bad.x")]
+        kinds = {each.id: (each.kind, each.objective) for each in found.nodes}
+        assert kinds["unread.w"] == ("chain", "")
+        assert kinds["one"] == ("step", "latency")
+        assert kinds["last.z"] == ("chain", "latency")
+        assert variable_out(one.session.variable("y")).characters == 1
+        assert trace_out(one).events[0] == {"time": 0.0, "kind": "submit", "chain": ""}
+        router.let("slow")
+        await asyncio.sleep(0.01)
+        assert program_out(one).state == "failed"
+        await book.close()
+        return one
+
+    assert asyncio.run(scenario()).state == "failed"
+
+
+def request(*, gone: asyncio.Event) -> Request:
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http", "headers": []}, receive)
+
+
+def test_waiting_ends_with_the_work_the_time_or_the_caller() -> None:
+    async def scenario() -> None:
+        gone, ended = asyncio.Event(), []
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(True)
+
+        assert await waited(asyncio.sleep(0), request(gone=gone), 60)
+        assert not await waited(work(), request(gone=gone), 0.01)
+        gone.set()
+        with pytest.raises(Gone):
+            await waited(work(), request(gone=gone), 60)
+        assert ended == [True, True]
+
+    asyncio.run(scenario())
+
+
+def test_a_text_that_is_begun_anew() -> None:
+    async def scenario() -> None:
+        engine = EchoEngine(held="a")
+        async with Session(engine) as session:
+            session.submit(Program(calls=(SemanticCall("a", "tea{{b:output}}"),)))
+            found = text_events(session, "b", LATENCY)
+            assert await anext(found) == event("piece", {"text": "["})
+            session.variable("b").take_back()
+            assert await anext(found) == event("restart", {})
+            rest = asyncio.ensure_future(anext(found))
+            await asyncio.sleep(0)
+            engine.held["a"].set()
+            assert await rest == event("piece", {"text": "[tea]"})
+            assert [one async for one in found] == [event("done", {"characters": 5})]
+
+    asyncio.run(scenario())
+
+
+def test_leaving_a_stream_ends_what_nobody_else_reads() -> None:
+    async def scenario() -> None:
+        engine = EchoEngine(held="a")
+        async with Session(engine) as session:
+            session.submit(Program(calls=(SemanticCall("a", "tea{{b:output}}"),)))
+            found = text_events(session, "b", LATENCY)
+            await anext(found)
+            await found.aclose()
+            await asyncio.sleep(0.01)
+            assert (engine.cancelled, session.running) == (["a"], ())
+
+    asyncio.run(scenario())
+
+
+def test_all_of_several_are_settled() -> None:
+    async def scenario() -> None:
+        async with Session(EchoEngine(broken="a")) as session:
+            calls = (SemanticCall("a", "tea{{b:output}}"), SemanticCall("c", "tea{{d:output}}"))
+            session.submit(Program(calls=calls))
+            task = asyncio.ensure_future(settled(session, ("b", "d")))
+            await asyncio.sleep(0)
+            session.cancel("b")
+            session.cancel("d")
+            await task
+            assert session.variable("b").is_settled
+
+    asyncio.run(scenario())

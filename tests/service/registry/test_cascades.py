@@ -21,7 +21,7 @@ from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed
-from adwright.service.registry.loading import ALONE, load_deployed, stored_events
+from adwright.service.registry.publishing import ALONE, load_deployed, stored_events
 from adwright.service.registry.registry import SETTINGS, FolderModels, publish
 from tests.support.delivery.cascade_parts import (
     deployment,

@@ -1,30 +1,66 @@
+"""?"""
+
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock, SystemClock
-from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError
-from adwright.delivery.decision import Candidates
+from adwright.core.errors import ArtifactCorruptError, ArtifactError, ConfigError, ValueInvalidError
+from adwright.data.schema import ACTION_KINDS, validate_events
+from adwright.data.sequences.datasets import log_of_sequences
+from adwright.data.tasks.own.next_item import open_next_item
+from adwright.delivery.counted import (
+    ItemItemRecommender,
+    sequence_histories,
+    train_item_item,
+    with_histories,
+)
+from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.delivery.policy.rules import beta_chances
 from adwright.delivery.popularity import Popularity, save_popularity
+from adwright.delivery.training_log import open_history
 from adwright.models.calibration import ListCalibrator
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.deployed import Deployed, Observer
-from adwright.service.registry.loading import load_deployed, load_settings, stored_events
-from adwright.service.registry.registry import SETTINGS, FolderModels, Load, publish
-from tests.support.service.small_shop import ITEMS, NOW, Client, deployed, request, running
+from adwright.service.registry.deployed import Deployed, Observer, decision_rng, probe
+from adwright.service.registry.publishing import (
+    load_deployed,
+    load_settings,
+    publish_model,
+    stored_events,
+)
+from adwright.service.registry.registry import SETTINGS, FolderModels, Load, inventory, publish
+from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
+from adwright.training.sequential.runfile import sequence_data
+from tests.support.data.small_sequences import small_sequences
+from tests.support.delivery.cascade_parts import LATER
+from tests.support.delivery.cascade_parts import request as cascade_parts_request
+from tests.support.service.small_shop import (
+    ITEMS,
+    NOW,
+    Client,
+    Hashed,
+    Shuffle,
+    deployed,
+    request,
+    running,
+    save_version,
+    wait_until,
+)
 
 NOON, TOMORROW = NOW.isoformat(), (NOW + timedelta(days=1)).isoformat()
 WEIGHT = np.arange(len(ITEMS), dtype=np.float64)
@@ -327,3 +363,281 @@ def test_refused_settings_leave_the_old_ones_at_work(version: Path, store: Store
         opened.set("[[caps]]\nlimit = 9")
         assert list(slate(client, "r3")) == BEST
         assert client.get("/readyz").json()["refused"] == 0
+
+
+COUNT = count()
+
+WALKS = small_sequences()
+RULE = ItemItemArtifact(fit_item_item(log_of_sequences(WALKS)), WALKS.ids, repeats=True)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Deployed:
+    with_histories(RULE, sequence_histories(WALKS)).save(tmp_path / "acme" / "v1")
+    (tmp_path / "acme" / SETTINGS).write_text("seed = 3\n")
+    return load_deployed(tmp_path / "acme" / "v1")
+
+
+def event(user_id: str, item_id: str) -> dict[str, object]:
+    at = LATER - timedelta(hours=1)
+    return {
+        "event_id": f"{user_id}-{item_id}",
+        "time": at,
+        "request_id": f"r-{user_id}",
+        "user_id": user_id,
+        "kind": "click",
+        "item_id": item_id,
+    }
+
+
+def test_it_decides_as_the_rule_says(model: Deployed) -> None:
+    assert (model.kind, model.name, model.seed) == ("item-item", "v1", 3)
+    (found,) = model.recommender.recommend_many([cascade_parts_request("u3")], None)
+    expected = ItemItemRecommender(RULE, sequence_histories(WALKS)).recommend(
+        cascade_parts_request("u3")
+    )
+    assert found.item_ids == expected.item_ids
+    decision = model.decide("acme", cascade_parts_request("u3", k=2), found)
+    assert decision.item_ids == found.item_ids[:2]
+    assert model.similar is not None
+    assert model.similar("i3", 2) == ItemItemRecommender(RULE, sequence_histories(WALKS)).similar(
+        "i3", 2
+    )
+    assert model.fallback.recommend(cascade_parts_request("u3")).stage == "popularity"
+    probe(model, SystemClock())
+
+
+def test_it_follows_what_happens(model: Deployed) -> None:
+    (before,) = model.recommender.recommend_many([cascade_parts_request("new")], None)
+    model.tell([event("new", "i4")])
+    (after,) = model.recommender.recommend_many([cascade_parts_request("new")], None)
+    assert after.item_ids != before.item_ids
+    assert model.known_until is not None
+    told = validate_events(pl.DataFrame([event("new", "i4"), event("new", "i5")]))
+    assert model.unknown is not None
+    assert model.unknown(told)["item_id"].to_list() == ["i5"]
+    # The log lacks what its returns took back: told again, they would take another purchase.
+    back, until = event("u3", "i1") | {"kind": "return"}, model.known_until
+    returns = [back | {"time": until - timedelta(hours=1)}, back | {"time": until, "event_id": "b"}]
+    assert model.unknown(validate_events(pl.DataFrame(returns)))["event_id"].to_list() == ["b"]
+
+
+def test_what_is_wanted_stays_and_what_is_bought_leaves_the_list_over_http(
+    tmp_path: Path, store: Store
+) -> None:
+    """In a log of purchases of which nobody makes one twice, each of four neighbours in turn."""
+    start = LATER - timedelta(days=300)
+    rows = [
+        {
+            "user_id": f"u{n}",
+            "item_id": f"i{(n + step) % 12}",
+            "time": start + timedelta(days=step),
+            "kind": "purchase",
+        }
+        for n in range(60)
+        for step in range(5)
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "log.parquet")
+    found = open_next_item(tmp_path / "log.parquet")
+    assert not found.choices.repeats
+    known = open_history(tmp_path / "log.parquet", ACTION_KINDS).events
+    made = train_item_item(sequence_data(found), tmp_path / "run", events=known, draws=20)
+    assert made.again["purchase"].share == 0
+    publish_model(tmp_path / "run", tmp_path / "models", "acme")
+    models = FolderModels(tmp_path / "models", load_deployed, SystemClock())
+    config = ServiceConfig(deadline_ms=2000)
+    tomorrow = cascade_parts_request("c2", k=12, time=LATER + timedelta(days=1))
+    with running(create_app(config, store, models)) as client:
+        key = {"X-API-Key": store.create_key("acme")}
+
+        def listed(user: str, visit: str) -> list[str]:
+            body = {"request_id": f"{user}-{visit}", "user_id": user, "k": 12}
+            answer = client.post("/v1/decide", json=body, headers=key).json()
+            assert answer["stage"] == "fine"
+            return [place["item_id"] for place in answer["items"]]
+
+        def happens(user: str, kind: str, item_id: str, hour: int) -> None:
+            more = {"event_id": f"{user}-{kind}", "kind": kind, "item_id": item_id}
+            at = (LATER + timedelta(hours=hour)).isoformat()
+            row = {**event(user, item_id), **more, "time": at}
+            assert client.post("/v1/events", json={"events": [row]}, headers=key).status_code == 200
+
+        for user, kind in enumerate(("view", "click", "cart")):
+            before = listed(f"c{user}", "before")
+            happens(f"c{user}", kind, "i3", 0)
+            wait_until(lambda at=user, was=before: listed(f"c{at}", f"{next(COUNT)}") != was)
+            assert "i3" in listed(f"c{user}", "after")
+        happens("c2", "purchase", "i3", 1)
+        wait_until(lambda: "i3" not in listed("c2", f"{next(COUNT)}"))
+        # The popular items of a late answer are of one mind with that.
+        late = models.status("acme").deployed.fallback.recommend(tomorrow)
+        assert (late.stage, "i3" in late.item_ids) == ("popularity", False)
+        happens("c2", "return", "i3", 2)
+        wait_until(lambda: "i3" in listed("c2", f"{next(COUNT)}"))
+    # A new process, which reads what is stored, knows the same.
+    again = FolderModels(
+        tmp_path / "models", load_deployed, SystemClock(), stored=stored_events(store)
+    )
+    again.look()
+    deployed = again.status("acme").deployed
+    (answer,) = deployed.recommender.recommend_many([tomorrow], None)
+    assert "i3" in answer.item_ids
+
+
+def draws(*parts: Any) -> list[float]:
+    drawn: list[float] = decision_rng(*parts).random(4).tolist()
+    return drawn
+
+
+def test_chance_depends_on_seed_tenant_and_request_alone() -> None:
+    assert draws(1, "acme", "r1") == draws(1, "acme", "r1")
+    others = [(2, "acme", "r1"), (1, "umbrella", "r1"), (1, "acme", "r2"), (1, "acm", "er1")]
+    seen = {tuple(draws(*parts)) for parts in [(1, "acme", "r1"), *others]}
+    assert len(seen) == 5
+    # Pinned: replicas of different versions must decide alike.
+    assert decision_rng(0, "a", "b").integers(0, 2**32, 2).tolist() == [489223896, 1858404339]
+
+
+def test_a_decision_is_that_of_the_policy_with_this_generator() -> None:
+    model = deployed()
+    asked = request(k=5)
+    candidates = Hashed().recommend_many([asked], None)[0]
+    found = model.decide("acme", asked, candidates)
+    expected = Shuffle().decide(asked, candidates, decision_rng(7, "acme", "r1"))
+    assert found.item_ids == expected.item_ids
+    assert model.decide("umbrella", asked, candidates).item_ids != found.item_ids
+
+
+def test_one_thread_at_a_time_is_with_the_policy() -> None:
+    inside, most = [0], [0]
+
+    class Counting(Shuffle):
+        def decide(
+            self, request: Request, candidates: Candidates, rng: np.random.Generator
+        ) -> Decision:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.002)
+            inside[0] -= 1
+            return super().decide(request, candidates, rng)
+
+    model = deployed(policy=Counting())
+    candidates = Hashed().recommend_many([request()], None)[0]
+    threads = [
+        threading.Thread(target=model.decide, args=("acme", request(), candidates))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_a_probe_takes_every_path(clock: FixedClock) -> None:
+    recommender = Hashed()
+    probe(deployed(recommender=recommender), clock)
+    assert recommender.batches == [2, 2, 2]
+    none, far, passed = recommender.deadlines
+    assert none is None
+    assert far is not None
+    assert not far.passed()
+    assert passed is not None
+    assert passed.passed()
+
+
+class Short(Hashed):
+    def recommend_many(self, requests: Any, deadline: Any) -> list[Candidates]:
+        return super().recommend_many(requests, deadline)[:1]
+
+
+class NoPolicy(Shuffle):
+    def decide(self, request: Request, candidates: Candidates, rng: Any) -> Decision:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"recommender": Hashed(broken=True)}, RuntimeError),
+        ({"recommender": Short()}, ValueInvalidError),
+        ({"fallback": Popularity((), np.empty(0))}, ConfigError),
+        ({"policy": NoPolicy()}, ZeroDivisionError),
+    ],
+)
+def test_a_model_that_cannot_decide_is_found_out(
+    clock: FixedClock, changes: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        probe(deployed(**changes), clock)
+
+
+class LongId(Shuffle):
+    policy_id = "x" * 501
+
+
+class Blank(Shuffle):
+    def decide(self, request: Request, candidates: Candidates, rng: Any) -> Decision:
+        found = super().decide(request, candidates, rng)
+        return replace(found, item_ids=tuple(" " * (n + 1) for n in range(len(found.item_ids))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"item_ids": ("a", "x" * 600)}, "600 characters"),
+        ({"item_ids": ("a", "nan")}, "a word for nothing.*nan"),
+        ({"item_ids": (" ",)}, "blank"),
+        ({"item_ids": ("a\0b",)}, "control character"),
+        ({"policy": LongId()}, "policy_id must have at most 500"),
+        ({"policy": Blank()}, "item_id must not be empty"),
+    ],
+)
+def test_a_model_whose_decisions_cannot_be_stored_is_found_out(
+    clock: FixedClock, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueInvalidError, match=message):
+        probe(deployed(**changes), clock)
+    probe(deployed(item_ids=("a", "x" * 500)), clock)
+
+
+def test_a_model_that_knows_each_event_is_asked_about_all_of_them() -> None:
+    noon, few = datetime(2024, 6, 1, tzinfo=UTC), pl.DataFrame({"kind": []})
+    plain = deployed(observe=print, known_until=noon)
+    exact = deployed(observe=print, known_until=noon, unknown=lambda _: few)
+    assert [one.since for one in (*plain.observers, *exact.observers)] == [noon, None]
+    (observer,) = exact.observers
+    assert observer.unknown is not None
+    assert observer.unknown(pl.DataFrame()) is few
+
+
+def test_a_model_is_told_what_it_wants_to_know() -> None:
+    told: list[Any] = []
+    events = [{"kind": kind} for kind in ("click", "view", "click")]
+    deployed(observe=told.append, kinds=frozenset({"click"})).tell(events)
+    deployed(observe=told.append, kinds=frozenset({"purchase"})).tell(events)
+    deployed(kinds=frozenset({"click"})).tell(events)
+    assert told == [[events[0], events[2]]]
+
+
+def test_it_tells_what_decides_and_what_else_is_there(tmp_path: Path) -> None:
+    for tenant, version in (("acme", "v1"), ("acme", "v2"), ("umbrella", "v1")):
+        save_version(tmp_path, tenant, version)
+    publish(tmp_path, "acme", "v2")
+    (tmp_path / "acme" / SETTINGS).write_text("seed = 1")
+    (tmp_path / ".hidden").mkdir()
+    acme, umbrella = inventory(tmp_path)
+    assert (acme.tenant, acme.current, acme.settings) == ("acme", "v2", True)
+    assert acme.kinds == {"v1": "hashed", "v2": "hashed"}
+    assert acme.line() == ("acme: v2 (hashed, policy of serving.toml) decides; also there: v1")
+    assert umbrella.line() == "umbrella: nothing is published (1 versions)"
+
+
+def test_what_cannot_be_read_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    save_version(tmp_path, "acme", "v1")
+    publish(tmp_path, "acme", "v1")
+    (tmp_path / "acme" / "v1" / "manifest.json").write_text("{")
+    (found,) = inventory(tmp_path)
+    assert found.kinds == {"v1": ""}
+    assert "v1 (missing) decides" in found.line()
+    assert inventory(tmp_path / "nowhere") == []

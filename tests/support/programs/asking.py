@@ -6,8 +6,7 @@ import asyncio
 
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.programs.deduction import Deduced
-from adwright.programs.dispatch.ready import ChainJob, ProgramSeat
-from adwright.programs.dispatch.trace import ProgramTrace
+from adwright.programs.dispatch.ready import ChainJob, ProgramSeat, ProgramTrace
 from adwright.programs.graph import Chain
 from adwright.programs.program import LATENCY, SemanticCall
 from adwright.programs.runner import AskedChain

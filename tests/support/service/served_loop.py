@@ -24,7 +24,7 @@ from adwright.data.sources.log import Log, save_log
 from adwright.data.sources.tables import read_events
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.publishing import load_deployed, stored_events
 from adwright.service.registry.registry import SETTINGS, FolderModels
 from adwright.web.server import on_loopback
 from tests.support.service.small_shop import wait_until
