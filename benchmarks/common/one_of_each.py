@@ -21,6 +21,10 @@ from benchmarks.common._checkouts import ROOT
 _APPEND = {"a", "ab", "a+", "ab+", "at"}
 
 
+#: By which classes are known.
+_ENDS = ("Supervisor", "Restarts", "Queue")
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """name: of several. file: where the one is. signs: what only it does: names of modules with
@@ -77,6 +81,27 @@ MECHANISMS = (
         "lm/native_engines/supervisor.py",
         frozenset(("class *Supervisor", "class *Restarts")),
     ),
+    Mechanism(
+        "clients of the OpenAI protocol",
+        "lm/engine/http.py",
+        frozenset(("httpx.AsyncClient", "httpx.Client", "openai.OpenAI", "openai.AsyncOpenAI")),
+    ),
+    Mechanism(
+        "openers of a language model",
+        "lm/open_model.py",
+        frozenset(f"{kind}Model.open" for kind in ("Torch", "OpenVino", "Xllamacpp", "Http")),
+    ),
+    Mechanism(
+        "queues of tenants",
+        "core/tenant_queue.py",
+        frozenset(("class *Queue",)),
+        {
+            "programs/scheduling/order.py": "tenants, programs and chains at once, by seconds of "
+            "engines that each was given; what tenants may have there is counted by the one",
+            "console/review.py": "drafts that wait for people, of no tenants",
+            "service/decide/writer.py": "the one, with the size of a turn, and two of it in rounds",
+        },
+    ),
 )
 
 
@@ -98,7 +123,7 @@ def _signs(node: ast.AST) -> Iterator[str]:
         case ast.ImportFrom(module=str(module), names=names):
             yield from (f"{module}.{one.name}" for one in names)
         case ast.ClassDef(name=name):
-            yield from (f"class *{end}" for end in ("Supervisor", "Restarts") if name.endswith(end))
+            yield from (f"class *{end}" for end in _ENDS if name.endswith(end))
         case ast.Call(func=ast.Attribute(attr="open") | ast.Name(id="open" | "FileIO") as called):
             # `open(path, mode)`, and `path.open(mode)`.
             given = [*node.args[isinstance(called, ast.Name) :]]

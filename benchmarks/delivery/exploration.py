@@ -50,7 +50,7 @@ from adwright.metrics.calibration import expected_calibration_error
 from adwright.metrics.classification import log_loss
 from adwright.models.retrieval.rules import NextRules
 from adwright.service.registry.deployed import Deployed
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from adwright.service.registry.registry import SETTINGS
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_linear
 from benchmarks.common.result import RESULTS, write_result

@@ -20,7 +20,7 @@ from adwright.core.config import to_jsonable
 from adwright.lm.engine.generation import GenerationConfig, TokenPrompt
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import load_hf_model, quiet, smollm2_folder
-from adwright.lm.serving import paged_network as passes
+from adwright.lm.serving import adapter_model as passes
 from adwright.lm.serving.adapter_cache import BaseMaps
 from adwright.lm.serving.config import ServingConfig
 from adwright.lm.serving.engine import AdapterModels

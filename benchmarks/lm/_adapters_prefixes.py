@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adwright.lm.engine.generation import GenerationConfig
-from adwright.lm.serving import paged_network
+from adwright.lm.serving import adapter_model as paged_network
 from adwright.lm.serving.adapter_cache import BaseMaps
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.kinds import GatheredMethod

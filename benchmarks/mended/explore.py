@@ -20,7 +20,7 @@ import numpy as np
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Candidates, Request
 from adwright.service.registry.deployed import Deployed
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from benchmarks.mended import run
 
 TRAINED = {

@@ -48,8 +48,8 @@ from adwright.data.stops import stopped
 from adwright.delivery.popularity import save_popularity
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.decide import stop_list
-from adwright.service.registry.loading import load_deployed
+from adwright.service.decide import state as stop_list
+from adwright.service.registry.publishing import load_deployed
 from adwright.service.registry.registry import FolderModels, publish
 from adwright.web.server import serve
 from benchmarks.service._client import Pool

@@ -24,7 +24,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed
+from adwright.service.registry.publishing import load_deployed
 from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen, serve
 from benchmarks.common.processes import command

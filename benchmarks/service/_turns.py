@@ -36,7 +36,7 @@ from adwright.delivery.training_log import HistoryLog
 from adwright.metrics.ranking import ndcg
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed, stored_events
+from adwright.service.registry.publishing import load_deployed, stored_events
 from adwright.service.registry.registry import FolderModels
 from adwright.web.server import on_loopback
 from tests.support.service.small_shop import wait_until

@@ -157,8 +157,7 @@ def _written(source: str, tenant: str | None) -> pl.DataFrame:
 
 def _publish(model: Path, models: Path, tenant: str, log: Path, why: str) -> str:
     from adwright.core.artifacts import load_artifact
-    from adwright.service.registry.loading import ALONE
-    from adwright.service.registry.publishing import publish_model
+    from adwright.service.registry.publishing import ALONE, publish_model
 
     alone = load_artifact(model).kind in ALONE
     done = publish_model(model, models, tenant, log=log if alone else None, why=why)

@@ -215,7 +215,7 @@ def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, po
     from adwright.campaigns.store.store import Store
     from adwright.core.clock import SystemClock
     from adwright.service.app import create_app
-    from adwright.service.registry.loading import load_deployed, noted_in, stored_events
+    from adwright.service.registry.publishing import load_deployed, noted_in, stored_events
     from adwright.service.registry.registry import FolderModels
     from adwright.web.server import listen, serve
 

@@ -20,15 +20,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from adwright.core.config import from_jsonable
+from adwright.core.config import Natural, Positive, from_jsonable, settings
 from adwright.core.errors import AssetError, ConfigError, MissingExtraError
 from adwright.core.hashing import sha256_file
-from adwright.lm.engine.generation import check_least
 from adwright.lm.engine.http import HttpConfig, HttpModel
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.engine.weights import SMOLLM2
@@ -75,7 +74,7 @@ _KEY_VARIABLES = ("ADWRIGHT_LM_KEY", "OPENAI_API_KEY")
 _REQUESTS, _ROWS = 8, 32
 
 
-@dataclass(frozen=True)
+@settings
 class LmSpec:
     """Which language model, what computes it, and how.
 
@@ -101,11 +100,11 @@ class LmSpec:
     loras: tuple[LoraFile, ...] = ()
     url: str = ""
     key_variable: str = ""
-    concurrency: int = 0
-    threads: int = 0
+    concurrency: Natural = 0
+    threads: Natural = 0
     device: str = "cpu"
-    timeout: float = 120.0
-    retries: int = 2
+    timeout: Positive = 120.0
+    retries: Natural = 2
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -132,7 +131,6 @@ class LmSpec:
                 where="engine",
                 hint=f"use one of {', '.join(_NAMED)}",
             )
-        check_least(self, {"concurrency": 0, "threads": 0, "retries": 0, "timeout": 0.001})
         if self.url and (self.adapter or self.loras or self.engine != "auto"):
             raise ConfigError(
                 "an endpoint has its own adapters and its own engine",

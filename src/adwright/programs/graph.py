@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
-from adwright.core.config import closest_name, settings
+from adwright.core.config import Count, closest_name, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.lm.engine.hf_tokens import check_bounds
@@ -181,28 +181,19 @@ class ProgramLimits:
     read and written by all calls, if each writes as much as it may.
     """
 
-    calls: int = 1000
-    steps: int = 2000
-    nodes: int = 3000
-    variables: int = 3000
-    edges: int = 20_000
-    fan_out: int = 1000
-    depth: int = 1000
-    template_characters: int = 200_000
-    text_characters: int = 1 << 20
-    all_characters: int = 1 << 26
-    awaited_tokens: int = 1024
-    context_tokens: int = 131_072
-    total_tokens: int = 20_000_000
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if getattr(self, each.name) < 1:
-                raise ConfigError(
-                    f"{each.name} must be at least 1",
-                    where=f"ProgramLimits.{each.name} {getattr(self, each.name)}",
-                    hint="a limit is the most that is admitted",
-                )
+    calls: Count = 1000
+    steps: Count = 2000
+    nodes: Count = 3000
+    variables: Count = 3000
+    edges: Count = 20_000
+    fan_out: Count = 1000
+    depth: Count = 1000
+    template_characters: Count = 200_000
+    text_characters: Count = 1 << 20
+    all_characters: Count = 1 << 26
+    awaited_tokens: Count = 1024
+    context_tokens: Count = 131_072
+    total_tokens: Count = 20_000_000
 
 
 def require_within(what: str, found: int, most: int, *, where: str = "program") -> None:

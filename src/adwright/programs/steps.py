@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from adwright.core.config import settings
+from adwright.core.config import MinLen, Natural, settings
 from adwright.core.errors import ConfigError, MissingExtraError, ValueInvalidError
 from adwright.lm.compiling.bounds import ConstraintBounds
 from adwright.lm.compiling.bounds import check_schema as check_size
@@ -402,12 +402,8 @@ _STEPS_SHOWN = 60
 class JsonField:
     """The value at a path of names and indices: its text if it is one, else compact JSON."""
 
-    path: tuple[str | int, ...]
+    path: Annotated[tuple[str | int, ...], MinLen(1)]
     kind: Literal["json_field"] = "json_field"
-
-    def __post_init__(self) -> None:
-        if not self.path:
-            raise _wrong("JsonField.path", "path is empty", "name a field, as in ['headline']")
 
 
 @settings
@@ -485,12 +481,8 @@ class Trim:
     between words where there are several; 0: all."""
 
     quoted: bool = True
-    characters: int = 0
+    characters: Natural = 0
     kind: Literal["trim"] = "trim"
-
-    def __post_init__(self) -> None:
-        if self.characters < 0:
-            raise _wrong("Trim.characters", "characters must be at least 0", "0 keeps all")
 
 
 StepFunction = Annotated[

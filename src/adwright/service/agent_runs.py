@@ -41,7 +41,6 @@ from adwright.agent.operate.tasks import (
     RunsBusyError,
     change_key,
 )
-from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.runner import RunVerdict, run_page
 from adwright.agent.run.trace import SentChanges, read_sending
 from adwright.campaigns.store.keys import ActionKind, Caller
@@ -62,6 +61,7 @@ from adwright.service.agent_worker import (
     is_held,
     run_in_process,
 )
+from adwright.service.audits import NAME, folder_of, names_in
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.routes import Asks, Called, Confirms, FollowsRuns, Refuses, State
 from adwright.web.bodies import BodyRoute
@@ -83,10 +83,8 @@ from adwright.web.errors import ApiError, Busy, error_docs
 # several processes serve, only the one that began a run knows how it stands; ended ones are read
 # from their folders by all, and so are those whose process died.
 
-#: Of apps and of runs.
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+#: Of runs.
 RUN_ID = r"[0-9a-f]{24}"
-_MOST_APPS = 100
 _log = logging.getLogger("adwright.service")
 
 
@@ -128,13 +126,7 @@ class AgentDesk:
 
     def apps(self, tenant: str) -> list[str]:
         """The names of a tenant's apps that have a document and a policy, sorted."""
-        folder = self._folder(tenant)
-        try:
-            found = [] if folder is None else [one.parent for one in folder.glob(f"*/{DOCUMENT}")]
-        except OSError:
-            return []
-        names = [one.name for one in found if (one / POLICY).is_file()]
-        return sorted(one for one in names if re.fullmatch(NAME, one))[:_MOST_APPS]
+        return names_in(self._folder(tenant), DOCUMENT, POLICY)
 
     def new_id(self) -> str:
         """Of a run to come."""
@@ -197,7 +189,7 @@ class AgentDesk:
             process.end()
 
     def _folder(self, tenant: str) -> Path | None:
-        return Path(self._root) / tenant if self._root and re.fullmatch(NAME, tenant) else None
+        return folder_of(self._root, tenant)
 
     def _work(self, asked: AskedRun, run: HeldRun) -> Any:
         with holding(asked):
@@ -257,7 +249,7 @@ _HEADERS = {
 
 
 class _AgentBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class AgentAppsOut(_AgentBody):
@@ -501,35 +493,18 @@ def _out(found: DeskRun) -> AgentRunOut:
     view, told = found.view, found.told
     report = found.kept.report if found.kept is not None else None
     problem = report.problem if report is not None else None
-    return AgentRunOut(
-        run_id=found.run_id,
-        app=told.app,
-        task=told.task,
-        dry_run=told.dry_run,
-        state=view.state,
-        script=told.script,
-        source=told.source,
-        tokens_in=told.tokens_in,
-        tokens_out=told.tokens_out,
-        pending=None if view.pending is None else _change(view.pending),
-        hash=view.key,
-        verdict=None if report is None else report.verdict,
-        problem=view.error if problem is None else problem.what,
-        answers=[] if report is None else list(report.answers),
-        written=[_change(one) for one in (found.left.sent if report is None else report.written)],
-        would_send=[] if report is None else [_change(one) for one in report.would_send],
-        unknown=[_change(one) for one in found.left.unknown],
-    )
-
-
-def _change(one: PendingChange) -> AgentChangeOut:
-    return AgentChangeOut(
-        element=one.element,
-        effect=one.effect,
-        method=one.method,
-        url=one.url,
-        fields=[AgentFieldOut(name=each.name, old=each.old, new=each.new) for each in one.fields],
-        record=one.record,
-        number=one.number,
-        documented=one.documented,
-    )
+    names = ("app", "task", "dry_run", "script", "source", "tokens_in", "tokens_out")
+    known: dict[str, Any] = {name: getattr(told, name) for name in names}
+    known |= {
+        "run_id": found.run_id,
+        "state": view.state,
+        "pending": view.pending,
+        "hash": view.key,
+        "verdict": None if report is None else report.verdict,
+        "problem": view.error if problem is None else problem.what,
+        "answers": () if report is None else report.answers,
+        "written": found.left.sent if report is None else report.written,
+        "would_send": () if report is None else report.would_send,
+        "unknown": found.left.unknown,
+    }
+    return AgentRunOut.model_validate(known)

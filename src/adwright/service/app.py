@@ -26,8 +26,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.routes import CALLER
-from adwright.service.decide.state import ServiceState
-from adwright.service.decide.stop_list import StopList
+from adwright.service.decide.state import ServiceState, StopList
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, add_error_handlers
 from adwright.web.gate import Authenticate, Gate, ServiceMetrics, header

@@ -27,8 +27,8 @@ from adwright.web.errors import ApiError, error_docs
 
 router = APIRouter(route_class=BodyRoute)
 _REPORT = "report.json"
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_MOST_BYTES, _MOST_AUDITS = 64 << 20, 100
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_MOST_BYTES, _MOST = 64 << 20, 100
 
 
 class _Out(BaseModel):
@@ -83,9 +83,8 @@ class AuditsOut(_Out):
 )
 async def audits(tenant: Reads, state: State) -> AuditsOut:
     """The names of the tenant's audits, at most 100, in the order of their names."""
-    folder = _folder(state.config.audits, tenant)
-    names = [] if folder is None else await state.read_store(tenant, partial(_names, folder))
-    return AuditsOut(audits=names)
+    names = partial(names_in, folder_of(state.config.audits, tenant), _REPORT)
+    return AuditsOut(audits=await state.read_store(tenant, names))
 
 
 @router.get(
@@ -95,7 +94,7 @@ async def audits(tenant: Reads, state: State) -> AuditsOut:
     tags=["audits"],
 )
 async def audit(
-    name: Annotated[str, InPath(pattern=f"^{_NAME}$")],
+    name: Annotated[str, InPath(pattern=f"^{NAME}$")],
     tenant: Reads,
     state: State,
     fail_above: Annotated[
@@ -104,8 +103,8 @@ async def audit(
     ] = None,
 ) -> AuditOut:
     """The measures of an audit, and whether a gate with this bound passes."""
-    folder = _folder(state.config.audits, tenant)
-    if folder is None or not re.fullmatch(_NAME, name):
+    folder = folder_of(state.config.audits, tenant)
+    if folder is None or not re.fullmatch(NAME, name):
         raise _absent()
     report = await state.read_store(tenant, partial(_report, folder / name / _REPORT))
     return AuditOut(
@@ -120,17 +119,19 @@ async def audit(
     )
 
 
-def _folder(root: str, tenant: str) -> Path | None:
+def folder_of(root: str, tenant: str) -> Path | None:
     """The tenant's folder; None where there is none, or the tenant's name is no name of one."""
-    return Path(root) / tenant if root and re.fullmatch(_NAME, tenant) else None
+    return Path(root) / tenant if root and re.fullmatch(NAME, tenant) else None
 
 
-def _names(folder: Path) -> list[str]:
+def names_in(folder: Path | None, *files: str) -> list[str]:
+    """The folders in a tenant's folder that hold these files, at most 100, by name."""
     try:
-        found = [one.parent.name for one in folder.glob(f"*/{_REPORT}")]
+        found = [one.parent for one in folder.glob(f"*/{files[0]}")] if folder else []
+        named = [one.name for one in found if all((one / file).is_file() for file in files)]
     except OSError:
         return []
-    return sorted(one for one in found if re.fullmatch(_NAME, one))[:_MOST_AUDITS]
+    return sorted(one for one in named if re.fullmatch(NAME, one))[:_MOST]
 
 
 def _report(path: Path) -> AuditReport:

@@ -30,7 +30,7 @@ from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.loading import load_deployed, noted_in, stored_events
+from adwright.service.registry.publishing import load_deployed, noted_in, stored_events
 from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen
 

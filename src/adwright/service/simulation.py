@@ -34,7 +34,7 @@ from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, Hurried
-from adwright.service.registry.loading import load_deployed, sample_of
+from adwright.service.registry.publishing import load_deployed, sample_of
 from adwright.service.registry.registry import FixedModels
 from adwright.training.retrieval.retrain import retrain_two_tower
 from adwright.web.server import on_loopback

@@ -9,8 +9,8 @@ sent is repeated but the names of fields, shortened and without control characte
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -71,6 +71,8 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MAX_DETAILS = 20
 _MAX_NAME = 64
 _log = logging.getLogger("adwright.service")
+FAILED = "the service failed; it has logged why"
+E = TypeVar("E", bound=Exception)
 
 
 class ErrorDetail(BaseModel):
@@ -186,24 +188,26 @@ def error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return docs
 
 
+def answers(app: FastAPI, kind: type[E], answer: Callable[[Request, E], Response]) -> None:
+    """Have `app` answer errors of this kind so."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return answer(request, cast(E, error))
+
+    app.add_exception_handler(kind, handle)
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error of `app`, the framework's own included, with an ErrorBody."""
-    app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(AdwrightError, _on_own_error)
-    app.add_exception_handler(Exception, _on_unexpected)
+    answers(app, ApiError, lambda _, error: error.response())
+    answers(app, HTTPException, _http_error)
+    answers(app, RequestValidationError, _invalid)
+    answers(app, AdwrightError, lambda _, error: own_error_response(error))
+    # The framework raises it again after the answer, so that the server logs the traceback.
+    answers(app, Exception, lambda *_: error_response(500, FAILED))
 
 
-async def _on_api_error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, ApiError):
-        raise error
-    return error.response()
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
+def _http_error(request: Request, error: HTTPException) -> Response:
     headers = {name: value for name, value in (error.headers or {}).items()}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(allowed_methods(request))
@@ -222,9 +226,7 @@ def allowed_methods(request: Request) -> list[str]:
     ]
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
+def _invalid(_: Request, error: RequestValidationError) -> Response:
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return error_response(400, _MEANINGS[400])
@@ -239,22 +241,13 @@ def described(problems: Sequence[Any]) -> list[ErrorDetail]:
     ]
 
 
-async def _on_own_error(_: Request, error: Exception) -> Response:
-    return own_error_response(error)
-
-
 def own_error_response(error: Exception) -> Response:
     """The answer to an error of this package that no caller made; it is logged."""
     if isinstance(error, ResourceError):
         _log.error("the store cannot be used: %s", error)
         return error_response(503, _MEANINGS[503], headers={"Retry-After": "1"})
     _log.error("a request failed: %s", error, exc_info=error)
-    return error_response(500, "the service failed; it has logged why")
-
-
-async def _on_unexpected(_: Request, error: Exception) -> Response:
-    # The framework raises it again after the answer, so that the server logs the traceback.
-    return error_response(500, "the service failed; it has logged why")
+    return error_response(500, FAILED)
 
 
 def _message(text: str) -> str:

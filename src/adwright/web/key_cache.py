@@ -18,7 +18,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from adwright.core.clock import Clock
-from adwright.web.lanes import in_thread, store_is_silent
+from adwright.web.turns import in_thread, store_is_silent
 
 T = TypeVar("T")
 _MOST = 10_000

@@ -10,7 +10,8 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
-    from adwright.service.programs.engine_room import EngineRoom, OpenableEngine, ServedText
+    from adwright.programs.engines.model_engine import JobEngine
+    from adwright.service.programs.engine_room import EngineRoom, ServedText
 
 
 EngineKind = Literal["paged", "openvino"]
@@ -70,7 +71,7 @@ class EngineChoice:
 
         terms = terms or DispatchTerms()
         text = self._text()
-        made = dict(enumerate(self._servers() if self.urls else self._processes()))
+        made = dict(enumerate(self._engines()))
         if len(self.tenants) == 1 and (self.urls or self.kind == "openvino"):
             # They may keep the prefixes of all together.
             terms = replace(terms, one_domain=True)
@@ -92,44 +93,17 @@ class EngineChoice:
         model = self.tokenizer or self.model
         return text_of_model(model, engine=kind, offline=self.offline)
 
-    def _processes(self) -> list[OpenableEngine]:
-        return [self._process() for _ in range(self.engines)]
+    def _engines(self) -> list[JobEngine]:
+        from adwright.lm.open_model import LmSpec
+        from adwright.programs.engines.opened import engine_of
 
-    def _process(self) -> OpenableEngine:
-        if self.kind == "paged":
-            from adwright.lm.open_model import LmSpec
-            from adwright.programs.engines.paged_engine import PagedEngine, PagedEngineConfig
-
-            torch = LmSpec(self.model, threads=self.threads, offline=self.offline).on_torch()
-            config = PagedEngineConfig(torch, name=self.called, public=self.public)
-            return PagedEngine(config)
-        from adwright.lm.native_engines.openvino_model import OpenVinoConfig
-        from adwright.programs.engines.model_engine import openvino_engine
-
-        if not OpenVinoConfig.can_open(self.model):
-            hint = "name a GGUF file or a folder that Optimum Intel exported, or take another"
-            raise ConfigError("OpenVINO does not read this model", where=self.model, hint=hint)
-        opened = OpenVinoConfig(self.model, threads=self.threads, offline=self.offline)
-        return openvino_engine(opened, domain=self._domain, name=self.called)
-
-    def _servers(self) -> list[OpenableEngine]:
-        from adwright.programs.engines.openai_http import OpenAIEngine, OpenAIEngineConfig
-
-        return [
-            OpenAIEngine(
-                OpenAIEngineConfig(
-                    url,
-                    self.model,
-                    dialect=self.dialect,
-                    chat=self.chat,
-                    domain=self._domain,
-                    name=self.called,
-                )
-            )
-            for url in self.urls
-        ]
-
-    @property
-    def _domain(self) -> str | None:
-        """Of a cache that knows no tenants: it is one tenant's, or is not used."""
-        return "" if len(self.tenants) == 1 else None
+        # Our own key is for callers of ours, and no server's.
+        key = "OPENAI_API_KEY"
+        specs = [LmSpec(self.model, url=url, key_variable=key) for url in self.urls]
+        if not specs:
+            told = {"threads": self.threads, "offline": self.offline}
+            specs = [LmSpec(self.model, engine=self.kind, **told) for _ in range(self.engines)]
+        # A cache that knows no tenants is one tenant's, or is not used.
+        domain = "" if len(self.tenants) == 1 else None
+        further = {"public": self.public, "dialect": self.dialect, "chat": self.chat}
+        return [engine_of(one, name=self.called, domain=domain, **further) for one in specs]

@@ -39,8 +39,8 @@ def explain(
     """
     from adwright.core.atomic import atomic_write_text
     from adwright.programs.frontend import explain as explaining
-    from adwright.programs.frontend.files import read_program
-    from adwright.programs.frontend.predicted import predict_placement
+    from adwright.programs.frontend.explain import predict_placement
+    from adwright.programs.frontend.flow import read_program
 
     program = read_program(file, values_of(value))
     for path in filter(None, (svg, html)):

@@ -66,7 +66,7 @@ def run(
         dry_run: Check the program and say what it is; run nothing.
     """
     from adwright.programs.frontend.explain import explain
-    from adwright.programs.frontend.files import read_program
+    from adwright.programs.frontend.flow import read_program
 
     program = read_program(file, values_of(value))
     explained = explain(program)

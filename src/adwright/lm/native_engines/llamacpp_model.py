@@ -26,11 +26,10 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ from adwright.lm.engine.base import (
     runs,
     unfit_messages,
 )
-from adwright.lm.engine.generation import Cancellation, GenerationConfig, Health, Message, ModelInfo
+from adwright.lm.engine.generation import Cancellation, GenerationConfig, Message, ModelInfo
 from adwright.lm.engine.hf_tokens import check_bounds, check_constraint
 from adwright.lm.engine.weights import fitting_threads, gguf_fields
 from adwright.lm.native_engines.llamacpp_config import (
@@ -56,8 +55,14 @@ from adwright.lm.native_engines.llamacpp_config import (
     located,
     sampling_fields,
 )
-from adwright.lm.native_engines.second import ProcessEngine, Second
-from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
+from adwright.lm.native_engines.supervisor import (
+    EngineProcess,
+    EngineRequest,
+    ProcessEngine,
+    RestartBounds,
+    Second,
+    Supervisor,
+)
 
 # --------------------------------------------------------------------------------------------------
 # Send llama.cpp's process requests, and start it again when it dies.
@@ -78,35 +83,17 @@ _DEFAULT = RestartBounds()
 _COMPLETION = "/completion"
 
 
-@dataclass(eq=False)
-class CompletionRequest:
+class CompletionRequest(EngineRequest[Event]):
     """A request that is being computed. Iterate over its events; `drop` cancels it."""
 
-    body: Mapping[str, Any]
-    path: str = _COMPLETION
-    arrived: SimpleQueue[Event | Exception] = field(default_factory=SimpleQueue)
-    dropped: bool = False
-    connection: _Connection | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, body: Mapping[str, Any], path: str = _COMPLETION) -> None:
+        super().__init__()
+        self.body, self.path, self.dropped = body, path, False
+        self.connection: _Connection | None = None
+        self.lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Event]:
-        """Its events up to the last. Raises what went wrong."""
-        while True:
-            event = self.next(None)
-            if event is not None:
-                yield event
-                if event["stop"]:
-                    return
-
-    def next(self, seconds: float | None) -> Event | None:
-        """The next event, or None where none came within so many seconds; None waits for it."""
-        try:
-            event = self.arrived.get(timeout=seconds)
-        except Empty:
-            return None
-        if isinstance(event, Exception):
-            raise event
-        return event
+        return self.up_to(lambda event: bool(event["stop"]))
 
     def drop(self) -> None:
         """Cancel the request."""
@@ -116,7 +103,7 @@ class CompletionRequest:
                 self.connection.cut()
 
 
-class Process:
+class Process(EngineProcess):
     """llama.cpp on one model, in a process of its own.
 
     settings: those of the worker but `socket` and `parent`. At most `running` requests are
@@ -148,11 +135,6 @@ class Process:
             thread.start()
 
     @property
-    def pid(self) -> int:
-        """Id of the process."""
-        return self._lives.current.pid
-
-    @property
     def folder(self) -> Path:
         """The folder of its socket and its log, removed at its end."""
         return self._lives.current.folder
@@ -161,10 +143,6 @@ class Process:
     def running(self) -> int:
         """Requests that are computed or wait."""
         return len(self._live)
-
-    def health(self) -> Health:
-        """How the process is."""
-        return self._lives.health(working=bool(self._live))
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON at `path`, with `body` a POST. Raises as a request does."""

@@ -29,10 +29,8 @@ import struct
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -54,7 +52,6 @@ from adwright.lm.engine.generation import (
     Cancellation,
     Capabilities,
     GenerationConfig,
-    Health,
     Message,
     ModelInfo,
 )
@@ -68,8 +65,14 @@ from adwright.lm.engine.weights import (
     smollm2_gguf,
 )
 from adwright.lm.native_engines.openvino_worker import StepOutput
-from adwright.lm.native_engines.second import ProcessEngine, Second
-from adwright.lm.native_engines.supervisor import RestartBounds, Supervisor
+from adwright.lm.native_engines.supervisor import (
+    EngineProcess,
+    EngineRequest,
+    ProcessEngine,
+    RestartBounds,
+    Second,
+    Supervisor,
+)
 
 if TYPE_CHECKING:
     import openvino_genai
@@ -86,32 +89,15 @@ _WHERE = "openvino"
 _DEFAULT = RestartBounds()
 
 
-@dataclass(eq=False)
-class PipelineRequest:
+class PipelineRequest(EngineRequest[StepOutput]):
     """A request that is being computed. Iterate over its outputs; `drop` cancels it."""
 
-    ident: int
-    link: _Link
-    arrived: SimpleQueue[StepOutput | AdwrightError] = field(default_factory=SimpleQueue)
+    def __init__(self, ident: int, link: _Link) -> None:
+        super().__init__()
+        self.ident, self.link = ident, link
 
     def __iter__(self) -> Iterator[StepOutput]:
-        """Yield its outputs up to the last. Raises what went wrong in the pipeline."""
-        while True:
-            output = self.next(None)
-            if output is not None:
-                yield output
-                if output.ended:
-                    return
-
-    def next(self, seconds: float | None) -> StepOutput | None:
-        """The next output, or None where none came within so many seconds; None waits for it."""
-        try:
-            output = self.arrived.get(timeout=seconds)
-        except Empty:
-            return None
-        if isinstance(output, AdwrightError):
-            raise output
-        return output
+        return self.up_to(lambda output: output.ended)
 
     def drop(self) -> None:
         """Cancel the request; its memory is free after the next step."""
@@ -119,7 +105,7 @@ class PipelineRequest:
             self.link.say({"drop": self.ident})
 
 
-class PipelineProcess:
+class PipelineProcess(EngineProcess):
     """A ContinuousBatchingPipeline in a process of its own.
 
     settings: those of the worker but `socket` and `parent`. Where the process dies, every request
@@ -153,18 +139,9 @@ class PipelineProcess:
         )
 
     @property
-    def pid(self) -> int:
-        """Id of the process."""
-        return self._lives.current.pid
-
-    @property
     def running(self) -> int:
         """Requests that are computed or wait."""
         return 0 if self._link is None else len(self._link.live)
-
-    def health(self) -> Health:
-        """How the process is."""
-        return self._lives.health(working=bool(self.running))
 
     def submit(
         self, rows: Sequence[tuple[Sequence[int], Mapping[str, Any]]]
@@ -194,7 +171,7 @@ class PipelineProcess:
 
     def close(self) -> None:
         """End the process, at once and whatever it computes; any number of times."""
-        self._lives.close()
+        super().close()
         if self._link is not None:
             self._link.end()
 

@@ -13,12 +13,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
 
 from adwright.core.child_process import Refusal, WorkerProcess
-from adwright.core.errors import AdwrightError, ResourceError
-from adwright.lm.engine.generation import Health
+from adwright.core.errors import AdwrightError, ConfigError, ResourceError
+from adwright.lm.engine.base import TokenEngine
+from adwright.lm.engine.generation import Cancellation, Health
 
 _log = logging.getLogger("adwright.lm")
 _LOOK_SECONDS = 1.0
@@ -236,3 +241,153 @@ class Supervisor:
         closed = self._closed.wait(wait)
         self._next = 0.0
         return closed
+
+
+# --------------------------------------------------------------------------------------------------
+# An engine whose model lies in a process, and in a second one of scores or embeddings, which is
+# opened when it is first asked for.
+
+_SECOND_LOOK_SECONDS = 0.05
+
+
+T = TypeVar("T")
+
+
+class EngineRequest(Generic[T]):
+    """What comes for a request, in order, from whoever reads the connection."""
+
+    def __init__(self) -> None:
+        self.arrived: SimpleQueue[T | Exception] = SimpleQueue()
+
+    def next(self, seconds: float | None) -> T | None:
+        """The next, or None where none came within so many seconds; None waits for it. Raises what
+        went wrong."""
+        try:
+            found = self.arrived.get(timeout=seconds)
+        except Empty:
+            return None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def up_to(self, is_last: Callable[[T], bool]) -> Iterator[T]:
+        """All up to the last."""
+        while True:
+            found = self.next(None)
+            if found is not None:
+                yield found
+                if is_last(found):
+                    return
+
+
+class EngineProcess:
+    """The process of an engine, which is started again when it dies."""
+
+    _lives: Supervisor
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._lives.current.pid
+
+    @property
+    def running(self) -> int:
+        """Requests that are computed or wait."""
+        raise NotImplementedError
+
+    def health(self) -> Health:
+        """How the process is."""
+        return self._lives.health(working=bool(self.running))
+
+    def close(self) -> None:
+        """End the process, at once and whatever it computes; any number of times."""
+        self._lives.close()
+
+
+C = TypeVar("C", bound=EngineProcess)
+P = TypeVar("P", bound=EngineProcess)
+
+
+class Second(Generic[C]):
+    """Opens by `opens`, in a thread of its own: who waits for it can be cancelled, and closing it
+    does not wait."""
+
+    def __init__(self, opens: Callable[[], C]) -> None:
+        self._opens = opens
+        self._lock = threading.Lock()
+        self._opening: Future[C] | None = None
+        self._closed = False
+
+    @property
+    def opened(self) -> C | None:
+        """It, once it is open."""
+        future = self._opening
+        if future is None or not future.done() or future.exception() is not None:
+            return None
+        return future.result()
+
+    def get(self, cancel: Cancellation | None, cancelled: Callable[[], ResourceError]) -> C:
+        """It, open. Raises ConfigError where it is closed, what `cancelled` makes where the call
+        is, and what `opens` raises; the next call tries that again."""
+        with self._lock:
+            if self._closed:
+                raise ConfigError("the model is closed", where="model", hint="open it again")
+            future = self._opening
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._opening = Future()
+                threading.Thread(target=self._open, args=(future,), daemon=True).start()
+        while True:
+            try:
+                return future.result(_SECOND_LOOK_SECONDS)
+            except NotYet:
+                if cancel is not None and cancel.cancelled:
+                    raise cancelled() from None
+
+    def close(self) -> None:
+        """Close it, or what comes of its opening; any number of times."""
+        with self._lock:
+            self._closed = True
+        opened = self.opened
+        if opened is not None:
+            opened.close()
+
+    def _open(self, future: Future[C]) -> None:
+        try:
+            opened = self._opens()
+        except Exception as error:
+            future.set_exception(error)
+            return
+        future.set_result(opened)
+        with self._lock:
+            closed = self._closed
+        if closed:
+            opened.close()
+
+
+class ProcessEngine(TokenEngine, Generic[P]):
+    """An engine on one or two processes. Its `__init__` sets `_process` and `_second`."""
+
+    _process: P
+    _second: Second[P]
+    _closed = False
+
+    @property
+    def processes(self) -> tuple[P, ...]:
+        """The process that answers, and the second one where it is open."""
+        second = self._second.opened
+        return (self._process,) if second is None else (self._process, second)
+
+    def health(self) -> Health:
+        """How its processes are; the first that is not ready decides."""
+        told = (one.health() for one in self.processes)
+        return next((one for one in told if one != "ready"), "ready")
+
+    def close(self) -> None:
+        """End the processes, whatever they compute; awaited answers raise ResourceError."""
+        self._closed = True
+        self._process.close()
+        self._second.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the model is closed", where=self.info.engine, hint="open it again")

@@ -26,33 +26,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from adwright.core.config import Count, Gt, Le, settings
 from adwright.core.errors import ConfigError
 from adwright.lm.serving.adapter_cache import MatrixName, PooledAdapter
-from adwright.lm.serving.paged_network import PagedLinear
+from adwright.lm.serving.adapter_model import PagedLinear
 from adwright.lm.serving.prefixes import PagePool
 from adwright.lm.serving.scheduler import Row
 from adwright.tuning.modules import Target
 
 
-@dataclass(frozen=True)
+@settings
 class MergePolicy:
     """When to switch; see the module. Raises ConfigError that names the setting."""
 
-    to_merge: int = 32
-    share: float = 0.75
-    to_unmerge: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("to_merge", "to_unmerge"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", where=name, hint="correct it")
-        if not 0.5 < self.share <= 1:
-            raise ConfigError("share must be above 0.5, at most 1", where="share", hint="0.75")
+    to_merge: Count = 32
+    share: Annotated[float, Gt(0.5), Le(1)] = 0.75
+    to_unmerge: Count = 64
 
 
 class Merger:

@@ -43,9 +43,14 @@ from adwright.lm.serving.adapter_cache import (
     Tier,
 )
 from adwright.lm.serving.adapter_folding import Merger
-from adwright.lm.serving.adapter_model import AdapterModel, AloneAdapters, AloneModel
+from adwright.lm.serving.adapter_model import (
+    AdapterModel,
+    AloneAdapters,
+    AloneModel,
+    PagedNetwork,
+    Passes,
+)
 from adwright.lm.serving.config import PassResult, PoolState, ServingConfig
-from adwright.lm.serving.paged_network import PagedNetwork, Passes
 from adwright.lm.serving.prefixes import PagePool, PageShape, PrefixStore
 from adwright.lm.serving.scheduler import AnswerRow, Row, Scheduler, Turn, failed_pass
 from adwright.lm.torch_engine.decode import Grammars

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,51 +33,14 @@ from adwright.tuning.reparameterised.lora_hub import LoRAHub
 from adwright.tuning.selective.masks import BitFit
 from adwright.tuning.tuned import Tuned
 
-GatheredMethod = (
-    LoRA
-    | LoRAFA
-    | DoRA
-    | DyLoRA
-    | SoRA
-    | MoSLoRA
-    | LoRAHub
-    | VeRA
-    | ActivatedLoRA
-    | SerialAdapter
-    | AdapterDrop
-    | AdaMix
-    | ParallelAdapter
-    | MAM
-    | IA3
-    | BitFit
-    | SSF
-    | PrefixTuning
-    | PromptTuning
-    | Wrapped
-)
-_OURS: tuple[type[GatheredMethod], ...] = (
-    LoRA,
-    LoRAFA,
-    DoRA,
-    DyLoRA,
-    SoRA,
-    MoSLoRA,
-    LoRAHub,
-    VeRA,
-    ActivatedLoRA,
-    SerialAdapter,
-    AdapterDrop,
-    AdaMix,
-    ParallelAdapter,
-    MAM,
-    IA3,
-    BitFit,
-    SSF,
-    PrefixTuning,
-    PromptTuning,
-)
+_LowRank = LoRA | LoRAFA | DoRA | DyLoRA | SoRA | MoSLoRA | LoRAHub | VeRA | ActivatedLoRA
+_Bottleneck = SerialAdapter | AdapterDrop | AdaMix | ParallelAdapter | MAM
+_Vectors = IA3 | BitFit | SSF
+GatheredMethod = _LowRank | _Bottleneck | _Vectors | PrefixTuning | PromptTuning | Wrapped
 #: The kinds that a batch may hold, by name; of peft's only the prompts, see `is_gathered`.
-GATHERED: dict[str, type[GatheredMethod]] = {kind.__name__: kind for kind in (*_OURS, Wrapped)}
+GATHERED: dict[str, type[GatheredMethod]] = {
+    kind.__name__: kind for kind in get_args(GatheredMethod)
+}
 
 
 def is_gathered(method: GatheredMethod) -> bool:
@@ -93,7 +56,8 @@ def zeros_of(
     layer: of the map; None for shapes that are large enough for every layer.
     """
     shapes = _shapes(method, target, base.out_features, base.in_features, layer)
-    return _zeros(shapes, base)
+    device = "meta" if base.weight.is_meta else "cpu"
+    return {name: torch.zeros(shape, device=device) for name, shape in shapes.items()}
 
 
 def shared_of(method: GatheredMethod, sizes: Sizes) -> dict[str, Tensor]:
@@ -152,11 +116,7 @@ def _shapes(
 
 
 def _low_rank(
-    method: LoRA | ActivatedLoRA | LoRAFA | DoRA | DyLoRA | SoRA | MoSLoRA,
-    target: Target,
-    o: int,
-    i: int,
-    layer: int | None,
+    method: _LowRank, target: Target, o: int, i: int, layer: int | None
 ) -> dict[str, tuple[int, ...]]:
     r = method.rank
     extra: dict[str, tuple[int, ...]] = {}
@@ -168,11 +128,8 @@ def _low_rank(
         case SoRA():
             if method.ranks:
                 at = method.targets.index(target)
-                r = (
-                    max(method.ranks)
-                    if layer is None
-                    else method.ranks[layer * len(method.targets) + at]
-                )
+                own = layer is not None
+                r = method.ranks[layer * len(method.targets) + at] if own else max(method.ranks)
             extra = {"gate": (r,)}
         case _:
             pass
@@ -188,23 +145,7 @@ def _bottleneck(width: int, size: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _targets(
-    method: IA3
-    | ParallelAdapter
-    | AdaMix
-    | SerialAdapter
-    | BitFit
-    | SSF
-    | VeRA
-    | LoRAHub
-    | LoRA
-    | ActivatedLoRA
-    | LoRAFA
-    | DoRA
-    | DyLoRA
-    | SoRA
-    | MoSLoRA,
-) -> tuple[Target, ...]:
+def _targets(method: Any) -> tuple[Target, ...]:
     """The maps at which it has something; of a sublayer, the map that ends it."""
     match method:
         case IA3():
@@ -216,11 +157,6 @@ def _targets(
             return ("down_proj",)
         case _:
             return method.targets
-
-
-def _zeros(shapes: dict[str, tuple[int, ...]], base: nn.Linear) -> dict[str, Tensor]:
-    device = "meta" if base.weight.is_meta else "cpu"
-    return {name: torch.zeros(shape, device=device) for name, shape in shapes.items()}
 
 
 # --------------------------------------------------------------------------------------------------
@@ -398,9 +334,7 @@ def update_of(
 
 
 def _updates_low_rank(
-    method: LoRA | ActivatedLoRA | LoRAFA | DyLoRA | SoRA | MoSLoRA | LoRAHub | VeRA,
-    base: nn.Linear,
-    own: dict[str, Tensor],
+    method: _LowRank, base: nn.Linear, own: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """A [r, in] and B [out, r], whose product is what is added to the base's weight."""
     a, b = own["a"], own["b"]
@@ -420,7 +354,7 @@ def _updates_low_rank(
             return own["inner"][:, None] * a, own["outer"][:, None] * b
         case LoRA() | ActivatedLoRA():
             return a, b * method.scale
-        case LoRAFA():
+        case LoRAFA() | DoRA():
             return a, b * (method.alpha / method.rank)
 
 

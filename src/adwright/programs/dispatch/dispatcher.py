@@ -21,16 +21,22 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from itertools import count
-from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import uuid4
 
 from adwright.core.errors import ConfigError, ProgramError
 from adwright.core.tenant_queue import TenantQueue
 from adwright.programs.dispatch.carrier import DecisionCarrier
-from adwright.programs.dispatch.ready import ChainJob, ChainReader, ProgramSeat, TokenCounts
+from adwright.programs.dispatch.ready import (
+    ChainJob,
+    ChainReader,
+    ProgramSeat,
+    TokenCounts,
+    TraceEvent,
+    TraceStore,
+    emit_spans,
+)
 from adwright.programs.dispatch.terms import Admission, DispatchTerms, ProgramEngine
-from adwright.programs.dispatch.trace import TraceEvent, TraceStore, emit_spans
 from adwright.programs.runner import AskedChain, Saying
 from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve, ReadyChain
 
@@ -103,12 +109,7 @@ class ChainDispatcher:
         self.carrier.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @property

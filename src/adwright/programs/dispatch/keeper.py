@@ -17,12 +17,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
 from typing import Protocol, runtime_checkable
 
-from adwright.core.config import settings
-from adwright.core.errors import ConfigError, ResourceError
-from adwright.programs.engines.engine_errors import EngineBusyError, EngineRefusesError
+from adwright.core.config import Positive, settings
+from adwright.core.errors import ResourceError
+from adwright.lm.engine.generation import EngineBusyError, EngineRefusesError
 from adwright.programs.scheduling.engine import ExecutionEngine
 from adwright.programs.scheduling.engine_state import EngineRest
 
@@ -73,16 +72,11 @@ class KeeperBounds:
     life has to last not to be one. start: that a start may take. beat: between two looks at engines
     at work; silent: that an answer to one may take."""
 
-    first: float = 0.25
-    longest: float = 30.0
-    start: float = 300.0
-    beat: float = 5.0
-    silent: float = 30.0
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if not getattr(self, each.name) > 0:
-                raise ConfigError(f"{each.name} must be above 0", where=f"KeeperBounds.{each.name}")
+    first: Positive = 0.25
+    longest: Positive = 30.0
+    start: Positive = 300.0
+    beat: Positive = 5.0
+    silent: Positive = 30.0
 
 
 class EngineKeeper:

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import field, fields, replace
-from types import TracebackType
+from dataclasses import field, replace
 from typing import Annotated, Literal, NamedTuple, Self
 from uuid import uuid4
 
-from adwright.core.config import Gt, settings
+from adwright.core.config import Count, Gt, Positive, settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.tenant_queue import TenantCounts
 from adwright.lm.engine.generation import GenerationConfig
@@ -21,9 +20,9 @@ from adwright.programs.dispatch.ready import (
     ChainReader,
     ProgramOutlook,
     ProgramSeat,
+    ProgramTrace,
     further_settings,
 )
-from adwright.programs.dispatch.trace import ProgramTrace
 from adwright.programs.runner import AskedChain, Saying, Session
 from adwright.programs.scheduling.engine import EngineCapabilities, ExecutionEngine
 from adwright.programs.scheduling.order import OrderTerms
@@ -53,19 +52,9 @@ class AdmissionBounds:
     what one tenant has on engines or before them at a time, beyond which his own chains wait for
     each other; None: no bound. Raises ConfigError for a bound below 1."""
 
-    all_tokens: int | None = 20_000_000
-    tenant_tokens: int | None = None
-    tenant_in_flight: int | None = None
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is not None and value < 1:
-                raise ConfigError(
-                    f"{each.name} must be at least 1",
-                    where=f"AdmissionBounds.{each.name} {value}",
-                    hint="None: no bound",
-                )
+    all_tokens: Count | None = 20_000_000
+    tenant_tokens: Count | None = None
+    tenant_in_flight: Count | None = None
 
 
 class Admission:
@@ -155,15 +144,6 @@ class CanaryTerms:
     tokens: Annotated[int, Gt(0)] = 8
     seconds: Annotated[float, Gt(0)] = 60.0
     precision: Mapping[str, WeightPrecision] = field(default_factory=lambda: _NONE)
-
-    def __post_init__(self) -> None:
-        for engine_id, each in self.precision.items():
-            if each not in _TOLERATED:
-                raise ConfigError(
-                    f"{each!r} is no precision",
-                    where=f"CanaryTerms.precision of {engine_id}",
-                    hint=f"it is one of {', '.join(_TOLERATED)}",
-                )
 
 
 class CheckedAnswer(NamedTuple):
@@ -343,25 +323,20 @@ class DispatchTerms:
     weights: Mapping[str, float] = field(default_factory=lambda: _NO_WEIGHTS)
     order: OrderTerms = field(default_factory=OrderTerms)
     placement: PlacementTerms = field(default_factory=PlacementTerms)
-    cache_quota: int | None = None
+    cache_quota: Count | None = None
     admission: AdmissionBounds = field(default_factory=AdmissionBounds)
     keeper: KeeperBounds = field(default_factory=KeeperBounds)
     canary: CanaryTerms | None = field(default_factory=CanaryTerms)
-    call_seconds: float = 600.0
-    retry_seconds: float = 0.1
-    stop_seconds: float = 10.0
+    call_seconds: Positive = 600.0
+    retry_seconds: Positive = 0.1
+    stop_seconds: Positive = 10.0
     one_domain: bool = False
 
     def __post_init__(self) -> None:
-        positive = {
-            name: getattr(self, name) for name in ("call_seconds", "retry_seconds", "stop_seconds")
-        }
-        positive |= {f"weights of {tenant}": weight for tenant, weight in self.weights.items()}
-        if self.cache_quota is not None:
-            positive["cache_quota"] = self.cache_quota
-        for name, value in positive.items():
-            if not value > 0:
-                raise ConfigError(f"{name} must be above 0", where=f"DispatchTerms {name} {value}")
+        for tenant, weight in self.weights.items():
+            if not weight > 0:
+                what = f"weights of {tenant} must be above 0"
+                raise ConfigError(what, where=f"DispatchTerms.weights {weight}")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -440,10 +415,5 @@ class ProgramEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

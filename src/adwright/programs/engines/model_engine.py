@@ -13,29 +13,84 @@ one domain, and refuses the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Self
 
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import (
     Cancellation,
     Chunk,
-    GenerationConfig,
-    LanguageModel,
-    TokenPrompt,
-)
-from adwright.lm.native_engines.openvino_model import OpenVinoConfig, OpenVinoModel
-from adwright.programs.engines.engine_errors import (
     EngineFailedError,
     EngineGoneError,
+    GenerationConfig,
+    LanguageModel,
     OneDomain,
+    TokenPrompt,
     generation_settings,
 )
+from adwright.lm.native_engines.openvino_model import OpenVinoConfig
+from adwright.lm.open_model import open_model
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
+
+# --------------------------------------------------------------------------------------------------
+# What engines of programs have in common.
+
+
+class JobEngine(ABC):
+    """An `ExecutionEngine` that its context manager opens and closes, whose contexts are no more
+    than beginnings of prompts."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Self:
+        """Open it."""
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End what is computed, and free what it holds; any number of times."""
+
+    @abstractmethod
+    def generate(
+        self,
+        job: str,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int,
+        adapter: str | None = None,
+        schema: str | None = None,
+        priority: int = 0,
+        salt: str = "",
+        settings: GenerationConfig | None = None,
+    ) -> AsyncGenerator[EngineReport, None]:
+        """Write an answer."""
+
+    async def fill(
+        self, job: str, prompt: str | Sequence[int], *, salt: str = "", adapter: str | None = None
+    ) -> int:
+        """Have it read the prompt; returns tokens that were there, 0 where it does not tell."""
+        reports = self.generate(job, prompt, max_tokens=1, adapter=adapter, salt=salt)
+        async with aclosing(reports):
+            cached = [report.cached_tokens async for report in reports]
+        return max((one for one in cached if one is not None), default=0)
+
+    async def free(  # noqa: B027 - most hold nothing
+        self, prompt: str | Sequence[int], *, salt: str = ""
+    ) -> None:
+        """Nothing is held but what its own cache has room for."""
+
+
+def require_new(job: str, jobs: Container[str]) -> None:
+    """Raise ConfigError where a job of this name is there."""
+    if job in jobs:
+        hint = "use a unique name"
+        raise ConfigError("the engine has a job of this name", where=job, hint=hint)
+
 
 _Prompt = str | Sequence[int]
 _LOOK_SECONDS = 0.05
@@ -50,7 +105,7 @@ class _ThreadJob:
     tokens: int = 0
 
 
-class ModelEngine:
+class ModelEngine(JobEngine):
     """An `ExecutionEngine` over one model. Its context manager opens it.
 
     opens: the model, in a thread. capabilities: what is known before it is open; its context and
@@ -77,14 +132,6 @@ class ModelEngine:
     async def __aenter__(self) -> Self:
         await self._open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     @property
     def model(self) -> LanguageModel:
@@ -123,16 +170,6 @@ class ModelEngine:
         model, self._model = self._model, None
         if model is not None:
             await asyncio.to_thread(model.close)
-
-    async def fill(
-        self, job: str, prompt: _Prompt, *, salt: str = "", adapter: str | None = None
-    ) -> int:
-        """Have it read the prompt. It does not tell what was there: 0."""
-        asked = self.generate(job, prompt, max_tokens=1, adapter=adapter, salt=salt)
-        async with aclosing(asked) as reports:
-            async for _ in reports:
-                pass
-        return 0
 
     async def generate(
         self,
@@ -185,9 +222,6 @@ class ModelEngine:
         if own is not None:
             own.cancel.cancel()
 
-    async def free(self, prompt: _Prompt, *, salt: str = "") -> None:
-        """Nothing is held but what the model's own cache has room for."""
-
     async def stats(self) -> EngineStats:
         """Requests, and the tokens that they hold. Raises EngineGoneError where it is not ready."""
         health = self.model.health()
@@ -205,8 +239,7 @@ class ModelEngine:
         self.capabilities = replace(self.capabilities, context_length=context)
 
     def _require(self, job: str, adapter: str | None, salt: str) -> None:
-        if job in self._jobs:
-            raise ConfigError("the engine has a job of this name", where=job, hint="take another")
+        require_new(job, self._jobs)
         if adapter is not None:
             raise ConfigError(
                 "this engine has no adapters", where=adapter, hint="ask one that has it"
@@ -284,4 +317,4 @@ def openvino_engine(
         block_size=_BLOCK,
         chunk_tokens=config.step_tokens,
     )
-    return ModelEngine(lambda: OpenVinoModel.open(opened), can, domain=domain or "")
+    return ModelEngine(lambda: open_model(opened), can, domain=domain or "")

@@ -17,47 +17,40 @@ reached is gone.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from adwright.core.addresses import login_of, shown_address
+from adwright.core.addresses import shown_address
 from adwright.core.config import Gt, settings
-from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.engines.engine_errors import (
-    EngineBusyError,
-    EngineFailedError,
+from adwright.core.errors import ConfigError
+from adwright.lm.engine.generation import (
     EngineGoneError,
-    EngineRefusesError,
     EngineSilentError,
+    GenerationConfig,
     OneDomain,
     generation_settings,
 )
-from adwright.programs.engines.server_fields import (
+from adwright.lm.engine.http import (
     Dialect,
+    OpenAIServer,
     ServerEvent,
-    read_event,
     request_body,
-    salted,
+    require_address,
 )
+from adwright.programs.engines.model_engine import JobEngine, require_new
 from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport, EngineStats
 
 if TYPE_CHECKING:
     import httpx
 
-_Prompt = str | Sequence[int]
 _NO_NAMES: Mapping[str, str] = {}
 #: Characters of a token of a text, about; for what a server is said to hold.
 _CHARACTERS = 4
-#: Bytes of an event, or of an error, at the most.
-_LONGEST = 1 << 20
-#: A server takes no more for now; it refuses whoever asks, for a key, a model or an address.
-_BUSY, _OURS = (429, 503), (401, 402, 403, 404, 405, 407, 410)
 
 
 @settings
@@ -65,7 +58,7 @@ class OpenAIEngineConfig:
     """Where the server is, and what it is.
 
     base_url: up to and with /v1. model: as it names it; name: as calls name it, "" for the same.
-    dialect: see `server_fields`. chat: it has
+    dialect: see `lm.engine.http`. chat: it has
     only chats. adapters: the server's name of each, such as a LoRA's. key_variable, salt_variable:
     environment variables of the key, and of the secret that salts are made with; without that one
     salts hold as long as this process. domain: the salt that it takes, where it caches and knows no
@@ -97,12 +90,7 @@ class OpenAIEngineConfig:
     piece_seconds: Annotated[float, Gt(0)] = 60.0
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ConfigError(
-                "base_url must begin with http:// or https://",
-                where=f"base_url {self.base_url!r}",
-                hint="for example http://127.0.0.1:8000/v1",
-            )
+        require_address(self.base_url)
         if self.priority and self.dialect == "openai":
             raise ConfigError(
                 "this protocol has no priority", where="priority", hint="name the dialect"
@@ -139,7 +127,7 @@ class _HttpCall:
     reader: asyncio.Task[None] | None = None
 
 
-class OpenAIEngine:
+class OpenAIEngine(JobEngine):
     """An `ExecutionEngine` behind HTTP. Its context manager opens its connections.
 
     transport: how it is reached, in the place of the network. Raises MissingExtraError without
@@ -153,36 +141,20 @@ class OpenAIEngine:
         self.name = shown_address(config.base_url)
         self.capabilities, self._domain = config.capabilities(), OneDomain(config.domain or "")
         self._secret = os.environ.get(config.salt_variable) or secrets.token_hex(32)
-        self._client: httpx.AsyncClient | None = None
+        self._server: OpenAIServer | None = None
         self._calls: dict[str, _HttpCall] = {}
-        #: Learned from a refusal: newer models of OpenAI's call the bound of a chat otherwise.
-        self._renames_bound = False
 
     async def __aenter__(self) -> Self:
-        try:
-            import httpx
-        except ImportError as error:
-            raise MissingExtraError("engines behind HTTP", "lm") from error
         config = self.config
-        address, login = login_of(config.base_url)
-        key = os.environ.get(config.key_variable) or "none"
-        self._client = httpx.AsyncClient(
-            base_url=address.rstrip("/") + "/",
-            headers={"Authorization": login or f"Bearer {key}"},
-            # Answers have bounds of their own; more of them than this never run.
-            timeout=httpx.Timeout(None, connect=config.connect_seconds),
-            limits=httpx.Limits(max_connections=None),
+        self._server = OpenAIServer(
+            config.base_url,
+            key_variable=config.key_variable,
+            connect=config.connect_seconds,
+            first=config.first_seconds,
+            piece=config.piece_seconds,
             transport=self._transport,
         )
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close all connections, which cancels their jobs; any number of times."""
@@ -190,22 +162,14 @@ class OpenAIEngine:
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    async def fill(
-        self, job: str, prompt: _Prompt, *, salt: str = "", adapter: str | None = None
-    ) -> int:
-        """Have it read the prompt; returns tokens that were there, 0 where it does not tell."""
-        reports = self.generate(job, prompt, max_tokens=1, adapter=adapter, salt=salt)
-        cached = [report.cached_tokens async for report in reports]
-        return max((one for one in cached if one is not None), default=0)
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def generate(
         self,
         job: str,
-        prompt: _Prompt,
+        prompt: str | Sequence[int],
         *,
         max_tokens: int,
         adapter: str | None = None,
@@ -219,24 +183,30 @@ class OpenAIEngine:
 
         Raises ConfigError where what is asked is refused; the errors of `engine_errors`.
         """
-        if job in self._calls:
-            raise ConfigError("the engine has a job of this name", where=job, hint="take another")
-        config = generation_settings(max_tokens, schema, settings)
+        require_new(job, self._calls)
         body = request_body(
-            self.config.dialect,
             self._model(adapter),
             prompt,
-            config,
+            generation_settings(max_tokens, schema, settings),
+            dialect=self.config.dialect,
             chat=self.config.chat,
             priority=priority if self.config.priority else 0,
             salt=self._salt(salt),
         )
         size = -(-len(prompt) // _CHARACTERS) if isinstance(prompt, str) else len(prompt)
         call = self._calls[job] = _HttpCall(size)
-        call.reader = asyncio.create_task(self._read(body, call))
+        call.reader = asyncio.create_task(self._read(self._open_server(), body, call))
         try:
-            async for report in _reports(call):
-                yield report
+            cached = tokens = None
+            while (event := await call.events.get()) is not None:
+                if isinstance(event, Exception):
+                    raise event
+                tokens = event.tokens if event.tokens is not None else tokens
+                cached = event.cached if event.cached is not None else cached
+                if event.text is not None:
+                    yield EngineReport(event.text, event.cached, False, event.logprobs)
+            # The last report is sent once the server has told all.
+            yield EngineReport("", cached, True, (), tokens)
         finally:
             call.reader.cancel()
             del self._calls[job]
@@ -249,26 +219,9 @@ class OpenAIEngine:
         if call is not None and call.reader is not None:
             call.reader.cancel()
 
-    async def free(self, prompt: _Prompt, *, salt: str = "") -> None:
-        """Nothing is held but what the server's own cache has room for."""
-
     async def stats(self) -> EngineStats:
-        """Our requests, and about what they hold. Raises EngineGoneError where it does not answer,
-        EngineSilentError where not in time."""
-        import httpx
-
-        client = self._open_client()
-        try:
-            async with asyncio.timeout(self.config.connect_seconds):
-                answer = await client.get("models")
-        except TimeoutError as error:
-            raise EngineSilentError(f"{self.name} does not answer") from error
-        except httpx.TransportError as error:
-            raise self._gone(error) from error
-        if answer.status_code >= 500:
-            raise EngineGoneError(
-                f"the server answers {answer.status_code}", where=self.name, hint="see its log"
-            )
+        """Our requests, and about what they hold. Raises as `OpenAIServer.lists_models`."""
+        await self._open_server().lists_models()
         return EngineStats(len(self._calls), 0, sum(call.tokens for call in self._calls.values()))
 
     async def probe(self) -> None:
@@ -276,70 +229,29 @@ class OpenAIEngine:
 
         Raises as `generate`; EngineSilentError where it does not in `connect_seconds`.
         """
-        told = (self.config.dialect, self.config.model, "Hi", GenerationConfig(max_tokens=1))
         # A salt of its own: what is asked here is nobody's.
         salt = salted("probe", self._secret) if self.capabilities.salt else ""
-        call = _HttpCall(1)
+        told = self.config.model, "Hi", GenerationConfig(max_tokens=1)
+        body = request_body(*told, dialect=self.config.dialect, chat=self.config.chat, salt=salt)
         try:
             async with asyncio.timeout(self.config.connect_seconds):
-                await self._read(request_body(*told, chat=self.config.chat, salt=salt), call)
+                async for _ in self._open_server().events(body):
+                    pass
         except TimeoutError as error:
             raise EngineSilentError(f"{self.name} does not answer") from error
-        async for _ in _reports(call):
-            pass
 
-    async def _read(self, body: Mapping[str, Any], call: _HttpCall) -> None:
+    async def _read(self, server: OpenAIServer, body: Mapping[str, Any], call: _HttpCall) -> None:
         """Put what the server sends into the events of the call."""
-        import httpx
-
         end: Exception | None = None
         try:
-            async for event in self._answered(body):
-                call.tokens += event.text is not None
-                call.events.put_nowait(event)
-        except TimeoutError:
-            end = EngineSilentError(f"{self.name} sent nothing for too long")
-        except (httpx.ConnectError, httpx.ConnectTimeout, EngineGoneError) as error:
-            end = self._gone(error)
-        except httpx.HTTPError as error:
-            end = EngineFailedError(f"the connection to {self.name} broke: {error!r}")
+            async with aclosing(server.events(body)) as events:
+                async for event in events:
+                    call.tokens += event.text is not None
+                    call.events.put_nowait(event)
         except Exception as error:  # a refusal, or whatever a server made of its answer
             end = error
         finally:
             call.events.put_nowait(end)
-
-    async def _answered(self, body: Mapping[str, Any]) -> AsyncIterator[ServerEvent]:
-        sent = dict(body)
-        for is_last in (self._renames_bound, True):
-            if is_last:
-                sent["max_completion_tokens"] = sent.pop("max_tokens")
-            try:
-                async for event in self._events(sent):
-                    yield event
-            except ConfigError as error:
-                if is_last or "max_completion_tokens" not in error.what:
-                    raise
-                self._renames_bound = True
-            else:
-                return
-
-    async def _events(self, body: Mapping[str, Any]) -> AsyncIterator[ServerEvent]:
-        path = "chat/completions" if self.config.chat else "completions"
-        config, client = self.config, self._open_client()
-        finished = False
-        async with asyncio.timeout(config.first_seconds) as bound:
-            async with client.stream("POST", path, json=dict(body)) as answer:
-                if answer.status_code != 200:
-                    raise await _refusal(answer, self.name)
-                async for data in _data_of(answer):
-                    bound.reschedule(asyncio.get_running_loop().time() + config.piece_seconds)
-                    if data == "[DONE]":
-                        break
-                    event = read_event(data)
-                    finished |= event.finished
-                    yield event
-        if not finished:
-            raise EngineFailedError(f"the answer of {self.name} broke off")
 
     def _model(self, adapter: str | None) -> str:
         if adapter is None:
@@ -360,66 +272,15 @@ class OpenAIEngine:
             self._domain.require(salt, self.name)
         return ""
 
-    def _open_client(self) -> httpx.AsyncClient:
-        if self._client is None:
+    def _open_server(self) -> OpenAIServer:
+        if self._server is None:
             raise EngineGoneError(
                 "the engine is not open", where=self.name, hint="use `async with`"
             )
-        return self._client
-
-    def _gone(self, error: Exception) -> EngineGoneError:
-        return EngineGoneError(
-            f"the server cannot be reached: {error}" if str(error) else "it cannot be reached",
-            where=self.name,
-            hint="see whether it runs, and whether base_url is right",
-        )
+        return self._server
 
 
-async def _reports(call: _HttpCall) -> AsyncIterator[EngineReport]:
-    """What is reported of the events: the last report is sent once the server has told all."""
-    cached = tokens = None
-    while (event := await call.events.get()) is not None:
-        if isinstance(event, Exception):
-            raise event
-        tokens = event.tokens if event.tokens is not None else tokens
-        cached = event.cached if event.cached is not None else cached
-        if event.text is not None:
-            yield EngineReport(event.text, event.cached, False, event.logprobs)
-    yield EngineReport("", cached, True, (), tokens)
-
-
-async def _data_of(answer: httpx.Response) -> AsyncIterator[str]:
-    """The data of the server-sent events. Raises EngineFailedError for one that does not end."""
-    left = ""
-    async for text in answer.aiter_text():
-        *lines, left = (left + text).split("\n")
-        if len(left) > _LONGEST:
-            raise EngineFailedError("the server sends an event without an end")
-        for line in lines:
-            if line.startswith("data:"):
-                yield line[5:].strip()
-
-
-async def _refusal(answer: httpx.Response, name: str) -> Exception:
-    """The error that an answer stands for which is no stream."""
-    body = b""
-    async for some in answer.aiter_bytes():
-        body += some
-        if len(body) > _LONGEST:
-            break
-    told = f"the server answered {answer.status_code}: {body[:300].decode('utf-8', 'replace')}"
-    status = answer.status_code
-    if status in _BUSY:
-        return EngineBusyError(told, _seconds(answer.headers.get("retry-after")))
-    if status in _OURS or status < 400 or b"model_not_found" in body:
-        return EngineRefusesError(f"{told}, {name}")
-    if status >= 500 or status == 408:
-        return EngineFailedError(told)
-    return ConfigError(told, where=name, hint="see its message")
-
-
-def _seconds(told: str | None) -> float | None:
-    try:
-        return None if told is None else max(0.0, float(told))
-    except ValueError:  # a date
-        return None
+def salted(salt: str, secret: str) -> str:
+    """A salt that tells nobody whose it is, and that nobody can guess without the secret."""
+    key = hashlib.blake2b(secret.encode(), digest_size=32).digest()
+    return hashlib.blake2b(salt.encode("utf-8", "surrogatepass"), key=key).hexdigest()

@@ -34,14 +34,19 @@ from typing import Any
 from adwright.core.child_process import JsonLines, take_up
 from adwright.core.config import from_jsonable
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import Cancellation, Chunk, GenerationConfig, TokenPrompt
+from adwright.lm.engine.generation import (
+    Cancellation,
+    Chunk,
+    GenerationConfig,
+    TokenPrompt,
+    error_to_wire,
+)
 from adwright.lm.serving.adapter_folder import open_base
 from adwright.lm.serving.adapter_model import AdapterModel
 from adwright.lm.serving.config import PassResult, ServingConfig
 from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.scheduler import AnswerRow, PrefixRow, Row, ScoreRow
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.programs.engines.engine_errors import error_to_wire
 
 _Told = Mapping[str, Any]
 _PATIENCE = 0.05

@@ -15,16 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import re
+import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, get_type_hints
 
-from adwright.core.config import closest_name
+from adwright.core.config import closest_name, from_jsonable
 from adwright.core.errors import ConfigError
-from adwright.lm.engine.generation import GenerationConfig
-from adwright.programs.frontend.files import unset_variables
+from adwright.core.regular import read_regular
+from adwright.lm.engine.generation import GenerationConfig, Message
 from adwright.programs.graph import build_graph
 from adwright.programs.program import (
     LATENCY,
@@ -35,6 +41,82 @@ from adwright.programs.program import (
     WantedOutput,
 )
 from adwright.programs.steps import StepFunction, Template
+
+# --------------------------------------------------------------------------------------------------
+# Programs in files: JSON, as `programs.program` shows it; and those that come with the package.
+#
+# program = read_program("creative-team", {"product": "black tea, 50 g"})
+
+#: Those that come with the package, by name, and what each does.
+PROGRAMS = {
+    "creative-team": "a copywriter, four variants, three reviewers and an editor write one ad",
+}
+_MOST_BYTES = 16 << 20
+_NO_VALUES: Mapping[str, str] = {}
+
+
+def read_program(name: str | Path, values: Mapping[str, str] = _NO_VALUES) -> Program:
+    """The program of a file, or of the package by its name. values: of variables, in the place of
+    those that the file gives or awaits.
+
+    Raises ConfigError, with the file and the field, where it is none, and for the value of a
+    variable that the file does not have.
+    """
+    told = program_text(name)
+    try:
+        plain = json.loads(told)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"the program is no JSON: {error}", where=str(name), hint="mend that line"
+        ) from error
+    if not isinstance(plain, dict):
+        raise ConfigError("a program is a JSON object", where=str(name), hint="begin with {")
+    program = from_jsonable(Program, plain, source=str(name))
+    open_ones = dict.fromkeys((*program.values, *program.awaited, *unset_variables(program)))
+    for variable in values:
+        if variable not in open_ones:
+            close = closest_name(variable, open_ones)
+            listed = ", ".join(open_ones) or "none"
+            hint = f"did you mean {close}?" if close else f"it has {listed}"
+            what = f"the program waits for no value of {variable[:64]!r}"
+            raise ConfigError(what, where=str(name), hint=hint)
+    return replace(
+        program,
+        values={**program.values, **values},
+        awaited=tuple(one for one in program.awaited if one not in values),
+    )
+
+
+def program_text(name: str | Path) -> str:
+    """The JSON of such a program. Raises ConfigError where there is none."""
+    if str(name) in PROGRAMS:
+        place = files(__package__) / "programs" / f"{name}.json"
+        return place.read_text("utf-8")
+    try:
+        return read_regular(str(name), most=_MOST_BYTES).decode("utf-8")
+    except FileNotFoundError as error:
+        hint = f"check the path, or name one that is there: {', '.join(PROGRAMS)}"
+        raise ConfigError("there is no such file", where=str(name), hint=hint) from error
+    except (OSError, ValueError) as error:
+        hint = "name a text file in UTF-8 that you may read"
+        raise ConfigError(
+            f"the program cannot be read: {error}", where=str(name), hint=hint
+        ) from error
+
+
+def unset_variables(program: Program) -> list[str]:
+    """Variables that a call or step reads and nothing sets."""
+    read: dict[str, None] = {}
+    made: set[str] = set()
+    for call in program.calls:
+        template = Template.parse(call.template, where=f"call {call.name}, template")
+        read |= dict.fromkeys(call.variable(one) for one in template.inputs)
+        made |= {call.variable(one) for one in template.outputs}
+    for step in program.steps:
+        read |= dict.fromkeys(step.inputs)
+        made |= {*step.outputs}
+    return [one for one in read if one not in made]
+
 
 #: Characters of a name, before its number.
 _LONGEST = 56
@@ -376,3 +458,92 @@ def _text(state: Any, key: str) -> str:
         told = f"it is a text that is read, and no {type(found).__name__}"
         raise ConfigError(told, where=f"state {key!r}", hint="make a text of it in a node before")
     return found
+
+
+# --------------------------------------------------------------------------------------------------
+# A chat as a program of one call: its prompt cut where a turn ends, so that chats share turns.
+#
+# What `inputs` name stands in the messages as {{name}}, and is replaced by the text of a variable
+# when that is there. All other braces are text.
+
+#: Pieces of one prompt; of a longer chat the last turns are cut.
+_PIECES = 64
+
+
+@dataclass(frozen=True)
+class ChatCall:
+    """A chat that can be submitted. outputs: the variables of its answers. prompt: the variables
+    that its prompt is made of, in order."""
+
+    part: Program
+    outputs: tuple[str, ...]
+    prompt: tuple[str, ...]
+
+
+def chat_program(
+    turns: Sequence[Message],
+    render: Callable[[Sequence[Message]], str],
+    settings: GenerationConfig,
+    *,
+    model: str,
+    n: int = 1,
+    inputs: Mapping[str, str] | None = None,
+    output: str | None = None,
+    objective: Objective | None = None,
+) -> ChatCall:
+    """The program of a chat. render: its prompt in the template of the model. n: answers, which
+    draw from seeds that follow each other. inputs: variables by what stands for them in the turns.
+    output: the variable of the answer, where there is one."""
+    name = f"chat_{secrets.token_hex(6)}"
+    texts: dict[str, str] = {}
+    prompt: list[str] = []
+    marks = {one: f"<{secrets.token_hex(12)}>" for one in inputs or {}}
+    told = [replace(one, content=_marked(one.content, marks)) for one in turns]
+    read = {mark: (inputs or {})[one] for one, mark in marks.items()}
+    for piece in _pieces(told, render(told), read):
+        if piece in read:
+            prompt.append(read[piece])
+        else:
+            texts[f"{name}_{len(texts)}"] = piece
+            prompt.append(f"{name}_{len(texts) - 1}")
+    bindings = {f"p{at}": variable for at, variable in enumerate(prompt)}
+    template = "".join(f"{{{{{one}}}}}" for one in bindings) + "{{answer:output}}"
+    outputs = tuple(
+        output if output is not None and n == 1 else f"{name}_answer_{at}" for at in range(n)
+    )
+    calls = tuple(
+        SemanticCall(
+            f"{name}_{at}",
+            template,
+            {**bindings, "answer": made},
+            {"answer": replace(settings, seed=settings.seed + at)},
+            model,
+        )
+        for at, made in enumerate(outputs)
+    )
+    wanted = tuple(WantedOutput(one, objective or Objective()) for one in outputs)
+    part = Program(calls=calls, values=texts, outputs=wanted)
+    return ChatCall(part, outputs, tuple(prompt))
+
+
+def _marked(text: str, marks: Mapping[str, str]) -> str:
+    """Each {{name}} of an input replaced by what cannot stand in a text by chance."""
+    for name, mark in marks.items():
+        text = text.replace(f"{{{{{name}}}}}", mark)
+    return text
+
+
+def _pieces(turns: Sequence[Message], text: str, marks: Mapping[str, str]) -> Iterator[str]:
+    """The prompt, cut behind each turn and around each mark. A turn that the template has changed
+    is no place to cut at."""
+    ends, at = [0], 0
+    for one in turns:
+        found = text.find(one.content, at) if one.content else -1
+        if found >= 0:
+            at = found + len(one.content)
+            ends.append(at)
+    ends = [0, *ends[1:][-_PIECES:], len(text)]
+    split = re.compile("(" + "|".join(map(re.escape, marks)) + ")") if marks else None
+    for start, end in pairwise(ends):
+        whole = text[start:end]
+        yield from (one for one in (split.split(whole) if split else [whole]) if one)

@@ -320,19 +320,11 @@ class StoppedItem(_Body):
 class StopsOut(_Body):
     """What is stopped of the tenant's, by item."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "at": "2024-06-01T18:30:08Z",
-                    "items": [
-                        {"item_id": "1029743", "hidden": True, "stops": [_STOP], "creatives": []}
-                    ],
-                }
-            ]
-        },
+    model_config = _example(
+        {
+            "at": "2024-06-01T18:30:08Z",
+            "items": [{"item_id": "1029743", "hidden": True, "stops": [_STOP], "creatives": []}],
+        }
     )
     at: datetime = Field(description="When this process last asked the store for stops.")
     items: list[StoppedItem]
@@ -365,13 +357,7 @@ class SimilarItem(_Body):
 class SimilarOut(_Body):
     """The nearest items, nearest first, without the item itself."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [{"item_id": "1082185", "items": [{"item_id": "981760", "score": 0.87}]}]
-        },
-    )
+    model_config = _example({"item_id": "1082185", "items": [{"item_id": "981760", "score": 0.87}]})
     item_id: str
     items: list[SimilarItem]
 

@@ -13,9 +13,9 @@ import math
 import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from adwright.campaigns.store.store import Events, StoredDecision, new_events
+from adwright.campaigns.store.store import Events, Store, StoredDecision, new_events
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
@@ -443,20 +443,6 @@ def _sum(parts: Sequence[Recorded]) -> Recorded:
     )
 
 
-class Ledger(Protocol):
-    """The store, as the writer needs it."""
-
-    def record_group(
-        self, tenant: str, entries: Sequence[Decision | Events]
-    ) -> Sequence[StoredDecision | Recorded]:
-        """Write all or nothing, durably; what became of each entry, in order.
-
-        DataError means that a row can never be written, any other error that nothing can be
-        written now.
-        """
-        ...
-
-
 class Writer:
     """Writes on one thread what it is given, tenants in turn, and answers through `answers`.
 
@@ -465,7 +451,7 @@ class Writer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Store,
         config: ServiceConfig,
         metrics: ServiceMetrics,
         clock: Clock,

@@ -19,6 +19,7 @@ from adwright.service.lm.config import Callers, EndpointConfig, by_key
 from adwright.service.lm.protocol.answers import ReplyWriter
 from adwright.service.lm.protocol.errors import add_lm_errors, respond
 from adwright.service.lm.work import Gone, Piece, TimeUp
+from adwright.web.errors import answers
 from adwright.web.gate import CONTENT_TYPE, Gate, ServiceMetrics
 from adwright.web.server import Connections
 
@@ -69,7 +70,8 @@ def endpoint_app(
     for one in routers:
         app.include_router(one)
     add_lm_errors(app)
-    app.add_exception_handler(Gone, on_gone)
+    # Nobody reads it; it is for the counters.
+    answers(app, Gone, lambda *_: Response(status_code=499))
     limits = config.gate()
     app.state.connections = Connections(limits, state.metrics)
     app.add_middleware(
@@ -103,11 +105,6 @@ def model_told(name: str, engine: str, context: int) -> dict[str, Any]:
     """A model in the form of the protocol."""
     told = {"id": name, "object": "model", "created": 0, "owned_by": "adwright"}
     return told | {"engine": engine, "context": context}
-
-
-async def on_gone(_: Request, __: Exception) -> Response:
-    """The answer where the caller is gone: nobody reads it, it is for the counters."""
-    return Response(status_code=499)
 
 
 class Answering(Protocol):

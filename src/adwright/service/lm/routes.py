@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -75,7 +75,7 @@ from adwright.web.errors import ApiError
 from adwright.web.gate import admitted
 
 if TYPE_CHECKING:
-    from adwright.lm.serving.adapter_folder import Scanned
+    from adwright.lm.serving.adapter_folder import AdapterFolder
     from adwright.lm.serving.engine import AdapterModels
 
 
@@ -83,25 +83,12 @@ if TYPE_CHECKING:
 # Report where the adapters of a base are, and how full the pool is.
 
 
-class Rescans(Protocol):
-    """A folder of adapters that can be read again, as `AdapterFolder` can."""
-
-    def rescan(self) -> Scanned:
-        """Add what is new and take away what is gone; it may take seconds."""
-
-    def load(self, name: str, path: str) -> None:
-        """Serve one adapter of it under a name."""
-
-    def unload(self, name: str) -> None:
-        """Take one adapter away."""
-
-
 @dataclass(frozen=True)
 class Adapters:
     """The models of one base. folder: of its adapters, or None where they are fixed."""
 
     models: AdapterModels
-    folder: Rescans | None = None
+    folder: AdapterFolder | None = None
 
 
 class AdapterMeasures(Collector):
@@ -145,39 +132,22 @@ class AdapterMeasures(Collector):
 
 def adapters_of(models: AdapterModels) -> dict[str, Any]:
     """The body of GET /v1/adapters."""
-    state = models.pool()
+    state, counts = models.pool(), models.pool().counts
+    names = ("method", "bytes", "pages", "pins", "hits")
     data = [
-        {
-            "id": one.name,
-            "method": one.method,
-            "where": one.tier,
-            "bytes": one.bytes,
-            "pages": one.pages,
-            "pins": one.pins,
-            "hits": one.hits,
-        }
+        {"id": one.name, "where": one.tier} | {name: getattr(one, name) for name in names}
         for one in models.adapters()
     ]
+    totals = {name: getattr(counts, name) for name in ("hits", "evictions", "dropped")}
+    totals |= {"loads_from_host": counts.from_host, "loads_from_disk": counts.from_disk}
+    totals |= {"preemptions": state.preemptions, "shared_tokens": state.shared_tokens}
+    pages = {name: getattr(state, name) for name in ("adapters", "keys", "prefixes", "bytes")}
     return {
         "object": "list",
         "base": models.name,
         "data": data,
-        "totals": {
-            "hits": state.counts.hits,
-            "loads_from_host": state.counts.from_host,
-            "loads_from_disk": state.counts.from_disk,
-            "evictions": state.counts.evictions,
-            "dropped": state.counts.dropped,
-            "preemptions": state.preemptions,
-            "shared_tokens": state.shared_tokens,
-        },
-        "pages": {
-            "total": state.pages,
-            "adapters": state.adapters,
-            "keys": state.keys,
-            "prefixes": state.prefixes,
-            "bytes": state.bytes,
-        },
+        "totals": totals,
+        "pages": {"total": state.pages, **pages},
         "host_bytes": state.host_bytes,
     }
 
@@ -622,7 +592,7 @@ async def unload_lora_adapter(
     return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
 
 
-async def _unloaded(name: str, folder: Rescans, state: LmState) -> None:
+async def _unloaded(name: str, folder: AdapterFolder, state: LmState) -> None:
     """Unload it, once nobody uses it any more. Raises ApiError where somebody does for longer than
     any request may take."""
     loop = asyncio.get_running_loop()
@@ -640,7 +610,7 @@ async def _unloaded(name: str, folder: Rescans, state: LmState) -> None:
     )
 
 
-def _folder(request: Request, state: LmState) -> Rescans:
+def _folder(request: Request, state: LmState) -> AdapterFolder:
     """The folder of adapters. Raises ApiError where the caller is a tenant, or there is none."""
     if admitted(request.scope).tenant:
         raise ApiError(

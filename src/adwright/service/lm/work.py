@@ -19,7 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -35,6 +35,7 @@ from adwright.lm.engine.generation import (
     Prompt,
     TokenPrompt,
 )
+from adwright.web import turns
 from adwright.web.errors import ApiError, Busy
 
 # --------------------------------------------------------------------------------------------------
@@ -249,24 +250,11 @@ class LmWork:
         connection is closed before; TimeUp where the bound is over, and work that is cancelled then
         does not return what it has.
         """
-        job = self._submit(work, asked)
-        future = asyncio.wrap_future(job.future)
-        gone = asyncio.create_task(closed(request))
-        try:
-            both: set[asyncio.Future[Any]] = {future, gone}
-            first = asyncio.FIRST_COMPLETED
-            done, _ = await asyncio.wait(both, timeout=self._most, return_when=first)
-            if not done:
-                job.cancel.cancel()
-                done, _ = await asyncio.wait(both, timeout=_GRACE, return_when=first)
-            if future.done():
-                result: T = future.result()
+        # A stream of one piece.
+        async with aclosing(self.stream(lambda cancel: iter([work(cancel)]), request, asked)) as it:
+            async for result in it:
                 return result
-            raise Gone if gone in done else TimeUp(self._most)
-        finally:
-            gone.cancel()
-            self._leave(job)
-            future.cancel()
+        raise asyncio.CancelledError  # the service ends
 
     def stream(
         self,
@@ -413,23 +401,12 @@ async def in_thread(call: Callable[[], T], seconds: float) -> T:
 
     Raises TimeUp where it takes longer; the thread goes on then.
     """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result = call()
-            with suppress(InvalidStateError):  # nobody waits any more
-                future.set_result(result)
-        except Exception as error:
-            with suppress(InvalidStateError):
-                future.set_exception(error)
-
-    threading.Thread(target=run, name="adwright-aside", daemon=True).start()
-    done, _ = await asyncio.wait({waited := asyncio.wrap_future(future)}, timeout=seconds)
+    answer = turns.in_thread("aside", call)
+    done, _ = await asyncio.wait({answer}, timeout=seconds)
     if not done:
-        waited.cancel()
+        answer.cancel()
         raise TimeUp(seconds)
-    return waited.result()
+    return answer.result()
 
 
 async def closed(request: Request) -> None:

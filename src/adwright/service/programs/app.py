@@ -20,17 +20,17 @@ from adwright.core.errors import AdwrightError
 from adwright.programs.persistence import KeptFolder
 from adwright.service.lm.config import Callers
 from adwright.service.lm.endpoint import endpoint_app, probes
+from adwright.service.lm.protocol.errors import respond
 from adwright.service.programs.book import (
     ChainRouter,
     ProgramBook,
     ProgramServiceConfig,
     Refused,
-    on_refused,
 )
 from adwright.service.programs.chats import chats_router
 from adwright.service.programs.engine_room import ServedText
-from adwright.service.programs.routes import health_router, programs_router
-from adwright.service.programs.state import ProgramState
+from adwright.service.programs.state import ProgramState, health_router, programs_router
+from adwright.web.errors import answers
 from adwright.web.gate import ServiceMetrics
 
 _DESCRIPTION = """
@@ -95,7 +95,7 @@ def create_programs_app(
     routers = (programs_router, chats_router, health_router, probes)
     app = endpoint_app("adwright programs", _DESCRIPTION, lifespan, config, state, routers)
     app.state.error = None
-    app.add_exception_handler(Refused, on_refused)
+    answers(app, Refused, lambda _, error: respond(error, param=error.param))
     return app
 
 

@@ -11,23 +11,21 @@ import logging
 import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from fastapi import Request, Response
-
 from adwright.core.clock import Clock
 from adwright.core.config import Count, Positive, settings
 from adwright.core.errors import AdwrightError, ConfigError, ProgramError
+from adwright.programs.dispatch.terms import ProgramEngine
 from adwright.programs.graph import Chain, ProgramLimits, build_graph, prompt_tokens
 from adwright.programs.persistence import KeptChains, KeptFolder, KeptPart, KeptProgram, ProgramLog
 from adwright.programs.program import Program, SemanticCall
 from adwright.programs.runner import ChainEngine, Session
 from adwright.service.lm.config import EndpointConfig
-from adwright.service.lm.protocol.errors import respond
 from adwright.web.errors import ApiError, Busy
 
 # --------------------------------------------------------------------------------------------------
@@ -77,54 +75,10 @@ class ProgramServiceConfig(EndpointConfig):
 OutputState = Literal["running", "done", "failed"]
 
 
-class ChainEvent(Protocol):
-    """Something that happened to a program."""
-
-    @property
-    def time(self) -> float:
-        """Seconds on the clock of whoever runs it."""
-        ...
-
-    def as_json(self) -> dict[str, object]:
-        """What is known of it."""
-        ...
-
-
-class ChainTrace(Protocol):
-    """What happened to a program. placed: the engine of each chain, by the id of its node."""
-
-    @property
-    def events(self) -> Sequence[ChainEvent]:
-        """In order."""
-        ...
-
-    @property
-    def placed(self) -> Mapping[str, str]:
-        """Where each chain was sent last."""
-        ...
-
-
-class ProgramChains(ChainEngine, Protocol):
-    """What runs the chains of one program."""
-
-    @property
-    def trace(self) -> ChainTrace:
-        """What happened to it so far."""
-        ...
-
-    def watch(self, session: Session) -> None:
-        """See by the session what is left of the program."""
-        ...
-
-    def close(self) -> None:
-        """The program is over."""
-        ...
-
-
 class ChainRouter(Protocol):
     """What runs the chains of all programs: a dispatcher before several engines."""
 
-    def for_program(self, program_id: str, tenant: str, /) -> ProgramChains:
+    def for_program(self, program_id: str, tenant: str, /) -> ProgramEngine:
         """What runs those of one program. tenant: whose it is, and who shares prefixes."""
         ...
 
@@ -138,7 +92,7 @@ class OpenProgram:
 
     program_id: str
     tenant: str
-    chains: ProgramChains
+    chains: ProgramEngine
     session: Session
     on_disconnect: Literal["detach", "cancel"]
     made: int
@@ -203,13 +157,6 @@ class Refused(ApiError):
         message = what if param is None else f"{param}: {what}"
         super().__init__(400, message, code="invalid", hint=hint)
         self.what, self.param = what, param
-
-
-async def on_refused(_: Request, error: Exception) -> Response:
-    """The answer to it."""
-    if not isinstance(error, Refused):
-        raise error
-    return respond(error, param=error.param)
 
 
 @contextmanager

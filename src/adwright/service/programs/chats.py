@@ -26,7 +26,7 @@ from adwright.lm.engine.generation import (
     Usage,
 )
 from adwright.lm.engine.scripted import ByteTokens
-from adwright.programs.frontend.chats import ChatCall, chat_program
+from adwright.programs.frontend.flow import ChatCall, chat_program
 from adwright.programs.runner import Variable
 from adwright.service.lm.endpoint import streamed
 from adwright.service.lm.protocol.answers import EventWriter, ReplyWriter, ResponseWriter
@@ -36,8 +36,14 @@ from adwright.service.lm.protocol.tools import ToolForm, chat_of, settings_of, t
 from adwright.service.lm.work import Piece, TimeUp
 from adwright.service.programs.book import OpenProgram, Refused
 from adwright.service.programs.engine_room import ServedText
-from adwright.service.programs.routes import ExtensionIn, settled, waited
-from adwright.service.programs.state import Programs, ProgramState, Tenant
+from adwright.service.programs.state import (
+    ExtensionIn,
+    Programs,
+    ProgramState,
+    Tenant,
+    settled,
+    waited,
+)
 from adwright.web.bodies import BodyRoute
 from adwright.web.errors import ApiError
 

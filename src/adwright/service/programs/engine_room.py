@@ -10,22 +10,20 @@ import asyncio
 import logging
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from adwright.core.errors import AdwrightError, ProgramError
-from adwright.lm.engine.generation import Message
+from adwright.lm.engine.generation import EngineFailedError, Message
 from adwright.lm.engine.weights import locate
-from adwright.programs.dispatch.dispatcher import ChainDispatcher, DispatchStats
+from adwright.programs.dispatch.dispatcher import ChainDispatcher
 from adwright.programs.dispatch.keeper import ProbedEngine
 from adwright.programs.dispatch.ready import ProgramSeat
 from adwright.programs.dispatch.terms import DispatchTerms, ProgramEngine
-from adwright.programs.engines.engine_errors import EngineFailedError
 from adwright.programs.engines.measured_curve import curve_file, load_curve, measured_curve
 from adwright.programs.graph import Chain, about_tokens
 from adwright.programs.scheduling.engine import ExecutionEngine, LatencyCurve
@@ -36,21 +34,8 @@ _log = logging.getLogger("adwright.service")
 _TERMS = DispatchTerms()
 
 
-class OpenableEngine(ExecutionEngine, Protocol):
-    """An engine that its context manager opens and closes."""
-
-    async def __aenter__(self) -> object:
-        """Open it, in the event loop that it is used in."""
-        ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        ...
+class OpenableEngine(ExecutionEngine, AbstractAsyncContextManager[object], Protocol):
+    """An engine that its context manager opens and closes, in the event loop that it is used in."""
 
 
 class EngineRoom:
@@ -106,12 +91,7 @@ class EngineRoom:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await asyncio.shield(self._stack.aclose())
 
     def for_program(self, program_id: str, tenant: str, /) -> ProgramEngine:
@@ -163,6 +143,20 @@ class EngineRoom:
 # Counters of programs, for Prometheus. They name no tenant, no model and no variable.
 
 
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    text: str,
+    label: str,
+    values: Mapping[str, float],
+) -> Metric:
+    """One measure with a value for each value of its label."""
+    family = kind(f"adwright_{name}", text, labels=[label])
+    for told, value in values.items():
+        family.add_metric([told], float(value))
+    return family
+
+
 class ProgramMeasures(Collector):
     """What is read of the book when Prometheus asks."""
 
@@ -172,39 +166,22 @@ class ProgramMeasures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The measures as they are now."""
-        book = self._book
-        programs = GaugeMetricFamily(
-            "adwright_programs", "Open programs by state of their outputs.", labels=["state"]
-        )
-        states = Counts(one.state for one in book.programs)
-        for state in ("running", "done", "failed"):
-            programs.add_metric([state], states[state])
-        yield programs
-        ended = CounterMetricFamily(
-            "adwright_programs_ended", "Programs that have ended, by why.", labels=["why"]
-        )
-        for why, count in sorted(book.ended.items()):
-            ended.add_metric([why], count)
-        yield ended
-        yield CounterMetricFamily(
-            "adwright_program_parts", "Programs and parts of them taken.", book.submitted
-        )
-        chains = GaugeMetricFamily(
-            "adwright_program_chains", "Chains of open programs by state.", labels=["state"]
-        )
-        for state, count in sorted(_chains(book.programs).items()):
-            chains.add_metric([state], count)
-        yield chains
-        yield GaugeMetricFamily(
-            "adwright_program_owed_tokens",
-            "Tokens that chains which are not over may read and write.",
-            book.owed(),
-        )
-        yield GaugeMetricFamily(
-            "adwright_program_waiting",
-            "Requests that wait for a text.",
-            sum(one.waiting for one in book.programs),
-        )
+        book, gauge, counter = self._book, GaugeMetricFamily, CounterMetricFamily
+        counted = Counts(one.state for one in book.programs)
+        states = {state: counted[state] for state in ("running", "done", "failed")}
+        text = "Open programs by state of their outputs."
+        yield _family(gauge, "programs", text, "state", states)
+        ended = dict(sorted(book.ended.items()))
+        yield _family(counter, "programs_ended", "Programs that have ended, by why.", "why", ended)
+        text = "Programs and parts of them taken."
+        yield counter("adwright_program_parts", text, book.submitted)
+        chains = dict(sorted(_chains(book.programs).items()))
+        text = "Chains of open programs by state."
+        yield _family(gauge, "program_chains", text, "state", chains)
+        text = "Tokens that chains which are not over may read and write."
+        yield gauge("adwright_program_owed_tokens", text, book.owed())
+        waiting = sum(one.waiting for one in book.programs)
+        yield gauge("adwright_program_waiting", "Requests that wait for a text.", waiting)
 
 
 class EngineMeasures(Collector):
@@ -215,53 +192,26 @@ class EngineMeasures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The measures as they are now; none before the engines are open."""
-        dispatcher = self._room.dispatcher
+        dispatcher, gauge, counter = self._room.dispatcher, GaugeMetricFamily, CounterMetricFamily
         if dispatcher is None:
             return
         stats = dispatcher.stats
-        tokens = CounterMetricFamily(
-            "adwright_program_tokens",
-            "Tokens of chains that have ended: read, of these found in a cache, and written.",
-            labels=["kind"],
-        )
-        tokens.add_metric(["read"], stats.read_tokens)
-        tokens.add_metric(["cached"], stats.cached_tokens)
-        tokens.add_metric(["written"], stats.written_tokens)
-        yield tokens
-        yield GaugeMetricFamily(
-            "adwright_program_queue", "Chains that are ready and on no engine.", _queue(stats)
-        )
-        yield CounterMetricFamily(
-            "adwright_program_decisions", "Decisions of the scheduler.", stats.decisions
-        )
-        yield CounterMetricFamily(
-            "adwright_program_cache_checks",
-            "Answers with cached tokens that were computed again without them.",
-            stats.cache_checks,
-        )
-        for name, text, values in (
-            ("engine_alive", "Whether it answers.", stats.alive),
-            ("engine_chains", "Chains there.", stats.running),
-            ("engine_cache_off", "Whether its prefix cache lied.", _lies(stats)),
-        ):
-            family = GaugeMetricFamily(f"adwright_{name}", text, labels=["engine"])
-            for engine_id, value in values.items():
-                family.add_metric([engine_id], float(value))
-            yield family
-        deaths = CounterMetricFamily(
-            "adwright_engine_deaths", "How often it was gone.", labels=["engine"]
-        )
-        for engine_id, count in stats.deaths.items():
-            deaths.add_metric([engine_id], count)
-        yield deaths
-
-
-def _queue(stats: DispatchStats) -> int:
-    return max(0, stats.chains - sum(stats.running.values()))
-
-
-def _lies(stats: DispatchStats) -> dict[str, bool]:
-    return {engine_id: engine_id in stats.cache_lies for engine_id in stats.alive}
+        text = "Tokens of chains that have ended: read, of these found in a cache, and written."
+        tokens = {"read": stats.read_tokens, "cached": stats.cached_tokens}
+        tokens["written"] = stats.written_tokens
+        yield _family(counter, "program_tokens", text, "kind", tokens)
+        queue = max(0, stats.chains - sum(stats.running.values()))
+        yield gauge("adwright_program_queue", "Chains that are ready and on no engine.", queue)
+        text = "Decisions of the scheduler."
+        yield counter("adwright_program_decisions", text, stats.decisions)
+        text = "Answers with cached tokens that were computed again without them."
+        yield counter("adwright_program_cache_checks", text, stats.cache_checks)
+        lies = {engine_id: engine_id in stats.cache_lies for engine_id in stats.alive}
+        yield _family(gauge, "engine_alive", "Whether it answers.", "engine", stats.alive)
+        yield _family(gauge, "engine_chains", "Chains there.", "engine", stats.running)
+        text = "Whether its prefix cache lied."
+        yield _family(gauge, "engine_cache_off", text, "engine", lies)
+        yield _family(counter, "engine_deaths", "How often it was gone.", "engine", stats.deaths)
 
 
 def _chains(programs: tuple[OpenProgram, ...]) -> Counts[str]:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from adwright.core.artifacts import MANIFEST, MOST_MANIFEST_BYTES, read_manifest
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text
@@ -58,60 +58,41 @@ class ModelStatus:
     reason: str = ""
 
 
-class Models(Protocol):
-    """The models of all tenants."""
-
-    def start(self) -> None:
-        """Load what there is, and begin to watch; returns when the first look is done."""
-        ...
-
-    def stop(self) -> None:
-        """Stop watching."""
-        ...
-
-    def status(self, tenant: str) -> ModelStatus | None:
-        """The tenant's model; None where it never had one."""
-        ...
-
-    def statuses(self) -> Mapping[str, ModelStatus]:
-        """All of them, by tenant."""
-        ...
-
-    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Let the tenant's model take note of events that were stored, each once."""
-        ...
-
-
 class FixedModels:
-    """Models that never change: for tests, and for a service that is restarted to change them."""
+    """The models of all tenants. These never change: for tests, and for a service that is restarted
+    to change them."""
 
     def __init__(self, models: Mapping[str, Deployed], clock: Clock) -> None:
         now = clock.now()
-        self._statuses = {
-            tenant: ModelStatus(deployed, since=now) for tenant, deployed in models.items()
-        }
+        # Readers take one reference: a swap is the replacement of an entry.
+        self._statuses = {one: ModelStatus(deployed, since=now) for one, deployed in models.items()}
 
     def start(self) -> None:
-        """Nothing to do."""
+        """Load what there is, and begin to watch; returns when the first look is done."""
 
     def stop(self) -> None:
-        """Nothing to do."""
+        """Stop watching."""
 
     def status(self, tenant: str) -> ModelStatus | None:
-        """The tenant's model; None where it has none."""
+        """The tenant's model; None where it never had one."""
         return self._statuses.get(tenant)
 
     def statuses(self) -> Mapping[str, ModelStatus]:
         """All of them, by tenant."""
-        return self._statuses
+        return dict(self._statuses)
 
     def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Let the tenant's model take note of events that were stored, each once."""
-        if tenant in self._statuses:
-            _tell(self._statuses[tenant], events)
+        status = self._statuses.get(tenant)
+        if status is not None and status.deployed is not None:
+            status.deployed.tell(events)
 
 
-class FolderModels:
+#: What decides for which tenant, fixed or not.
+Models = FixedModels
+
+
+class FolderModels(FixedModels):
     """Models in a folder, exchanged while the service runs.
 
     root: the folder, one folder per tenant in it; it may be empty or come later.
@@ -137,8 +118,7 @@ class FolderModels:
         self._stored = stored
         self._placed = placed
         self._seconds = seconds
-        # Readers take one reference: a swap is the replacement of an entry.
-        self._statuses: dict[str, ModelStatus] = {}
+        super().__init__({}, clock)
         self._seen: dict[str, str] = {}
         # Told while a model is being loaded, for that model.
         self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
@@ -160,21 +140,12 @@ class FolderModels:
             self._thread.join()
             self._thread = None
 
-    def status(self, tenant: str) -> ModelStatus | None:
-        """The tenant's model; None where it never had one."""
-        return self._statuses.get(tenant)
-
-    def statuses(self) -> Mapping[str, ModelStatus]:
-        """All of them, by tenant."""
-        return dict(self._statuses)
-
     def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Let the tenant's model take note of events that were stored, each once."""
         with self._lock:
             if tenant in self._meanwhile:
                 self._meanwhile[tenant].extend(events)
-            if tenant in self._statuses:
-                _tell(self._statuses[tenant], events)
+            super().tell(tenant, events)
 
     def look(self) -> None:
         """Look once at every tenant's pointer, and load what is new."""
@@ -336,11 +307,6 @@ def version_before(root: str | Path, tenant: str) -> str:
             hint=f"name one: adwright publish {path.parent}/VERSION",
         )
     return stack[-2]
-
-
-def _tell(status: ModelStatus, events: Sequence[Mapping[str, Any]]) -> None:
-    if status.deployed is not None:
-        status.deployed.tell(events)
 
 
 def _text(path: Path) -> str:

@@ -23,10 +23,12 @@ from starlette.responses import JSONResponse, Response
 from adwright.core.errors import AdwrightError, ConfigError, DataError
 from adwright.lm.engine.generation import GenerationConfig
 from adwright.web.errors import (
+    FAILED,
     ApiError,
     Busy,
     ErrorDetail,
     allowed_methods,
+    answers,
     described,
 )
 
@@ -125,30 +127,21 @@ def lm_error_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def add_lm_errors(app: FastAPI) -> None:
     """Answer every error of `app`, the framework's own included, with an LmErrorBody."""
-    app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(Busy, _on_busy)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(AdwrightError, _on_own_error)
-    app.add_exception_handler(Exception, _on_unexpected)
+    answers(app, ApiError, lambda _, error: respond(error))
+    answers(app, Busy, _busy)
+    answers(app, HTTPException, _http_error)
+    answers(app, RequestValidationError, _invalid)
+    answers(app, AdwrightError, _own_error)
+    # The framework raises it again after the answer, so that the server logs the traceback.
+    answers(app, Exception, lambda *_: respond(ApiError(500, FAILED)))
 
 
-async def _on_api_error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, ApiError):
-        raise error
-    return respond(error)
-
-
-async def _on_busy(request: Request, error: Exception) -> Response:
-    if not isinstance(error, Busy):
-        raise error
+def _busy(request: Request, error: Busy) -> Response:
     request.app.state.service.metrics.shed.labels(error.reason).inc()
     return respond(error)
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
+def _http_error(request: Request, error: HTTPException) -> Response:
     headers: Mapping[str, str] = error.headers or {}
     match error.status_code:
         case 404:
@@ -161,9 +154,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return respond(told)
 
 
-async def _on_invalid(_: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
+def _invalid(_: Request, error: RequestValidationError) -> Response:
     details = described(error.errors())
     # Of the branches of a choice, the one that fitted furthest is the one that was meant.
     first = max(details, key=lambda one: (one.where.count("."), _SORT not in one.message))
@@ -173,7 +164,7 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     return respond(ApiError(400, message, code="invalid"), param=param, details=details)
 
 
-async def _on_own_error(_: Request, error: Exception) -> Response:
+def _own_error(_: Request, error: AdwrightError) -> Response:
     # What a model refuses is the caller's to correct; its words hold no text of a prompt.
     if isinstance(error, DataError | ConfigError):
         word = str(error.where).partition(" ")[0]
@@ -182,11 +173,6 @@ async def _on_own_error(_: Request, error: Exception) -> Response:
     _log.error("a model failed: %s", error, exc_info=error)
     failed = ApiError(503, "the model cannot answer now", headers={"Retry-After": "1"})
     return respond(failed)
-
-
-async def _on_unexpected(_: Request, error: Exception) -> Response:
-    # The framework raises it again after the answer, so that the server logs the traceback.
-    return respond(ApiError(500, "the service failed; it has logged why"))
 
 
 #: Words of pydantic that say too little to who reads nothing else.

@@ -17,11 +17,12 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Chat, GenerationConfig, Message, Prompt, TokenPrompt
 from adwright.lm.engine.hf_tokens import check_bounds
+from adwright.service.lm.config import EndpointConfig
 from adwright.service.lm.protocol.schemas import (
     ChatIn,
     CompletionIn,
@@ -263,18 +264,6 @@ def _id() -> str:
 # From the bodies of the OpenAI protocol to prompts and settings.
 
 
-class AnswerLimits(Protocol):
-    """What a service allows a request to ask for."""
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of an answer."""
-
-    @property
-    def max_texts(self) -> int:
-        """Answers."""
-
-
 def tool_form_of(body: ChatIn | CompletionIn, further: frozenset[str]) -> ToolForm | None:
     """What tools ask of the answer; None where there are none. further: of the model's settings."""
     if isinstance(body, CompletionIn):
@@ -283,7 +272,7 @@ def tool_form_of(body: ChatIn | CompletionIn, further: frozenset[str]) -> ToolFo
 
 
 def settings_of(
-    body: ChatIn | CompletionIn, limits: AnswerLimits, tools: ToolForm | None = None
+    body: ChatIn | CompletionIn, limits: EndpointConfig, tools: ToolForm | None = None
 ) -> GenerationConfig:
     """Settings of a request. tools: what they ask of the answer.
 
@@ -325,7 +314,7 @@ def settings_of(
     )
 
 
-def prompts_of(body: ChatIn | CompletionIn, limits: AnswerLimits) -> list[Prompt]:
+def prompts_of(body: ChatIn | CompletionIn, limits: EndpointConfig) -> list[Prompt]:
     """Prompts of a request, each as often as answers to it are asked for.
 
     Raises ApiError where these are too many.
