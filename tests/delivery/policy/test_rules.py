@@ -49,7 +49,7 @@ from adwright.delivery.policy.slate_policy import (
 )
 from adwright.delivery.popularity import Popularity
 from adwright.models.calibration import ListCalibrator
-from adwright.service.registry.loading import sample_of
+from adwright.service.registry.publishing import sample_of
 from tests.support.delivery.policy_requests import (
     NOON,
     SCORES,
