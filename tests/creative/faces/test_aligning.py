@@ -27,7 +27,7 @@ from adwright.creative.faces.aligning import (
     place_of_points,
     require_picture,
 )
-from adwright.creative.records.faces_and_words import FaceFinder
+from adwright.creative.records.looking import FaceFinder
 from tests.support.creative.drawn_ads import photograph, portrait
 
 NUMBERS = st.floats(-200, 200)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.directions import (
+from adwright.creative.faces.opened import (
     AllowedDirection,
     Directions,
     DirectionsFile,

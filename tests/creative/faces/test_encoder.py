@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.encoder import FaceEncoder
-from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
+from adwright.creative.faces.stylegan import Discriminator, FaceEncoder, Generator, GeneratorConfig
 from benchmarks.creative.faces_training.encoder_fit import (
     LatentDiscriminator,
     delta_size,

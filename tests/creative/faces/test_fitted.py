@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from adwright.core.errors import ArtifactError, ConfigError
-from adwright.creative.faces.encoder import FaceEncoder
-from adwright.creative.faces.fitted import DRAWN, FACES_KIND, FittedEncoder, FittedFaces
-from adwright.creative.faces.stylegan import Generator, GeneratorConfig
+from adwright.creative.faces.stylegan import (
+    DRAWN,
+    FACES_KIND,
+    FaceEncoder,
+    FittedEncoder,
+    FittedFaces,
+    Generator,
+    GeneratorConfig,
+)
 from benchmarks.creative.faces_training.keeping import errors as errors_of
 from benchmarks.creative.faces_training.keeping import (
     pixel_error,

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from adwright.core.errors import ArtifactError, ConfigError, DataError
-from adwright.creative.faces.directions import Directions
-from adwright.creative.faces.fitted import as_pictures
-from adwright.creative.faces.opened import GeneratorMover, OpenedFaces
-from adwright.creative.faces.stylegan import Generator, GeneratorConfig
+from adwright.creative.faces.opened import Directions, GeneratorMover, OpenedFaces
+from adwright.creative.faces.stylegan import Generator, GeneratorConfig, as_pictures
 from benchmarks.creative.faces_training.measures import random_directions
 from tests.support.models.small_faces import small_faces
 

@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.faces.aligning import AlignedFace, FaceAligner, FacePlace, cut_at
-from adwright.creative.faces.pasting import Blend, face_mask, pasted
+from adwright.creative.faces.aligning import (
+    AlignedFace,
+    Blend,
+    FaceAligner,
+    FacePlace,
+    cut_at,
+    face_mask,
+    pasted,
+)
 from tests.support.creative.drawn_ads import Shot, drawn, photograph
 
 SHAPE = (120, 160)

@@ -1,47 +1,39 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from adwright.core.errors import ConfigError, DataError
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
-from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
+from adwright.core.errors import ConfigError
+from adwright.creative.faces.stylegan import (
+    Discriminator,
+    FittedEncoder,
+    FittedFaces,
+    Generator,
+    GeneratorConfig,
+    as_pictures,
+)
 from benchmarks.creative.faces_training.encoder_fit import (
     EncoderConfig,
-    LatentPool,
     adversarial_loss,
     fit_encoder,
-    identity_loss,
     latent_loss,
-    latent_r1,
-    pair_loss,
 )
 from benchmarks.creative.faces_training.faces_fit import (
     AugmentControl,
     FacesConfig,
-    augmented,
     discriminator_loss,
     fit_faces,
     generator_loss,
-    lazy_adam,
     path_lengths,
     r1_penalty,
-    usual_gamma,
 )
 from benchmarks.creative.faces_training.keeping import errors as errors_of
-from benchmarks.creative.faces_training.keeping import (
-    feature_distance,
-    pixel_error,
-    sample,
-    save_faces,
-)
+from benchmarks.creative.faces_training.keeping import feature_distance, sample, save_faces
 from benchmarks.creative.faces_training.measures import as_pixels
 
 
@@ -93,54 +85,6 @@ def test_path_lengths_by_differences() -> None:
     torch.testing.assert_close(found, torch.tensor(literal, dtype=torch.float64), rtol=1e-5, atol=0)
 
 
-def test_gamma_follows_size_and_batch() -> None:
-    assert usual_gamma(64, 32) == pytest.approx(0.0256)
-    assert usual_gamma(32, 32) == pytest.approx(0.0064)
-
-
-def test_lazy_rates() -> None:
-    weight = torch.nn.Parameter(torch.zeros(1))
-    group = lazy_adam([weight], 0.0025, 16).param_groups[0]
-    assert group["lr"] == pytest.approx(0.0025 * 16 / 17)
-    assert group["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
-    assert lazy_adam([weight], 0.0025, 0).param_groups[0]["lr"] == 0.0025
-
-
-def drawn(pictures: torch.Tensor, p: float, seed: int = 0) -> torch.Tensor:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return augmented(pictures, p)
-
-
-def test_nothing_happens_at_zero_and_all_changes_at_one() -> None:
-    pictures = torch.rand(16, 3, 16, 16) * 2 - 1
-    assert drawn(pictures, 0.0) is pictures
-    every = drawn(pictures, 1.0)
-    assert every.shape == pictures.shape
-    assert (every - pictures).abs().flatten(1).amax(1).min() > 0.05
-    assert torch.equal(every, drawn(pictures, 1.0))
-    assert not torch.equal(every, drawn(pictures, 1.0, seed=1))
-
-
-def test_most_pictures_keep_their_pixels_where_p_is_small() -> None:
-    pictures = torch.rand(400, 3, 8, 8)
-    same = (drawn(pictures, 0.02) == pictures).flatten(1).all(1).float().mean()
-    # Of 12 draws each with probability .02 some change nothing, as a quarter turn of 0.
-    assert 0.98**12 - 0.08 < float(same) < 0.95
-
-
-def test_gradients_flow_through_all_changes() -> None:
-    pictures = torch.rand(8, 3, 16, 16, requires_grad=True)
-    (gradient,) = torch.autograd.grad(drawn(pictures, 1.0).square().sum(), pictures)
-    assert bool((gradient.abs().flatten(1).sum(1) > 0).all())
-
-
-def test_what_is_no_probability() -> None:
-    for p in (-0.1, 1.1):
-        with pytest.raises(ConfigError, match="probability"):
-            augmented(torch.zeros(1, 3, 8, 8), p)
-
-
 SURE, UNSURE = torch.full((32,), 2.0), torch.tensor([1.0, -1.0] * 16)
 
 
@@ -157,46 +101,6 @@ def test_p_grows_where_the_discriminator_is_sure_and_falls_where_it_is_not() -> 
     for _ in range(4):
         control.seen(UNSURE)
     assert control.p == 0
-
-
-def test_the_way_to_one_takes_so_many_pictures_and_ends_there() -> None:
-    control = AugmentControl(kimg=1.0, every=1)
-    for _ in range(31):
-        control.seen(SURE)
-    assert control.p == pytest.approx(31 * 32 / 1000)
-    control.seen(SURE)
-    assert control.p == 1.0
-
-
-def test_the_target_is_held() -> None:
-    half = torch.tensor([1.0] * 24 + [-1.0] * 8)  # mean sign .5
-    low, high = AugmentControl(target=0.4, every=1), AugmentControl(target=0.6, every=1, p=0.5)
-    low.seen(half)
-    high.seen(half)
-    assert low.p > 0
-    assert high.p < 0.5
-    same = AugmentControl(target=0.5, every=1, p=0.5)
-    same.seen(half)
-    assert same.p == 0.5
-
-
-def test_the_state_goes_on() -> None:
-    one, other = AugmentControl(), AugmentControl()
-    for _ in range(6):
-        one.seen(SURE)
-    other.load_state(one.state())
-    for _ in range(2):
-        one.seen(SURE)
-        other.seen(SURE)
-    assert other.state() == one.state()
-    with pytest.raises(KeyError):
-        other.load_state({"p": 0.5})
-
-
-@pytest.mark.parametrize("wrong", [{"target": 1.5}, {"p": -1.0}, {"every": 0}, {"kimg": 0.0}])
-def test_settings_that_mean_nothing(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        AugmentControl(**wrong)
 
 
 SMALL = FacesConfig(
@@ -287,18 +191,8 @@ def test_a_discriminator_that_has_won_sends_the_run_back(pictures: np.ndarray) -
         fit_faces(pictures[8:], pictures[:8], lost)
 
 
-def test_pictures_of_another_size(pictures: np.ndarray) -> None:
-    with pytest.raises(DataError, match="shape"):
-        fit_faces(pictures[:, :4], pictures[:8], SMALL)
-    with pytest.raises(DataError, match="held_out are fewer than two"):
-        fit_faces(pictures, pictures[:1], SMALL)
-    assert as_pictures(pictures[:2]).shape == (2, 3, 8, 8)
-
-
 def test_augmentation_is_controlled_and_goes_on_with_the_same_bits(
-    trained: tuple[Path, FittedFaces],
-    pictures: np.ndarray,
-    tmp_path: Path,
+    trained: tuple[Path, FittedFaces], pictures: np.ndarray, tmp_path: Path
 ) -> None:
     augment = replace(SMALL, augment=True, augment_kimg=0.1, augment_target=-1.0)
     whole = fit_faces(pictures[8:], pictures[:8], augment)
@@ -321,26 +215,8 @@ def test_augmentation_is_controlled_and_goes_on_with_the_same_bits(
         replace(SMALL, augment_target=2.0)
 
 
-def test_a_run_may_be_asked_for_more(
-    trained: tuple[Path, FittedFaces], pictures: np.ndarray, tmp_path: Path
-) -> None:
-    shutil.copytree(trained[0], tmp_path / "run")
-    more = replace(SMALL, kimg=0.12)
-    longer = fit_faces(pictures[8:], pictures[:8], more, out=tmp_path / "run", resume=True)
-    assert [line["kimg"] for line in longer.records] == [0.04, 0.08, 0.12]
-
-
 def softplus(x: float) -> float:
     return math.log1p(math.exp(x))
-
-
-def test_l2_is_the_literal_mean() -> None:
-    torch.manual_seed(0)
-    a, b = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
-    for at in range(2):
-        pairs = zip(a[at].flatten().tolist(), b[at].flatten().tolist(), strict=True)
-        literal = sum((x - y) ** 2 for x, y in pairs)
-        assert float(pixel_error(a, b)[at]) == pytest.approx(literal / 60, rel=1e-5)
 
 
 def test_features_are_compared_by_their_direction_at_each_pixel() -> None:
@@ -360,11 +236,6 @@ def test_features_are_compared_by_their_direction_at_each_pixel() -> None:
     torch.testing.assert_close(feature_distance([3 * f for f in a], b), feature_distance(a, b))
 
 
-def test_identity_is_one_less_the_cosine() -> None:
-    a, b = torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[4.0, 3.0], [0.0, 2.0]])
-    assert float(identity_loss(a, b)) == pytest.approx(((1 - 24 / 25) + 1) / 2)
-
-
 def test_what_the_latent_discriminator_and_the_encoder_want() -> None:
     made, real = [0.5, -1.0], [2.0, 0.0]
     a, b = torch.tensor(made), torch.tensor(real)
@@ -373,64 +244,6 @@ def test_what_the_latent_discriminator_and_the_encoder_want() -> None:
     rows = torch.tensor([[0.5, -1.0, 2.0], [0.0, 1.0, -2.0]])
     literal = sum(softplus(-x) for x in rows.flatten().tolist()) / 6
     assert float(adversarial_loss(rows)) == pytest.approx(literal, rel=1e-5)
-
-
-def test_r1_is_the_squared_slope_at_real_latents() -> None:
-    w = torch.randn(3, 4, requires_grad=True)
-    slope = torch.tensor([1.0, -2.0, 0.5, 0.0])
-    said = (w * slope).sum(1) + (w[:, 0] ** 2)
-    literal = 0.0
-    for first in w.detach()[:, 0].tolist():
-        literal += float((slope + torch.tensor([2 * first, 0, 0, 0])).square().sum())
-    assert float(latent_r1(said, w, 10.0).detach()) == pytest.approx(5 * literal / 3, rel=1e-5)
-
-
-def test_pairs_are_compared_in_units_of_the_variance() -> None:
-    torch.manual_seed(0)
-    plus, w = torch.randn(2, 3, 4), torch.randn(2, 4)
-    literal = sum(
-        (float(plus[b, r, d]) - float(w[b, d])) ** 2 / 0.25
-        for b in range(2)
-        for r in range(3)
-        for d in range(4)
-    )
-    assert float(pair_loss(plus, w, torch.tensor(0.25))) == pytest.approx(literal / 24, rel=1e-5)
-
-
-def test_a_pool_fills_up_before_it_exchanges() -> None:
-    torch.manual_seed(0)
-    pool = LatentPool(4, 3)
-    first = torch.randn(4, 3)
-    assert torch.equal(pool.exchanged(first), first)
-    assert torch.equal(pool.kept, first)
-    later = torch.randn(200, 3)
-    shown = pool.exchanged(later)
-    known = {tuple(row.tolist()) for row in torch.cat([first, later])}
-    assert all(tuple(row.tolist()) in known for row in (*shown, *pool.kept))
-    old = (shown != later).any(1).float().mean()
-    assert 0.35 < float(old) < 0.65
-    assert int(pool.count) == 4
-
-
-def test_of_rows_one_is_drawn() -> None:
-    torch.manual_seed(0)
-    pool, plus = LatentPool(64, 2), torch.arange(64.0 * 5 * 2).view(64, 5, 2)
-    shown = pool.exchanged(plus.requires_grad_())
-    assert not shown.requires_grad
-    rows = (shown[:, 0] / 2).long() % 5
-    assert set(rows.tolist()) == set(range(5))
-    assert torch.equal(shown, plus[torch.arange(64), rows])
-
-
-def test_its_content_is_saved() -> None:
-    torch.manual_seed(0)
-    pool, other = LatentPool(4, 3), LatentPool(4, 3)
-    pool.exchanged(torch.randn(3, 3))
-    other.load_state_dict(pool.state_dict())
-    assert int(other.count) == 3
-    assert torch.equal(other.kept, pool.kept)
-    with pytest.raises(ConfigError, match="size"):
-        LatentPool(0, 3)
 
 
 SHAPE = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)
@@ -502,17 +315,6 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits_encoder_fit(
             assert torch.equal(again.encoder.state_dict()[name], value), name
 
 
-def test_rows_that_were_never_let_in_stay_without_offset(
-    faces: FittedFaces, pixels: np.ndarray
-) -> None:
-    few = replace(SMALL_ENCODER_FIT, pair_steps=2, steps=8, unlock_start=3, unlock_every=4)
-    found = fit_encoder(faces, pixels[8:], pixels[:8], few)
-    assert found.unlocked == few.unlocked(10, SHAPE.rows) == 2
-    plus = found.invert(faces, as_pictures(pixels[:8]))
-    assert not torch.equal(plus[:, 2], plus[:, 0])
-    assert torch.equal(plus[:, 3:], plus[:, :1].expand(-1, SHAPE.rows - 3, -1))
-
-
 def test_each_loss_takes_part(faces: FittedFaces, pixels: np.ndarray) -> None:
     quick = replace(SMALL_ENCODER_FIT, pair_steps=0, steps=4, validate_every=4, unlock_start=0)
 
@@ -529,21 +331,3 @@ def test_each_loss_takes_part(faces: FittedFaces, pixels: np.ndarray) -> None:
     # R1 and the pools change D_w, and with the next step the encoder.
     assert not torch.equal(plain, weights(replace(quick, r1=0.0)))
     assert not torch.equal(plain, weights(replace(quick, pool=1)))
-
-
-def test_features_of_efficientnet_take_part(faces: FittedFaces, pixels: np.ndarray) -> None:
-    quick = replace(SMALL_ENCODER_FIT, pair_steps=0, steps=1, batch=2, validate_every=1, samples=2)
-    with_it = replace(quick, lite0=0.4, lite0_side=32)
-    found = fit_encoder(faces, pixels[8:], pixels[:8], with_it).records[0]
-    assert found["lite0"] > 0
-    assert "lite0" not in fit_encoder(faces, pixels[8:], pixels[:8], quick).records[0]
-
-
-def test_what_cannot_be_trained(faces: FittedFaces, pixels: np.ndarray) -> None:
-    with pytest.raises(DataError, match="held_out have shape"):
-        fit_encoder(faces, pixels, pixels[:, :8], SMALL_ENCODER_FIT)
-    with pytest.raises(ConfigError, match="no discriminator"):
-        fit_encoder(FittedFaces(faces.generator), pixels, pixels, SMALL_ENCODER_FIT)
-    for wrong in ({"steps": 0}, {"rate": 0.0}, {"lite0_side": 8}, {"own": -1.0}):
-        with pytest.raises(ConfigError):
-            replace(SMALL_ENCODER_FIT, **wrong)

@@ -48,10 +48,7 @@ def test_each_kind_of_file_is_read_alike(tmp_path: Path, kind: str) -> None:
     assert (ads.ids, ads.records, len(ads)) == (("a", "b"), RECORDS, 2)
     assert ads.frame.to_dicts() == [{"clicks": 3}, {"clicks": 0}]
     assert ads.columns == AdColumns("id", "headline", ("body",), "brand", "", "", "", "")
-    assert ads.said == (
-        "headline is taken as title",
-        "body is taken as words",
-    )
+    assert ads.said == ("headline is taken as title", "body is taken as words")
     assert ads.name == str(tmp_path / f"ads.{kind}")
     assert ads.locate(1) == (ads.name, 1)
 

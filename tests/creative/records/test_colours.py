@@ -11,7 +11,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from adwright.core.errors import MissingExtraError
-from adwright.creative.records.colours import (
+from adwright.creative.records.looking import (
     bits_a_pixel,
     colours_of,
     lab_of,

@@ -17,12 +17,8 @@ from PIL import Image
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError, ResourceError
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.ads_table import read_ads
-from adwright.creative.records.describe import (
-    Describer,
-    SeenCache,
-    describe_table,
-)
-from adwright.creative.records.media import PARTS, SeeingSettings
+from adwright.creative.records.describe import Describer, SeenCache, describe_table
+from adwright.creative.records.media import SeeingSettings
 from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 
 SHOTS = [
@@ -74,15 +70,6 @@ def test_a_film_comes_back_scene_by_scene(describer: Describer) -> None:
     assert [one.background[0] for one in made.scenes] == ["off white", "dark blue", "white"]
     assert (made.pace, made.motion) == ("medium", "low")
     assert dict(made.absent).keys() == {"caption", "style", "emotions", "speech"}
-
-
-def test_an_animation_is_a_film() -> None:
-    frames = [drawn(Shot(ground)) for ground in ("red", "darkblue")]
-    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=1500)
-    made = looking(["colours"]).describe(data)
-    assert (made.kind, made.seconds) == ("video", 3.0)
-    assert [one.background for one in made.scenes] == [("red",), ("dark blue",)]
-    assert [one.start for one in made.scenes] == [0.0, 1.5]
 
 
 def test_what_is_not_asked_for_is_absent_and_empty() -> None:
@@ -168,24 +155,11 @@ def test_bounds_are_kept_and_said(settings: dict[str, Any], said: set[str], tmp_
         assert [bool(one.background) for one in made.scenes] == [True, True, False]
 
 
-def test_a_damaged_film_is_described_as_far_as_it_goes() -> None:
-    data = film([Shot("red", "gold", frames=100, moves=2)], container="matroska")
-    made = looking(["colours"]).describe(data[: len(data) // 2])
-    assert "ends after" in why(made, "frames")
-    assert made.scenes[0].foreground
-
-
 @pytest.mark.parametrize("size", [(1, 1), (2, 900), (1500, 3)])
 def test_odd_sizes_are_described(describer: Describer, size: tuple[int, int]) -> None:
     made = describer.describe(saved(Image.new("RGB", size, "red")))
     assert made.scenes[0].foreground == ("red",)
     assert made.scenes[0].words == ()
-
-
-def test_what_is_neither_is_refused_by_its_name(describer: Describer) -> None:
-    with pytest.raises(FileUnreadableError, match="it is text") as caught:
-        describer.describe(b"Fresh bread", name="spring.png")
-    assert caught.value.file == "spring.png"
 
 
 def test_a_real_photograph(describer: Describer) -> None:
@@ -315,18 +289,6 @@ def test_what_the_table_says_stays(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {record.brand for record in found.records} == {"Mill Lane"}
     assert broken.absent[-1][0] == "media"
     assert plain == table.records[2]
-
-
-def test_a_cache_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
-    Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
-    (tmp_path / "file").write_text("")
-    table = read_ads(tmp_path / "red.png")
-    with pytest.raises(ResourceError):
-        describe_table(table, looking(["colours"], cache=tmp_path / "file" / "seen"))
-
-
-def test_all_parts_look_by_default() -> None:
-    assert SeeingSettings().parts == PARTS == ("colours", "words", "faces", "tags")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,7 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError
-from adwright.creative.records.duplicates import (
-    near_duplicates,
-    normal_text,
-    perceptual_hash,
-)
+from adwright.creative.records.duplicates import near_duplicates, normal_text, perceptual_hash
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -15,7 +15,6 @@ from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
 from adwright.creative.records.export_file import ExportTable, read_export
 from adwright.creative.records.export_rows import (
     NamedExport,
-    columns_known,
     known_names,
     name_export,
     read_day,
@@ -160,7 +159,9 @@ def test_ids_as_they_are() -> None:
     assert ids('="120210987654321987"', "'42", "77.0", "--", "") == (
         ["120210987654321987", "42", "77", None, None]
     )
-    assert ids("1e5x", "x1E+17", "act_12") == ["1e5x", "x1E+17", "act_12"]
+    # Not as a spreadsheet writes it: ids of letters and digits.
+    plain = ["1e5x", "x1E+17", "act_12", "12E+15"]
+    assert ids(*plain) == plain
 
 
 def test_what_is_mended_is_counted() -> None:
@@ -178,7 +179,6 @@ def test_what_is_mended_is_counted() -> None:
     [
         ("a", "1.2021E+17"),
         ("a", "1,2E17"),
-        ("a", "12E+15"),
         ("a", "120210987654321987.0"),
         (1.0, 1.5),
         (1.0, 2.0**53),
@@ -188,10 +188,6 @@ def test_what_is_mended_is_counted() -> None:
     ],
 )
 def test_lost_digits_are_refused(cells: tuple[Any, ...]) -> None:
-    if cells == ("a", "12E+15"):
-        # Not as a spreadsheet writes it: an id of letters and digits.
-        assert ids(*cells) == list(cells)
-        return
     with pytest.raises(ValueInvalidError) as caught:
         ids(*cells)
     assert (caught.value.row, caught.value.column) == (1, "id")
@@ -219,31 +215,14 @@ def test_other_types_are_no_ids() -> None:
     assert ids(None) == [None]
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "2026-01-31",
-        " 2026-01-31\u00a0",
-        "2026/01/31",
-        "2026.01.31",
-        "20260131",
-        "2026-01-31 00:00:00",
-        "2026-01-31T00:00:00Z",
-        "Jan 31, 2026",
-        "January 31, 2026",
-        "Sat, Jan 31, 2026",
-        "31 Jan 2026",
-        "31-Jan-2026",
-        "31-Jan-26",
-        "31/01/2026",
-        "01/31/2026",
-        "31.01.2026",
-        "31.01.26",
-        DAY,
-        datetime(2026, 1, 31),
-        20260131,
-    ],
+DAYS = (
+    "2026-01-31; 2026-01-31\u00a0;2026/01/31;2026.01.31;20260131;2026-01-31 00:00:00;Jan 31, 2026;"
+    "2026-01-31T00:00:00Z;January 31, 2026;Sat, Jan 31, 2026;31 Jan 2026;31-Jan-2026;31-Jan-26;"
+    "31/01/2026;01/31/2026;31.01.2026;31.01.26"
 )
+
+
+@pytest.mark.parametrize("cell", [*DAYS.split(";"), DAY, datetime(2026, 1, 31), 20260131])
 def test_one_day_in_many_spellings(cell: Any) -> None:
     assert days(cell, cell) == [DAY, DAY]
 
@@ -371,54 +350,39 @@ def test_what_is_given_wins() -> None:
         ("Day,Ad ID,Impressions,Amount spent,Amount Spent (USD)", {}, ("read alike",)),
         (META, {"given": {"clics": "Link clicks"}}, ("'clics'", "clicks")),
         (META, {"given": {"clicks": "Link click"}}, ("'Link click'", "'Link clicks'")),
-        (META + ",Currency code,Impr.,By Day,Primary status", {}, ()),
     ],
 )
 def test_what_cannot_be_told_is_refused(
     header: str, settings: dict[str, object], parts: tuple[str, ...]
 ) -> None:
-    if not parts:
-        assert named(header).source == "meta"
-        return
     with pytest.raises(AdwrightError) as caught:
         named(header, file="e.csv", **settings)
     assert all(part in str(caught.value) for part in ("->", *parts)), str(caught.value)
 
 
 def test_as_many_signs_of_two_platforms_are_none() -> None:
+    assert named(META + ",Currency code,Impr.,By Day,Primary status").source == "meta"
     with pytest.raises(SchemaError, match="which platform"):
         named("Day,Ad ID,Impressions,Amount spent,Currency code")
 
 
 @pytest.mark.parametrize(
-    ("status", "cause"),
+    ("cause", "words"),
     [
-        ("active", ""),
-        ("Enabled", ""),
-        ("STATUS_DELIVERY_OK", ""),
-        ("Eligible", ""),
-        ("Paused", "operator"),
-        ("CAMPAIGN_PAUSED", "operator"),
-        ("adset_off", "operator"),
-        ("Removed", "operator"),
-        ("AD_STATUS_DISABLE", "operator"),
-        ("completed", "flight"),
-        ("Campaign ended", "flight"),
-        ("ADGROUP_STATUS_TIME_DONE", "flight"),
-        ("CAMPAIGN_STATUS_BUDGET_EXCEED", "budget"),
-        ("Account suspended", "account"),
-        ("Disapproved", "refused"),
-        ("Ad rejected", "refused"),
-        ("Paused by rule", "automatic"),
+        ("", "active,Enabled,STATUS_DELIVERY_OK,Eligible"),
+        ("operator", "Paused,CAMPAIGN_PAUSED,adset_off,Removed,AD_STATUS_DISABLE"),
+        ("flight", "completed,Campaign ended,ADGROUP_STATUS_TIME_DONE"),
+        ("budget", "CAMPAIGN_STATUS_BUDGET_EXCEED"),
+        ("account", "Account suspended"),
+        ("refused", "Disapproved,Ad rejected"),
+        ("automatic", "Paused by rule"),
     ],
 )
-def test_words_of_a_status(status: str, cause: str) -> None:
-    assert status_cause(status) == cause
+def test_words_of_a_status(cause: str, words: str) -> None:
+    assert {status_cause(one) for one in words.split(",")} == {cause}
 
 
 def test_the_names_are_ours() -> None:
-    assert {"ad_id", "day", "week", "micros", "headline", "stop_cause"} - set(columns_known()) == {
-        "stop_cause"
-    }
+    assert known_names(["Ad ID", "Day", "Headline", "stop_cause"]) == 3
     assert known_names(["Kosten"], ["kosten"]) == 1
     assert known_names(["Kosten"]) == 0

@@ -24,10 +24,10 @@ from adwright.creative.records.delivery import DeliveryRecord, NoteTaker
 from adwright.creative.records.export_file import read_export
 from adwright.creative.records.export_rows import (
     DeliveryOptions,
+    RowReader,
     is_zone,
     name_export,
     only_rows,
-    read_rows,
 )
 from adwright.creative.records.import_delivery import import_delivery
 
@@ -67,181 +67,100 @@ class Bad:
     ending: str = ".csv"
 
 
-ROW_1 = ("row 1",)
+FILE, SCHEMA, VALUE = FileUnreadableError, SchemaError, ValueInvalidError
+ERRORS = {"file": FILE, "schema": SCHEMA, "value": VALUE}
+# Name, what is replaced in the good file, by what, the error, and parts of its words.
+CHANGED = """\
+more than anybody counts | 900 | 99999999999999999999 | value | row 1
+a column twice | clicks,spend | clicks,clicks,spend | schema | twice; clicks
+columns that read alike | spend,currency | spend,Spend | schema | read alike; Spend
+no day | day | dayparting | schema | day; down by day
+a quote that is not closed | a1 | "a1 | file | quote
+negative spend | 4.50 | -4.50 | value | row 1; spend; -4.5
+negative in brackets | 4.50 | (4.50) | value | row 1; spend
+infinity | 4.50 | inf | value | row 1; spend; 'inf'
+NaN | 4.50 | nan | value | row 1; spend; 'nan'
+a word | 900 | lots | value | row 1; impressions; lots
+clicks above impressions | ,9,4 | ,901,4 | value | clicks; cap
+half an impression | 900 | 900.5 | value | row 1; whole number
+thousands read as decimals | 1000 | 1.234 | value | mixed; row 0; impressions; 1.234
+mixed decimal signs | 4.50 | "1.004,50" | value | mixed; row 1; spend
+currency in mid-campaign | 4.50,EUR | 4.50,USD | value | currency changes; row 1; USD
+no code of a currency | 4.50,EUR | 4.50,Euro | value | currency
+double day | 2026-01-02 | 2026-01-01 | value | row 1; 2026-01-01 of ad a1; sum
+future day | 2026-01-03 | 2026-03-03 | value | row 2; after 2026-03-02
+no such day | 2026-01-03 | 2026-02-30 | value | row 2; 2026-02-30
+an hour | 2026-01-02 | 2026-01-02 13:00 | value | row 1; by day
+a month | 2026-01-01 | 2026-01 | value | row 0; date
+two ways to write a date | 2026-01-02 | 02.01.2026 | value | row 1; 02.01.2026; %Y-%m-%d
+a day as a number | 2026-01-01 | 46023 | value | 46023; spreadsheet
+an id that is none | a1 | nan | value | row 0; word for none
+no impressions | 900 | -- | value | row 1; must not be empty
+"""
+
+
+def changed(line: str) -> Bad:
+    name, was, now, error, parts = line.split(" | ")
+    return Bad(name, text(now, was=was), ERRORS[error], tuple(parts.split("; ")))
+
+
 REFUSED = [
-    Bad("empty file", b"", FileUnreadableError, ("empty",)),
-    Bad("header alone", HEAD.encode(), FileUnreadableError, ("header and no rows",)),
-    Bad(
-        "totals alone",
-        HEAD.encode() + b"Total,,,5,1,1,EUR\n",
-        FileUnreadableError,
-        ("no rows of ads",),
-    ),
-    Bad("more than anybody counts", text("9" * 20, was="900"), ValueInvalidError, ROW_1),
-    Bad("no header", GOOD.encode(), SchemaError, ("header is missing", "--columns")),
-    Bad(
-        "a column twice",
-        text("clicks,clicks,spend", was="clicks,spend"),
-        SchemaError,
-        ("twice", "clicks"),
-    ),
-    Bad(
-        "columns that read alike",
-        text("spend,Spend", was="spend,currency"),
-        SchemaError,
-        ("read alike", "Spend"),
-    ),
+    *map(changed, CHANGED.splitlines()),
+    Bad("empty file", b"", FILE, ("empty",)),
+    Bad("header alone", HEAD.encode(), FILE, ("header and no rows",)),
+    Bad("totals alone", HEAD.encode() + b"Total,,,5,1,1,EUR\n", FILE, ("no rows of ads",)),
+    Bad("no header", GOOD.encode(), SCHEMA, ("header is missing", "--columns")),
     Bad(
         "another column in place of one",
         text("impression_share", was="impressions"),
-        SchemaError,
+        SCHEMA,
         ("impressions", "=impression_share"),
     ),
-    Bad("no day", text("dayparting", was="day"), SchemaError, ("day", "down by day")),
-    Bad(
-        "latin-1",
-        text("a\xe9", was="a1").decode().encode("latin1"),
-        FileUnreadableError,
-        ("line 2", "latin1"),
-    ),
-    Bad(
-        "UTF-16 without a mark",
-        text().decode().encode("utf-16-le"),
-        FileUnreadableError,
-        ("utf-16",),
-    ),
-    Bad("UTF-16 cut off", text().decode().encode("utf-16")[:-1], FileUnreadableError, ("UTF-16",)),
-    Bad("last row cut off", text()[:-10], FileUnreadableError, ("line 4 has 5 fields",)),
-    Bad(
-        "a quote that is not closed",
-        text('"a1', was="a1"),
-        FileUnreadableError,
-        ("quote",),
-    ),
-    Bad("a spreadsheet", b"PK\x03\x04", SchemaError, ("spreadsheet",), {}, ".xlsx"),
-    Bad("negative spend", text("-4.50", was="4.50"), ValueInvalidError, (*ROW_1, "spend", "-4.5")),
-    Bad("negative in brackets", text("(4.50)", was="4.50"), ValueInvalidError, (*ROW_1, "spend")),
-    Bad("infinity", text("inf", was="4.50"), ValueInvalidError, (*ROW_1, "spend", "'inf'")),
-    Bad("NaN", text("nan", was="4.50"), ValueInvalidError, (*ROW_1, "spend", "'nan'")),
-    Bad("a word", text("lots", was="900"), ValueInvalidError, (*ROW_1, "impressions", "lots")),
-    Bad(
-        "clicks above impressions",
-        text(",901,4", was=",9,4"),
-        ValueInvalidError,
-        ("clicks", "cap"),
-    ),
-    Bad(
-        "half an impression", text("900.5", was="900"), ValueInvalidError, (*ROW_1, "whole number")
-    ),
-    Bad(
-        "thousands read as decimals",
-        text("1.234", was="1000"),
-        ValueInvalidError,
-        ("mixed", "row 0", "impressions", "1.234"),
-    ),
-    Bad(
-        "mixed decimal signs",
-        text('"1.004,50"', was="4.50"),
-        ValueInvalidError,
-        ("mixed", *ROW_1, "spend"),
-    ),
-    Bad(
-        "currency in mid-campaign",
-        text("4.50,USD", was="4.50,EUR"),
-        ValueInvalidError,
-        ("currency changes", *ROW_1, "USD"),
-    ),
-    Bad(
-        "no code of a currency", text("4.50,Euro", was="4.50,EUR"), ValueInvalidError, ("currency",)
-    ),
-    Bad(
-        "two currencies in one row",
-        text("£ 4.50 ", was="4.50"),
-        ValueInvalidError,
-        (*ROW_1, "EUR and GBP"),
-    ),
-    Bad(
-        "double day",
-        text("2026-01-01", was="2026-01-02"),
-        ValueInvalidError,
-        (*ROW_1, "2026-01-01 of ad a1", "sum"),
-    ),
+    Bad("latin-1", text("a\xe9", was="a1").decode().encode("latin1"), FILE, ("line 2", "latin1")),
+    Bad("UTF-16 without a mark", text().decode().encode("utf-16-le"), FILE, ("utf-16",)),
+    Bad("UTF-16 cut off", text().decode().encode("utf-16")[:-1], FILE, ("UTF-16",)),
+    Bad("last row cut off", text()[:-10], FILE, ("line 4 has 5 fields",)),
+    Bad("a spreadsheet", b"PK\x03\x04", SCHEMA, ("spreadsheet",), {}, ".xlsx"),
+    Bad("two currencies in one row", text("£ 4.50 ", was="4.50"), VALUE, ("row 1", "EUR and GBP")),
     Bad(
         "missing day",
         text(was="2026-01-02,a1,c1,900,9,4.50,EUR\n"),
-        ValueInvalidError,
-        (*ROW_1, "missing", "zero"),
+        VALUE,
+        ("row 1", "missing", "zero"),
         {"gaps": "refuse"},
     ),
     Bad(
-        "future day",
-        text("2026-03-03", was="2026-01-03"),
-        ValueInvalidError,
-        ("row 2", "after 2026-03-02"),
-    ),
-    Bad(
-        "no such day",
-        text("2026-02-30", was="2026-01-03"),
-        ValueInvalidError,
-        ("row 2", "2026-02-30"),
-    ),
-    Bad(
-        "an hour", text("2026-01-02 13:00", was="2026-01-02"), ValueInvalidError, (*ROW_1, "by day")
-    ),
-    Bad("a month", text("2026-01", was="2026-01-01"), ValueInvalidError, ("row 0", "date")),
-    Bad(
         "ambiguous dates",
         text(rows="03/04/2025,a1,c1,10,1,1,EUR\n04/04/2025,a1,c1,10,1,1,EUR\n"),
-        ValueInvalidError,
+        VALUE,
         ("row 0", "03/04/2025", "date_format='%d/%m/%Y' or '%m/%d/%Y'"),
     ),
     Bad(
-        "two ways to write a date",
-        text("02.01.2026", was="2026-01-02"),
-        ValueInvalidError,
-        (*ROW_1, "02.01.2026", "%Y-%m-%d"),
+        "ids with an exponent", meta("1.2021E+17"), VALUE, ("row 0", "Ad ID", "1.2021E+17", "lost")
     ),
-    Bad(
-        "a day as a number",
-        text("46023", was="2026-01-01"),
-        ValueInvalidError,
-        ("46023", "spreadsheet"),
-    ),
-    Bad(
-        "ids with an exponent",
-        meta("1.2021E+17"),
-        ValueInvalidError,
-        ("row 0", "Ad ID", "1.2021E+17", "lost"),
-    ),
-    Bad(
-        "ids with a decimal comma", meta("1234", '"1,20E+17"'), ValueInvalidError, (*ROW_1, "lost")
-    ),
-    Bad("long ids of a float", meta("120210987654321987.0"), ValueInvalidError, ("row 0", "float")),
+    Bad("ids with a decimal comma", meta("1234", '"1,20E+17"'), VALUE, ("row 1", "lost")),
+    Bad("long ids of a float", meta("120210987654321987.0"), VALUE, ("row 0", "float")),
     Bad(
         "ids cut off at 15 digits",
         meta("120210987654321000", "120210987654322000"),
-        ValueInvalidError,
+        VALUE,
         ("row 0", "2 of 2 ids", "16th digit"),
     ),
-    Bad(
-        "an empty id", text(" ", was="a1"), ValueInvalidError, ("row 0", "ad_id must not be empty")
-    ),
-    Bad("an id that is none", text("nan", was="a1"), ValueInvalidError, ("row 0", "word for none")),
-    Bad("no impressions", text("--", was="900"), ValueInvalidError, (*ROW_1, "must not be empty")),
+    Bad("an empty id", text(" ", was="a1"), VALUE, ("row 0", "ad_id must not be empty")),
     Bad(
         "a day outside of its flight",
         text(
             head=HEAD.replace("\n", ",starts,ends\n"),
             rows=GOOD.replace("EUR\n", "EUR,2026-01-01,2026-01-02\n"),
         ),
-        ValueInvalidError,
+        VALUE,
         ("row 2", "flight"),
     ),
     Bad(
         "the sums of a month",
         b"Reporting starts,Reporting ends,Ad ID,Impressions,Amount spent (EUR)\n"
         b"2026-01-01,2026-01-31,1,5,1\n",
-        ValueInvalidError,
+        VALUE,
         ("one day or seven", "31"),
     ),
     Bad(
@@ -250,15 +169,10 @@ REFUSED = [
             head=HEAD.replace("\n", ",time zone\n"),
             rows=GOOD.replace("EUR\n", "EUR,Europe/Paris\n", 2).replace("EUR\n", "EUR,UTC\n"),
         ),
-        ValueInvalidError,
+        VALUE,
         ("row 2", "two time zones", "UTC"),
     ),
-    Bad(
-        "a total in a short row",
-        text() + b"Total,2700\n",
-        FileUnreadableError,
-        ("line 5 has 2 fields", "Total"),
-    ),
+    Bad("a total in a short row", text() + b"Total,2700\n", FILE, ("line 5 has 2 fields", "Total")),
 ]
 
 
@@ -320,7 +234,7 @@ def read(frame: pl.DataFrame, **settings: Any) -> tuple[pl.DataFrame, NoteTaker]
     named = name_export(frame.columns, "table")
     notes = NoteTaker()
     kept, _ = only_rows(table, named.columns)
-    return read_rows(kept, named, DeliveryOptions(**settings), notes), notes
+    return RowReader(kept, named, DeliveryOptions(**settings), notes).read(), notes
 
 
 BASE = pl.DataFrame(

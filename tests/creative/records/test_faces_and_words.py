@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adwright.core.errors import AssetError, MissingExtraError
+from adwright.creative.records.describe import Watched, watch
 from adwright.creative.records.encoders import CLASSES, class_names
-from adwright.creative.records.faces_and_words import (
+from adwright.creative.records.looking import (
     INPUT_SIDE,
     Absent,
     FaceFinder,
@@ -37,7 +38,6 @@ from adwright.creative.records.media import (
     SeenPart,
     seeing_table,
 )
-from adwright.creative.records.scenes import Watched, level_of, watch
 from tests.support.creative.drawn_ads import Shot, drawn, photograph, portrait
 
 ANCHORS = 48 * 48
@@ -160,11 +160,6 @@ def test_the_whole_photograph_has_one_and_others_none(finder: FaceFinder) -> Non
     assert len(finder.boxes(drawn(Shot("navy", "orange", "Fresh bread")))) == 0
 
 
-@pytest.mark.parametrize("size", [(1, 1), (15, 900), (900, 16), (16, 16), (4000, 30)])
-def test_every_size_can_be_looked_at(finder: FaceFinder, size: tuple[int, int]) -> None:
-    assert finder.boxes(Image.new("RGB", size, "tan")).shape == (0, 4)
-
-
 def test_fewer_count_the_surer_they_have_to_be() -> None:
     small = crowd([(100, 100), (700, 600)], 90, (1080, 1080))
     counts = [len(FaceFinder(least).boxes(small)) for least in (0.05, 0.75, 0.99)]
@@ -242,11 +237,6 @@ def test_a_class_and_the_sum_of_its_group_have_to_be_sure(names: tuple[str, ...]
     assert tags_of(odds, names, 0.2) == ("moped", "motor scooter", "wig", "motorcycle")
 
 
-def test_of_the_probability_depends_what_is_named() -> None:
-    photo = photograph("rocket.jpg")
-    assert len(TagFinder(0.05).tags(photo)) > len(TagFinder(0.5).tags(photo)) > 0
-
-
 SIDES = st.floats(0, 100)
 SHIFTS = st.floats(-4, 4)
 
@@ -308,12 +298,6 @@ def test_a_crooked_grid_is_read_row_by_row(rows: list[list[float]], rng: Random)
         for row, column in places
     ]
     assert [places[at] for at in in_reading_order(boxes)] == sorted(places)
-
-
-@given(st.lists(st.tuples(SIDES, SIDES, SIDES, SIDES), max_size=9))
-def test_each_box_is_read_once(corners: list[tuple[float, float, float, float]]) -> None:
-    boxes = [(x, y, x + w, y + h) for x, y, w, h in corners]
-    assert sorted(in_reading_order(boxes)) == list(range(len(boxes)))
 
 
 PLAIN = drawn(Shot("white", "red"))
@@ -476,28 +460,8 @@ def test_what_moves_counts_within_scenes_and_cuts_do_not() -> None:
     assert colours(reel((RED, 1.0), (GREEN, 1.0), (BLUE, 1.0))).change == 0
 
 
-def test_a_clip_that_changes_its_size_is_watched_through() -> None:
-    other = BLUE.resize((32, 40))
-    found = colours(reel((RED, 1.0), (other, 1.0)))
-    assert [one.seen for one in found.scenes] == [["R"], ["B"]]
-
-
 def test_of_a_long_clip_each_picture_is_a_scene_without_a_length() -> None:
     found = colours(Reel([(100.0, RED), (900.0, BLUE)], 1000.0, watched=False))
     assert [(one.start, one.seconds) for one in found.scenes] == [(100.0, None), (900.0, None)]
     assert (found.pace, found.motion, found.cuts_a_minute) == ("", "", None)
     assert "longer than 600 s: 2 pictures" in found.without
-
-
-def test_without_the_package_it_is_one_scene(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scenedetect", None)
-    found = colours(reel((RED, 1.0), (BLUE, 1.0)))
-    assert len(found.scenes) == 1
-    assert found.pace == ""
-    assert "adwright[creative]" in found.without
-    assert found.motion == "high"
-
-
-def test_levels() -> None:
-    levels = [level_of(rate, 14.5, 40) for rate in (0, 14.4, 14.5, 39.9, 40)]
-    assert levels == ["low", "low", "medium", "medium", "high"]

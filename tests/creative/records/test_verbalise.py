@@ -251,10 +251,7 @@ def test_any_text_is_some_record(text: str) -> None:
         ),
         (
             "Scene 1: The text shown in the scene is 'up to', '\"Farmer's\"', '', '\"no\"', 'cut",
-            AdRecord(
-                kind="image",
-                scenes=(Scene(words=("up to", "Farmer's", '"no"', "cut")),),
-            ),
+            AdRecord(kind="image", scenes=(Scene(words=("up to", "Farmer's", '"no"', "cut")),)),
         ),
     ],
 )

@@ -73,8 +73,7 @@ from torch.nn import functional
 
 from adwright.core.errors import ArtifactUnsafeError, ConfigError, DataError, FileUnreadableError
 from adwright.core.hashing import sha256_file
-from adwright.creative.faces.fitted import FittedFaces
-from adwright.creative.faces.stylegan import Generator, GeneratorConfig, channels_at
+from adwright.creative.faces.stylegan import FittedFaces, Generator, GeneratorConfig, channels_at
 
 #: A file of safetensors begins with the length of a JSON object, in 8 bytes.
 _LENGTH = 8

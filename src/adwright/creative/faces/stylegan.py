@@ -38,17 +38,27 @@ From the picture down to 4 x 4 pixels by residual blocks, each with two convolut
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.config import Count, Ge, Lt, settings
+from adwright.core.artifacts import Artifact
+from adwright.core.assets import shipped
+from adwright.core.config import Count, Ge, Lt, from_jsonable, settings
 from adwright.core.errors import ConfigError
+from adwright.core.hashing import content_hash, sha256_bytes
+from adwright.training.model_artifacts import load_trained, load_weights, weights_of
 
 _SLOPE = 0.2
 _EPS = 1e-8
@@ -412,3 +422,273 @@ class Discriminator(nn.Module):
         x = self.last(group_deviation(self.features(pictures)[-1], group))
         said: Tensor = self.out(self.dense(x.flatten(1)))
         return said[:, 0].float()
+
+
+# --------------------------------------------------------------------------------------------------
+# e4e: the encoder of pictures into W+ near W (Tov et al., SIGGRAPH 2021).
+#
+#     encoder = FaceEncoder(generator.config)
+#     plus = encoder(pictures, mean=generator.mean)       # [B, rows, D]
+#
+# Of each picture the encoder finds w_0 and an offset for each further row:
+#
+#     W+ row i = mean + w_0 + delta_i,        delta_0 = 0
+#
+# Small offsets keep W+ near W, where edits do what they say. In training the offsets are let in one
+# by one (`unlocked` rows; the others have none).
+#
+# The paper's encoder is a residual network with a pyramid of three resolutions; ours has the same
+# form at the size of small portraits (our choice): residual blocks from the picture down to 4
+# pixels,
+# a top-down pyramid, and a head a row: rows of coarse layers read 4 pixels, those after them 8, the
+# finest 16.
+
+_WIDTH = 64
+_SIDES = (4, 8, 16)
+
+
+class _EncoderBlock(nn.Module):
+    def __init__(self, i: int, o: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(i, o, 3, stride, 1, bias=False)
+        self.one, self.two = nn.BatchNorm2d(o), nn.BatchNorm2d(o)
+        self.second = nn.Conv2d(o, o, 3, 1, 1, bias=False)
+        same = i == o and stride == 1
+        self.skip = nn.Identity() if same else nn.Conv2d(i, o, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, i, H, W] to [B, o, H / stride, W / stride]."""
+        made = leaky(self.one(self.first(x)))
+        return leaky((self.two(self.second(made)) + self.skip(x)) * math.sqrt(0.5))
+
+
+class _RowHead(nn.Module):
+    """A feature map to one row: halved down to a pixel, then linear."""
+
+    def __init__(self, channels: int, side: int, wide: int) -> None:
+        super().__init__()
+        steps = int(math.log2(side))
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(steps))
+        self.out = EqualLinear(channels, wide)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, side, side] to [B, wide]."""
+        for conv in self.convs:
+            x = leaky(conv(x))
+        made: Tensor = self.out(x.flatten(1))
+        return made
+
+
+class FaceEncoder(nn.Module):
+    """See the module. width: channels of the finest pyramid level and of the heads."""
+
+    def __init__(self, config: GeneratorConfig, *, width: int = _WIDTH) -> None:
+        super().__init__()
+        if config.side < _SIDES[-1]:
+            raise ConfigError(
+                f"side {config.side} is below {_SIDES[-1]}", where="side", hint="take 32"
+            )
+        self.config = config
+        self.stem = nn.Conv2d(3, width // 2, 3, 1, 1)
+        sides = [_SIDES[min(2, row // 3)] for row in range(config.rows)]
+        blocks, side, i = [], config.side, width // 2
+        self.taken: dict[int, int] = {}
+        lateral = {}
+        while side > 4:
+            o = min(2 * i, 4 * width)
+            blocks += [_EncoderBlock(i, o, 2), _EncoderBlock(o, o, 1)]
+            i, side = o, side // 2
+            if side in sides:
+                self.taken[len(blocks) - 1] = side
+                lateral[str(side)] = nn.Conv2d(o, width, 1)
+        self.blocks = nn.ModuleList(blocks)
+        self.lateral = nn.ModuleDict(lateral)
+        self.heads = nn.ModuleList(_RowHead(width, side, config.wide) for side in sides)
+        self.sides = sides
+
+    def forward(self, pictures: Tensor, *, mean: Tensor, unlocked: int | None = None) -> Tensor:
+        """W+ [B, rows, D] of pictures [B, 3, side, side], -1 to 1. mean: of w, [D]. unlocked: rows
+        that may have an offset, counted from row 1; None for all."""
+        maps = self._maps(pictures)
+        w = self.heads[0](maps[self.sides[0]])
+        free = self.config.rows - 1 if unlocked is None else unlocked
+        rows = [w]
+        for row in range(1, self.config.rows):
+            offset = self.heads[row](maps[self.sides[row]]) if row <= free else torch.zeros_like(w)
+            rows.append(w + offset)
+        return mean + torch.stack(rows, 1)
+
+    def _maps(self, pictures: Tensor) -> dict[int, Tensor]:
+        """Of each side of the pyramid [B, width, side, side], coarse ones added to finer ones."""
+        x, found = leaky(self.stem(pictures)), {}
+        for at, block in enumerate(self.blocks):
+            x = block(x)
+            if at in self.taken:
+                found[self.taken[at]] = self.lateral[str(self.taken[at])](x)
+        for coarse, fine in pairwise(sorted(found)):
+            found[fine] = found[fine] + functional.interpolate(found[coarse], scale_factor=2.0)
+        return found
+
+
+# --------------------------------------------------------------------------------------------------
+# Pictures as networks read them.
+#
+# A trained generator of portraits with its discriminator: an artifact of kind "faces".
+#
+#     faces = FittedFaces.load("runs/faces/model")
+#
+# manifest.json         the generator's config, the training's, its records, what it was trained on
+# tensors.safetensors   weights in float32 or float16
+#
+# A trained encoder of portraits into W+: an artifact of kind "faces_encoder".
+#
+#     encoder = FittedEncoder.load("runs/encoder/model")
+#     plus = encoder.invert(faces, pictures)               # W+ [N, rows, D]
+#
+# Pictures are aligned as those that it was trained on: an unaligned face comes back as another
+# person. An encoder belongs to one generator, whose weights it knows by their hash.
+#
+# manifest.json         the encoder's config, the training's, and the generator's hash
+# tensors.safetensors   weights in float32 or float16
+
+
+def as_pictures(pixels: NDArray[np.uint8]) -> Tensor:
+    """float [N, 3, S, S], -1 to 1, of uint8 [N, S, S, 3]."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+FACES_KIND = "faces"
+#: The folder of the portraits that ship with the package: "faces", and "encoder" where it is there.
+DRAWN = shipped("drawn_faces")
+
+
+@dataclass(frozen=True, eq=False)
+class FittedFaces:
+    """generator: with the mean weights of the training. discriminator: None where it was left out.
+
+    config: of the training, plain values. records: one mapping a validation. data_hash: of the
+    pictures. about: of what it was trained on, in words.
+    """
+
+    generator: Generator
+    discriminator: Discriminator | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    records: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    data_hash: str = ""
+    about: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.generator.eval()
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Of the generator's weights as float16, which half of an artifact keeps. Taken once: a
+        search asks a thousand times over whether an encoder belongs to it."""
+        weights = weights_of(self.generator).items()
+        halves = {name: value.astype(np.float16).tobytes() for name, value in weights}
+        return content_hash({name: sha256_bytes(half) for name, half in halves.items()})
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> FittedFaces:
+        """The model of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _faces_of, kind=FACES_KIND, name="generator of faces")
+
+
+def _faces_of(artifact: Artifact) -> FittedFaces:
+    config = artifact.config
+    shape = from_jsonable(GeneratorConfig, config["generator"])
+    tensors = {name: value.astype(np.float32) for name, value in artifact.tensors.items()}
+    generator, discriminator = Generator(shape), None
+    load_weights(generator, tensors, "generator.")
+    if "discriminator" in config["parts"]:
+        discriminator = Discriminator(shape)
+        load_weights(discriminator, tensors, "discriminator.")
+    return FittedFaces(
+        generator,
+        discriminator,
+        config=config["fit"],
+        records=tuple(json.loads(artifact.text("records.json"))),
+        data_hash=artifact.data_hash,
+        about=config["about"],
+        seed=artifact.seed,
+    )
+
+
+ENCODER_KIND = "faces_encoder"
+_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEncoder:
+    """encoder: of pictures. generator_hash: see `FittedFaces.weights_hash`. width: of the encoder.
+    unlocked: rows that have an offset, those that its training had let in; None for all.
+
+    config: of the training, plain values. records: one mapping a validation. data_hash: of the
+    pictures. about: of what it was trained on, in words.
+    """
+
+    encoder: FaceEncoder
+    generator_hash: str
+    width: int
+    unlocked: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    records: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    data_hash: str = ""
+    about: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.encoder.eval()
+
+    @torch.no_grad()
+    def invert(self, faces: FittedFaces, pictures: Tensor) -> Tensor:
+        """W+ [N, rows, D] of pictures [N, 3, side, side], -1 to 1.
+
+        Raises ConfigError for another generator than it was trained on, and for pictures of another
+        size.
+        """
+        if faces.weights_hash != self.generator_hash:
+            raise ConfigError(
+                "the encoder was trained on another generator",
+                where="faces",
+                hint="pass the generator that it was trained on, or train it again",
+            )
+        side = self.encoder.config.side
+        if pictures.dim() != 4 or pictures.shape[1:] != (3, side, side) or not len(pictures):
+            raise ConfigError(
+                f"pictures have shape {tuple(pictures.shape)}",
+                where="pictures",
+                hint=f"pass one or more of 3 x {side} x {side}",
+            )
+        mean, unlocked = faces.generator.mean, self.unlocked
+        each = torch.split(pictures, _AT_A_TIME)
+        return torch.cat([self.encoder(some, mean=mean, unlocked=unlocked) for some in each])
+
+    @classmethod
+    def load(cls, source: str | Path | Artifact) -> FittedEncoder:
+        """The model of an artifact, or of its folder; raises as `load_trained`."""
+        return load_trained(source, _encoder_of, kind=ENCODER_KIND, name="encoder of faces")
+
+
+def _encoder_of(artifact: Artifact) -> FittedEncoder:
+    config = artifact.config
+    encoder = FaceEncoder(
+        from_jsonable(GeneratorConfig, config["generator"]), width=config["width"]
+    )
+    tensors = {
+        name: value.astype(np.float32) if value.dtype == np.float16 else value
+        for name, value in artifact.tensors.items()
+    }
+    load_weights(encoder, tensors)
+    return FittedEncoder(
+        encoder,
+        config["generator_hash"],
+        config["width"],
+        config["unlocked"],
+        config=config["fit"],
+        records=tuple(json.loads(artifact.text("records.json"))),
+        data_hash=artifact.data_hash,
+        about=config["about"],
+        seed=artifact.seed,
+    )

@@ -148,7 +148,11 @@ def read_number(
     cells = cells.with_columns(read=pl.when(~pl.col("absent")).then(shared), code=code)
     value, other = pl.col("read"), "," if decimal == "." else "."
     signs = cells["code"].unique().drop_nulls().to_list()
-    codes = {one: _code_of(one) for one in signs if one and one not in _MANY}
+    codes = {
+        one: _SIGNS.get(one) or (one.upper() if len(one) == 3 and one.isalpha() else "")
+        for one in signs
+        if one and one not in _MANY
+    }
     checks = [
         Check(
             column,
@@ -193,19 +197,10 @@ def _parts(cell: pl.Expr) -> pl.Expr:
     return bare(cell).str.replace_all(r"[\s'’]", "").str.extract_groups(_PARTS)
 
 
-def _number(cell: pl.Expr) -> pl.Expr:
-    """The digits and signs of a cell, without its exponent."""
-    return _parts(cell).struct.field("4").str.replace(r"[eE].*$", "")
-
-
-def _code_of(sign: str) -> str:
-    """The currency that a sign or a code names; empty for none."""
-    return _SIGNS.get(sign) or (sign.upper() if len(sign) == 3 and sign.isalpha() else "")
-
-
 def _says_comma(cell: pl.Expr, whole: bool) -> pl.Expr:
     """Whether a cell can only have a comma before its decimals; null where it leaves that open."""
-    number = _number(cell)
+    # The digits and signs of a cell, without its exponent.
+    number = _parts(cell).struct.field("4").str.replace(r"[eE].*$", "")
     points = number.str.count_matches(".", literal=True)
     commas = number.str.count_matches(",", literal=True)
     one, several = (points + commas) == 1, (points + commas) > 1

@@ -187,22 +187,16 @@ def summarise_days(days: pl.DataFrame, notes: DeliveryNotes) -> DeliverySummary:
             for name in ("clicks", "conversions")
         },
     ).row(0, named=True)
-    money = days.group_by(pl.col("currency").cast(pl.String).fill_null("")).agg(
-        *(pl.col(name).sum() for name in ("spend", "conversion_value")),
-        *(
-            pl.col(name).is_not_null().any().alias(f"has {name}")
-            for name in ("spend", "conversion_value")
-        ),
+
+    def money(name: str) -> dict[str, float]:
+        code = pl.col("currency").cast(pl.String).fill_null("").alias("code")
+        there = days.filter(pl.col(name).is_not_null())
+        sums = there.group_by(code).agg(pl.col(name).sum()).sort("code")
+        return {code: float(amount) for code, amount in sums.iter_rows()}
+
+    return DeliverySummary(
+        **row, spend=money("spend"), conversion_value=money("conversion_value"), notes=notes
     )
-    spend, value = (
-        {
-            str(one["currency"]): float(one[name])
-            for one in money.sort("currency").iter_rows(named=True)
-            if one[f"has {name}"]
-        }
-        for name in ("spend", "conversion_value")
-    )
-    return DeliverySummary(**row, spend=spend, conversion_value=value, notes=notes)
 
 
 def repair_of(what: str, rows: Sequence[int], values: Sequence[object] | None = None) -> Repair:
@@ -351,11 +345,7 @@ class DeliveryRecord:
 
 
 def check_delivery(
-    table: TableInMemory,
-    *,
-    file: str = "",
-    locate: Locate | None = None,
-    today: date | None = None,
+    table: TableInMemory, *, file: str = "", locate: Locate | None = None, today: date | None = None
 ) -> pl.DataFrame:
     """The table in the columns, order and types of DELIVERY, after checking every row.
 

@@ -85,10 +85,7 @@ class _Head(NamedTuple):
 
 
 def read_export(
-    source: Tabular,
-    known: Callable[[Sequence[str]], int],
-    *,
-    bounds: ReadBounds = USUAL_BOUNDS,
+    source: Tabular, known: Callable[[Sequence[str]], int], *, bounds: ReadBounds = USUAL_BOUNDS
 ) -> ExportTable:
     """The table of an export: a file that `as_frame` reads, or a table in memory.
 
@@ -99,9 +96,11 @@ def read_export(
     """
     head = _Head("utf-8", (), marked=False)
     repairs: list[Repair] = []
-    text = isinstance(source, str | Path) and _is_text(Path(source))
-    if isinstance(source, str | Path) and text:
-        path = Path(source)
+    path = Path(source) if isinstance(source, str | Path) else None
+    text = False
+    if path is not None and path.is_file() and os.access(path, os.R_OK):
+        text = path.name.lower().removesuffix(".gz").endswith(_TEXTS)
+    if path is not None and text:
         head = _head_of(path, known)
         with _prepared(path, head, bounds) as inside:
             table = as_frame(inside, whole=True, bounds=bounds)
@@ -122,11 +121,6 @@ def read_export(
             hint="see whether the dates of the report hold any delivery, and export again",
         )
     return found
-
-
-def _is_text(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return path.is_file() and os.access(path, os.R_OK) and name.endswith(_TEXTS)
 
 
 def _head_of(path: Path, known: Callable[[Sequence[str]], int]) -> _Head:
@@ -174,14 +168,11 @@ def _prepared(path: Path, head: _Head, bounds: ReadBounds) -> Iterator[Path]:
             with named_as(path, inside):
                 yield inside
         except DataError as error:
+            lines = len(head.skipped)
             error.what = re.sub(
-                r"\bline (\d+)", lambda found: _moved(found, len(head.skipped)), error.what
+                r"\bline (\d+)", lambda found: f"line {int(found[1]) + lines}", error.what
             )
             raise
-
-
-def _moved(found: re.Match[str], lines: int) -> str:
-    return f"line {int(found[1]) + lines}"
 
 
 def _copy(path: Path, target: Path, head: _Head, most: int) -> None:

@@ -48,14 +48,7 @@ from adwright.data.creatives import SLOTS
 from adwright.data.ids import LONGEST_ID, PRINTABLE
 from adwright.data.schema import NOT_IDS, Check, Locate, is_category, raise_at
 from adwright.data.sources.csvfile import format_of
-from adwright.data.table_door import (
-    CURRENCY,
-    TableSpec,
-    bare_name,
-    listed,
-    synonyms,
-    table_specs,
-)
+from adwright.data.table_door import CURRENCY, TableSpec, bare_name, listed, synonyms, table_specs
 
 #: Digits that a spreadsheet, and whole numbers that a float keeps.
 _KEPT, _WHOLE = 15, 2**53
@@ -109,8 +102,7 @@ def read_id(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
     texts = frame[column].cast(pl.String)
     text = by_distinct(texts, bare)
     unwrapped = by_distinct(
-        text,
-        lambda one: one.str.replace(r'^="([^"]*)"$', "${1}").str.replace(r"^'(\d+)$", "${1}"),
+        text, lambda one: one.str.replace(r'^="([^"]*)"$', "${1}").str.replace(r"^'(\d+)$", "${1}")
     )
     whole = by_distinct(unwrapped, lambda one: one.str.replace(r"^(\d{1,15})\.0+$", "${1}"))
     shown = frame.select(column).with_columns(whole.alias(_MADE))
@@ -129,7 +121,10 @@ def read_id(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
     check_rows(shown, [exponent, cut], locate)
     value = by_distinct(whole, lambda one: pl.when(~is_absent(one)).then(one))
     shown = frame.select(column).with_columns(value.alias(_MADE))
-    _check_ids(shown, column, locate)
+    ids = pl.col(_MADE)
+    bad = (ids.str.len_chars() > LONGEST_ID) | ~ids.str.contains(PRINTABLE) | ids.is_in(NOT_IDS)
+    what = f"{column} has a control character, more than {LONGEST_ID} characters or a word for none"
+    check_rows(shown, [Check(column, bad, what, "correct the id")], locate)
     odd = _check_zeros(shown, column, locate)
     repairs = []
     for what, after, before in (
@@ -184,7 +179,14 @@ def read_day(
     if len(at):
         what = f"{column} cannot be read as a date"
         what += f" of the format {chosen!r}, as others are" if chosen and not date_format else ""
-        check = Check(column, pl.lit(bad), what, _hint(given[int(at[0])], known.to_list()))
+        wrong = given[int(at[0])]
+        formats = format_of([one for one in known.to_list() if format_of([one])] or [wrong])
+        hint = "write dates as 2026-01-31, or name their format: date_format='%d.%m.%Y'"
+        if len(formats) > 1:
+            hint = f"say which is the day: date_format={' or '.join(map(repr, formats))}"
+        elif wrong.isdigit() and len(wrong) == 5:
+            hint = "a spreadsheet's number of a day: format the column as a date, and export again"
+        check = Check(column, pl.lit(bad), what, hint)
         raise_at(frame.lazy(), check, int(at[0]), len(at), locate)
     plainly = chosen in ("", "%Y-%m-%d") or bool(date_format)
     return DayColumn(pl.lit(value), () if plainly else (f"{column}: dates are read as {chosen}",))
@@ -202,15 +204,6 @@ def _of_floats(frame: pl.DataFrame, column: str, locate: Locate) -> IdColumn:
     count = int(frame[column].is_not_nan().sum())
     repair = Repair(f"ids of {column} freed of the .0 of a float", count)
     return IdColumn(cell.cast(pl.Int64).cast(pl.String), (repair,) if count else ())
-
-
-def _check_ids(frame: pl.DataFrame, column: str, locate: Locate) -> None:
-    """Refuse what the rule of `adwright.data.ids` refuses. frame: `column` and its ids, _MADE."""
-    value = pl.col(_MADE)
-    long = value.str.len_chars() > LONGEST_ID
-    bad = long | ~value.str.contains(PRINTABLE) | value.is_in(NOT_IDS)
-    what = f"{column} has a control character, more than {LONGEST_ID} characters or a word for none"
-    check_rows(frame, [Check(column, bad, what, "correct the id")], locate)
 
 
 def _check_zeros(frame: pl.DataFrame, column: str, locate: Locate) -> tuple[str, ...]:
@@ -243,10 +236,7 @@ def _check_zeros(frame: pl.DataFrame, column: str, locate: Locate) -> tuple[str,
 
 def _check_midnight(frame: pl.DataFrame, column: str, hours: pl.Expr, locate: Locate) -> None:
     check = Check(
-        column,
-        hours,
-        f"{column} has hours, where a day is needed",
-        "export by day, not by hour",
+        column, hours, f"{column} has hours, where a day is needed", "export by day, not by hour"
     )
     check_rows(frame, [check], locate)
 
@@ -271,15 +261,6 @@ def _date(text: pl.Expr, date_format: str) -> pl.Expr:
     return pl.when(found.dt.year() >= _ERA).then(found)
 
 
-def _hint(wrong: str, known: Sequence[str]) -> str:
-    formats = format_of([one for one in known if format_of([one])] or [wrong])
-    if len(formats) > 1:
-        return f"say which is the day: date_format={' or '.join(repr(one) for one in formats)}"
-    if wrong.isdigit() and len(wrong) == 5:
-        return "a spreadsheet's number of a day: format the column as a date, and export again"
-    return "write dates as 2026-01-31, or name their format: date_format='%d.%m.%Y'"
-
-
 def platforms() -> tuple[str, ...]:
     """Whose exports are known by their columns: the tables of data/synonyms/exports.toml. "table"
     stands for columns named as ours."""
@@ -300,11 +281,6 @@ class NamedExport(NamedTuple):
     currency: str
     said: tuple[str, ...]
     left: tuple[str, ...]
-
-
-def columns_known() -> tuple[str, ...]:
-    """All that an export may say."""
-    return tuple(_any_platform().synonyms)
 
 
 def known_names(names: Sequence[str], also: Sequence[str] = ()) -> int:
@@ -329,7 +305,17 @@ def name_export(
     """
     given = dict(given or {})
     _any_platform().check_fields(given)
-    _check_distinct(names, file)
+    plain: dict[str, str] = {}
+    for name in names:
+        bare = bare_name(name)
+        if bare in plain and known_names([bare]):
+            raise SchemaError(
+                f"two columns read alike: {plain[bare]!r} and {name!r}",
+                file=file,
+                column=name,
+                hint="rename one, or export without it",
+            )
+        plain.setdefault(bare, name)
     source = source or _source_of(names, given, file, first_line)
     if source not in platforms():
         near = closest_name(source, platforms())
@@ -342,7 +328,15 @@ def name_export(
     in_full = "spend" in given or set(spec.guesses("spend", names)) - set(given.values())
     told = {"micros": ""} | given if in_full else given
     columns, said = spec.name(names, told, file=file)
-    _require(columns, names, spec, source, file)
+    dated = "day" in columns or "week" in columns
+    by_day = "" if dated else " (break the report down by day)"
+    spec.require(
+        columns,
+        names,
+        needed=[*(() if dated else ("day",)), *spec.needed],
+        file=file,
+        also=f", or add it to the export of {source}{by_day}",
+    )
     if "day" in columns and "week" in columns and "week" not in given:
         del columns["week"]
     # The end of a period tells its length where the day is that of its beginning.
@@ -370,14 +364,10 @@ def _any_platform() -> TableSpec:
     """A table with columns named as ours, or as any platform has them."""
     specs = table_specs("exports").values()
     fields = dict.fromkeys(field for spec in specs for field in spec.synonyms)
-    usual = {
-        field: tuple(
-            dict.fromkeys(
-                (bare_name(field), *(one for spec in specs for one in spec.synonyms.get(field, ())))
-            )
-        )
-        for field in fields
-    }
+    usual = {}
+    for ours in fields:
+        names = [one for spec in specs for one in spec.synonyms.get(ours, ())]
+        usual[ours] = tuple(dict.fromkeys((bare_name(ours), *names)))
     return TableSpec("a delivery record", usual, next(iter(specs)).needed)
 
 
@@ -401,35 +391,6 @@ def _source_of(names: Sequence[str], given: Mapping[str, str], file: str, first_
         "the columns do not tell which platform the export is of",
         file=file,
         hint=f"say source, one of {', '.join(platforms())}; the table has {listed(names)}",
-    )
-
-
-def _check_distinct(names: Sequence[str], file: str) -> None:
-    """Raise SchemaError where two known names read alike."""
-    found: dict[str, str] = {}
-    for name in names:
-        bare = bare_name(name)
-        if bare in found and known_names([bare]):
-            raise SchemaError(
-                f"two columns read alike: {found[bare]!r} and {name!r}",
-                file=file,
-                column=name,
-                hint="rename one, or export without it",
-            )
-        found.setdefault(bare, name)
-
-
-def _require(
-    columns: Mapping[str, str], names: Sequence[str], spec: TableSpec, source: str, file: str
-) -> None:
-    dated = "day" in columns or "week" in columns
-    by_day = "" if dated else " (break the report down by day)"
-    spec.require(
-        columns,
-        names,
-        needed=[*(() if dated else ("day",)), *spec.needed],
-        file=file,
-        also=f", or add it to the export of {source}{by_day}",
     )
 
 
@@ -520,19 +481,12 @@ def only_rows(table: ExportTable, columns: Mapping[str, str]) -> tuple[ExportTab
     return table, left
 
 
-def read_rows(
-    table: ExportTable, named: NamedExport, options: DeliveryOptions, notes: NoteTaker
-) -> pl.DataFrame:
-    """The rows in the columns of DELIVERY that the export has, and those of the texts (SLOTS).
+class RowReader:
+    """An export on its way: its rows, what names them, and what is to be said, in `notes`.
 
     Raises ValueInvalidError for the first cell that cannot be read, or could be read two ways;
-    SchemaError for a column of another type. What is changed or doubted goes to `notes`.
+    SchemaError for a column of another type.
     """
-    return _Reader(table, named, options, notes).read()
-
-
-class _Reader:
-    """An export on its way: its rows, what names them, and what is to be said."""
 
     def __init__(
         self, table: ExportTable, named: NamedExport, options: DeliveryOptions, notes: NoteTaker
@@ -556,15 +510,6 @@ class _Reader:
         for ours in (*_TEXTS, *SLOTS):
             if ours in columns:
                 made[ours] = self._text(columns[ours])
-        self._check_present(made)
-        frame = self.frame.select(value.alias(name) for name, value in made.items())
-        if self.options.time_zone and "time_zone" not in columns:
-            frame = frame.with_columns(time_zone=pl.lit(self.options.time_zone))
-        return self._with_causes(frame)
-
-    def _check_present(self, made: Mapping[str, pl.Expr]) -> None:
-        """Raise ValueInvalidError for a row without an ad, a day or impressions."""
-        columns = self.named.columns
         checks = [
             Check(
                 columns.get(ours) or columns["week"],
@@ -575,6 +520,10 @@ class _Reader:
             for ours in ("ad_id", "day", "impressions")
         ]
         check_rows(self.frame, checks, self.locate)
+        frame = self.frame.select(value.alias(name) for name, value in made.items())
+        if self.options.time_zone and "time_zone" not in columns:
+            frame = frame.with_columns(time_zone=pl.lit(self.options.time_zone))
+        return self._with_causes(frame)
 
     def _say_hidden(self) -> None:
         """Report blanks that do not look like such, in names of columns, ids and days."""

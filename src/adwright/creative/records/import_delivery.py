@@ -30,12 +30,12 @@ from adwright.creative.records.delivery import (
 from adwright.creative.records.export_file import read_export
 from adwright.creative.records.export_rows import (
     DeliveryOptions,
+    RowReader,
     is_zone,
     known_names,
     name_export,
     only_rows,
     read_day,
-    read_rows,
 )
 from adwright.data.creatives import SLOTS, Creative, creatives_table
 from adwright.data.schema import Check, Locate, from_arrow, in_file
@@ -79,13 +79,16 @@ def import_delivery(
     table, totals = only_rows(table, named.columns)
     parted = ("the fields are parted by semicolons",) if table.decimal_comma else ()
     notes = NoteTaker((*parted, *named.said), table.repairs)
-    days = read_rows(table, named, options, notes)
+    days = RowReader(table, named, options, notes).read()
     days, creatives = _with_creatives(days, notes)
     locate = table.locate
     if links is not None:
         days = assign_creatives(days, _read_links(links, bounds), locate)
     if options.excess_clicks == "cap" and "clicks" in days.columns:
-        days = _capped(days, locate, notes)
+        over = days["clicks"] > days["impressions"]
+        notes.repair("clicks above impressions set to these", locate, over, days["clicks"])
+        capped = pl.min_horizontal("clicks", "impressions")
+        days = days.with_columns(clicks=pl.when(pl.col("clicks").is_not_null()).then(capped))
     if options.repeats == "sum":
         days, locate = _summed(days, locate, notes)
     # Where it is tomorrow already, the day ahead of UTC is today.
@@ -124,16 +127,8 @@ def _with_creatives(frame: pl.DataFrame, notes: NoteTaker) -> tuple[pl.DataFrame
             f"first is kept; such is {several.item(0, 'creative_id')!r:.60}"
         )
     made = [
-        Creative(
-            creative_id=one or "",
-            headline=words.get("headline") or "",
-            description=words.get("description") or "",
-            body=words.get("body") or "",
-            call_to_action=words.get("call_to_action") or "",
-            brand=words.get("brand") or "",
-        )
-        for one, *parts in texts.iter_rows()
-        for words in [dict(zip(slots, parts, strict=True))]
+        Creative(**{name: cell or "" for name, cell in row.items()})
+        for row in texts.iter_rows(named=True)
     ]
     ids = pl.Series(_ID, [one.creative_id for one in made], pl.String)
     kept = frame.join(
@@ -155,13 +150,6 @@ def _read_links(links: Tabular, bounds: ReadBounds) -> pl.DataFrame:
     text = [n for n in ("first_day", "last_day") if frame.schema.get(n) == pl.String]
     dates = [read_day(frame, name, in_file(given.name)).value.alias(name) for name in text]
     return check_links(frame.with_columns(dates), file=given.name)
-
-
-def _capped(days: pl.DataFrame, locate: Locate, notes: NoteTaker) -> pl.DataFrame:
-    over = days["clicks"] > days["impressions"]
-    notes.repair("clicks above impressions set to these", locate, over, days["clicks"])
-    capped = pl.min_horizontal("clicks", "impressions")
-    return days.with_columns(clicks=pl.when(pl.col("clicks").is_not_null()).then(capped))
 
 
 def _summed(
