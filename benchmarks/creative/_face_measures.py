@@ -11,10 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adwright.creative.faces.directions import Directions, sefa
 from adwright.creative.faces.e4e_file import Named, rosinality_generator
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
-from adwright.creative.faces.stylegan import Generator, ModulatedConv
+from adwright.creative.faces.opened import Directions, sefa
+from adwright.creative.faces.stylegan import (
+    FittedEncoder,
+    FittedFaces,
+    Generator,
+    ModulatedConv,
+    as_pictures,
+)
 from adwright.metrics.bootstrap import Interval, interval_of
 from benchmarks.common.result import Figure
 from benchmarks.creative._face_layouts import (

@@ -29,7 +29,7 @@ import torch
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash, sha256_bytes, sha256_file
-from adwright.creative.faces.fitted import DRAWN
+from adwright.creative.faces.stylegan import DRAWN
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.creative.editing.cells import KEPT, Cell, Rows
 from benchmarks.creative.editing.drawn import RULES, DrawnTask

@@ -34,9 +34,14 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.faces.fitted import DRAWN, FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.faces.opened import OpenedFaces
-from adwright.creative.faces.stylegan import GeneratorConfig
+from adwright.creative.faces.stylegan import (
+    DRAWN,
+    FittedEncoder,
+    FittedFaces,
+    GeneratorConfig,
+    as_pictures,
+)
 from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.creative._face_card import face_card
 from benchmarks.creative._face_directions import put_directions

@@ -22,9 +22,8 @@ import numpy as np
 from PIL import Image
 
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.records.colours import bits_a_pixel, lab_of, lean
-from adwright.creative.records.describe import Describer
-from adwright.creative.records.faces_and_words import Absent, SeeingParts
+from adwright.creative.records.describe import Describer, watch
+from adwright.creative.records.looking import Absent, SeeingParts, bits_a_pixel, lab_of, lean
 from adwright.creative.records.media import (
     PARTS,
     SeeingSettings,
@@ -33,7 +32,6 @@ from adwright.creative.records.media import (
     opened_video,
     picture,
 )
-from adwright.creative.records.scenes import watch
 from benchmarks.common.result import write_result
 from tests.support.creative.drawn_ads import Shot, drawn, film, photograph, portrait, saved
 

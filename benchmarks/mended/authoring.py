@@ -68,7 +68,7 @@ import sys
 from pathlib import Path
 from adwright.core.clock import FixedClock
 from adwright.core.journal import append_rows, read_rows
-from adwright.creative.editor.edit_log import EditLog, EditRecord
+from adwright.creative.editor.guard import EditLog, EditRecord
 from adwright.creative.editor.edit_plan import EditPlan
 top, lost = Path(sys.argv[1]), 0
 lines = top / "lines.jsonl"

@@ -292,11 +292,7 @@ def test_the_browser_keeps_a_name() -> None:
 
 
 def test_what_the_eye_does_not_see_is_named() -> None:
-    assert hidden_runs("a\u202eb") == [
-        ("a", ""),
-        (" ", "U+202E RIGHT-TO-LEFT OVERRIDE"),
-        ("b", ""),
-    ]
+    assert hidden_runs("a\u202eb") == [("a", ""), (" ", "U+202E RIGHT-TO-LEFT OVERRIDE"), ("b", "")]
     assert hidden_runs("\x00") == [(" ", "U+0000")]
     assert hidden_runs("\u200bx")[0][1] == "U+200B ZERO WIDTH SPACE"
     assert hidden_runs("") == []

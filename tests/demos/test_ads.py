@@ -14,18 +14,12 @@ import pytest
 
 from adwright.authoring.checks.limits import Finding
 from adwright.authoring.checks.verdict import Repaired, check
-from adwright.authoring.tasks import Product, input_of
+from adwright.authoring.tasks import Product
 from adwright.core.artifacts import load_artifact
-from adwright.core.errors import (
-    DataError,
-    MissingExtraError,
-    ProgramError,
-    ResourceError,
-)
+from adwright.core.errors import DataError, MissingExtraError, ProgramError, ResourceError
 from adwright.demos.ads import (
     AD_SLOTS,
     ADAPTER,
-    HEADLINE,
     JUDGES,
     AdRoom,
     ProductAd,
@@ -37,7 +31,6 @@ from adwright.demos.ads import (
     marked,
     open_room,
     summary_of,
-    told,
     with_headline,
     write_ads,
 )
@@ -60,14 +53,6 @@ def test_each_slot_says_its_length_and_is_checked_for_it() -> None:
         long = "Tea bags " * 11
         found = {one.rule for one in check(long, slot.request(TEA), slot.check)}
         assert any(rule.startswith("limits/") for rule in found) == (slot.name != "description")
-
-
-def test_the_headline_is_one_more_fact() -> None:
-    text = AD_SLOTS[1]
-    before = input_of(text.request(TEA))
-    assert input_of(text.request(with_headline(TEA, "Time for tea"))) == (
-        f"{before}\n* {HEADLINE}: Time for tea"
-    )
 
 
 HAM = Product("2", "Ham {{steaks}}", attributes=(("Department", "Meat"),))
@@ -188,11 +173,6 @@ def test_what_is_wrong_is_marked() -> None:
     assert "".join(piece for piece, _ in overlapping) == text
     assert overlapping[1:3] == (("24", "grounding/number"), (" bags", "policy/superlative"))
     assert marked("", (NUMBER,)) == ()
-
-
-def test_findings_are_told_once() -> None:
-    assert told(()) == "nothing found"
-    assert told((NUMBER, NUMBER, BEST)).count("no fact has this number") == 1
 
 
 def test_rows_for_a_terminal() -> None:

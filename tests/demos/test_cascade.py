@@ -33,7 +33,6 @@ from adwright.demos.folder import remove_demo, write_demo_page
 from adwright.metrics.bootstrap import Interval
 from adwright.training.ranking.ranker import Ranker
 from tests.delivery.cascade.test_build import CONFIG
-from tests.demos.test_ranker import Balance
 from tests.support.data.small_next_basket import START, small_task
 
 SHARE = Interval(0.5, 0.4, 0.625)
@@ -97,15 +96,6 @@ def test_what_it_costs_is_said() -> None:
     assert replace(MEASURES, p50_ms=9.0).cost() != MEASURES.cost()
 
 
-def test_the_page_is_whole_and_escaped(page: str) -> None:
-    parser = Balance()
-    parser.feed(page)
-    assert parser.open == []
-    assert "&lt;i&gt;17" in page
-    assert "tea &amp; &lt;jam&gt;" in page
-    assert "<script" not in page
-
-
 def test_everything_is_told(page: str) -> None:
     assert escape(MEASURES.stage_header()[3]).replace("&#x27;", "&#39;") in page
     told = (
@@ -113,6 +103,8 @@ def test_everything_is_told(page: str) -> None:
         *MEASURES.order_header(),
         *(cell for row in (*MEASURES.stage_rows(), *MEASURES.order_rows()) for cell in row),
         MEASURES.cost(),
+        "&lt;i&gt;17",
+        "tea &amp; &lt;jam&gt;",
         "1,234 purchases before; 7 items",
         "12.3%",
         "45.6%",

@@ -18,7 +18,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from adwright.creative.editor.fitness import Floats, Pixels
-from adwright.creative.faces.fitted import as_pictures
+from adwright.creative.faces.stylegan import as_pictures
 from benchmarks.creative.editing.drawn_rule import DrawnAds, DrawnRule, RuleJudge, drawn_ads
 from benchmarks.creative.faces_training.measures import AttributeReader, fit_reader
 

@@ -29,14 +29,17 @@ from adwright.creative.editor.fitness import (
     SearchOutcome,
     Weighted,
 )
-from adwright.creative.editor.found_edit import edit_at
 from adwright.creative.editor.guard_rules import SKIN_LIMITS, DriftCheck, skin_tone
 from adwright.creative.editor.job_faces import FaceDrift
-from adwright.creative.editor.searches import genetic_search, gradient_ascent, random_search
+from adwright.creative.editor.searches import (
+    edit_at,
+    genetic_search,
+    gradient_ascent,
+    random_search,
+)
 from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.faces.directions import sefa
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
-from adwright.creative.faces.opened import GeneratorMover
+from adwright.creative.faces.opened import GeneratorMover, sefa
+from adwright.creative.faces.stylegan import FittedEncoder, FittedFaces, as_pictures
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import DrawnTask
 from benchmarks.creative.editing.drawn_rule import RuleJudge

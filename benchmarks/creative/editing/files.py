@@ -22,9 +22,8 @@ from adwright.creative.editor.edit_kinds import (
     Temperature,
     protected_mask,
 )
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
-from adwright.creative.editor.edited_file import FileEditor
+from adwright.creative.editor.guard import EditLog, FileEditor
 from adwright.creative.editor.job_faces import plain_guard
 from adwright.creative.editor.provenance import (
     FileFormat,

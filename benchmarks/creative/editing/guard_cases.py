@@ -18,9 +18,8 @@ import numpy as np
 from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError
 from adwright.creative.editor.edit_kinds import EditContext, Exposure, FaceMove
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
-from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard import EditGuard, EditLog, EditRequest
 from adwright.creative.editor.guard_rules import (
     SKIN_LIMITS,
     AgeCheck,

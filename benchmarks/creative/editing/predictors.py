@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
 from adwright.core.hashing import sha256_bytes
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
+from adwright.creative.faces.stylegan import FittedEncoder, FittedFaces, as_pictures
 from adwright.creative.judging import IMAGE
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import ImageEncoder

@@ -25,9 +25,10 @@ from adwright.creative.editor.fitness import (
     Weighted,
     squeezed,
 )
-from adwright.creative.editor.found_edit import FoundEdit, edit_at
 from adwright.creative.editor.job_files import EditJob, decide
 from adwright.creative.editor.searches import (
+    FoundEdit,
+    edit_at,
     genetic_search,
     gradient_ascent,
     pareto_search,

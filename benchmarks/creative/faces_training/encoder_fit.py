@@ -54,9 +54,13 @@ from torch.nn.functional import cosine_similarity, softplus
 from adwright.core.config import Ge, settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.faces.encoder import FaceEncoder
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces, as_pictures
-from adwright.creative.faces.stylegan import EqualLinear
+from adwright.creative.faces.stylegan import (
+    EqualLinear,
+    FaceEncoder,
+    FittedEncoder,
+    FittedFaces,
+    as_pictures,
+)
 from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee

@@ -101,11 +101,12 @@ from torch.nn.functional import softplus
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash, sha256_bytes
-from adwright.creative.faces.fitted import FittedFaces, as_pictures
 from adwright.creative.faces.stylegan import (
     Discriminator,
+    FittedFaces,
     Generator,
     GeneratorConfig,
+    as_pictures,
     blurred,
     doubled,
 )

@@ -31,8 +31,14 @@ from torch import Tensor, nn
 from adwright.core.artifacts import save_artifact
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError
-from adwright.creative.faces.fitted import ENCODER_KIND, FACES_KIND, FittedEncoder, FittedFaces
-from adwright.creative.faces.stylegan import Discriminator, Generator
+from adwright.creative.faces.stylegan import (
+    ENCODER_KIND,
+    FACES_KIND,
+    Discriminator,
+    FittedEncoder,
+    FittedFaces,
+    Generator,
+)
 from adwright.training.model_artifacts import weights_of
 
 _AT_A_TIME = 64

@@ -43,7 +43,7 @@ from torch.nn import functional
 from adwright.core.assets import ASSETS, asset
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
-from adwright.creative.faces.directions import Directions
+from adwright.creative.faces.opened import Directions
 from adwright.creative.faces.stylegan import Generator
 from adwright.creative.records.encoders import SIDE, EfficientNetLite0
 from adwright.training.run_settings import seeded

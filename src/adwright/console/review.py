@@ -367,18 +367,6 @@ _ALIKE = 0.4
 _SHOWN, _FACT, _FACTS = 20_000, 600, 60
 
 
-@settings
-class RowView:
-    """A draft in the list. text: as it is now, shortened."""
-
-    number: int
-    key: Key
-    status: TextStatus
-    errors: int
-    warnings: int
-    text: str
-
-
 @dataclass(frozen=True)
 class DoneView:
     """What was just done. words: what, such as "Approved". seen, decided: version of the draft, and
@@ -429,12 +417,6 @@ class DraftView:
     def room(self) -> tuple[RoomTaken, ...]:
         """How much of each limit is taken."""
         return self.checked.room
-
-
-def row_view(number: int, state: TextState, text: str) -> RowView:
-    """A draft in the list."""
-    short = _short(text, _EXCERPT)
-    return RowView(number, state.key, state.status, state.errors, state.warnings, short)
 
 
 def shop_text(slot: str, product: Product | None) -> str:
@@ -555,16 +537,18 @@ class ReviewDesk:
 
     def listed(
         self, shown: QueueFilter, page: int, rows: int
-    ) -> tuple[QueuePage, list[RowView], QueueCounts, list[str]]:
-        """A page of the queue: its place, its rows, how far the review is, and the slots."""
+    ) -> tuple[QueuePage, list[tuple[int, TextState, str]], QueueCounts, list[str]]:
+        """A page of the queue: its place, its rows (number, state and text, shortened), how far the
+        review is, and the slots."""
         queue = self.queue
         with queue.turn():
             place = queue.page(shown, page, rows)
             states = [(number, queue.state(number)) for number in place.numbers]
-            views = [
-                row_view(number, state, queue.drafts.text(state.key)) for number, state in states
+            rows = [
+                (number, state, _short(queue.drafts.text(state.key), _EXCERPT))
+                for number, state in states
             ]
-            return place, views, queue.counts(), queue.slots()
+            return place, rows, queue.counts(), queue.slots()
 
     def view(self, number: int, text: str | None = None) -> DraftView:
         """A draft. text: to be checked in the place of its own; None for its own."""

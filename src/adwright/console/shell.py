@@ -264,12 +264,7 @@ class Pages:
         self._templates.globals["asset"] = lambda name: asset_url(assets, name)
 
     def page(
-        self,
-        request: Request,
-        name: str,
-        values: Mapping[str, Any],
-        *,
-        status: int = 200,
+        self, request: Request, name: str, values: Mapping[str, Any], *, status: int = 200
     ) -> Response:
         """The page of the template `name`: whole, or its inner part where that was asked for."""
         text = self._draw(name, {"layout": _layout(request), **values})

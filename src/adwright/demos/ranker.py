@@ -242,10 +242,7 @@ class DemoResult:
 
 
 def demo(
-    config: DemoConfig | None = None,
-    *,
-    task: Task | None = None,
-    clock: Clock | None = None,
+    config: DemoConfig | None = None, *, task: Task | None = None, clock: Clock | None = None
 ) -> DemoResult:
     """Run the demonstration in `config.out`; an earlier demonstration there is replaced.
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from adwright.creative.editor.provenance import read_credentials
-from adwright.creative.faces.fitted import DRAWN
+from adwright.creative.faces.stylegan import DRAWN
 from tests.support.commands import call
 from tests.support.creative.face_ads import face_ad
 from tests.support.data.judged_pictures import picture_judges, shop_windows

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from adwright.core.clock import SystemClock
-from adwright.creative.editor.edit_log import EditLog
-from adwright.creative.editor.edited_file import FileEditor
+from adwright.creative.editor.guard import EditLog, FileEditor
 from adwright.creative.editor.job import JobTools
 from adwright.creative.editor.job_faces import plain_guard
 from adwright.creative.editor.job_judges import AskedJudges

@@ -10,8 +10,8 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edit_kinds import Exposure
-from adwright.creative.editor.edit_log import EditLog, EditRecord, MovedFace
 from adwright.creative.editor.edit_plan import EditPlan
+from adwright.creative.editor.guard import EditLog, EditRecord, MovedFace
 
 HASHES = [f"{at:064x}" for at in range(1, 9)]
 

@@ -18,10 +18,8 @@ from adwright.creative.editor.edit_kinds import (
     FaceMove,
     ProtectedBox,
 )
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan
-from adwright.creative.editor.edited_file import EditedFile, FileEditor
-from adwright.creative.editor.guard import EditGuard
+from adwright.creative.editor.guard import EditedFile, EditGuard, EditLog, FileEditor
 from adwright.creative.editor.guard_rules import (
     ConsentEntry,
     ConsentManifest,

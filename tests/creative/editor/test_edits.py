@@ -24,7 +24,6 @@ from adwright.creative.editor.edit_kinds import (
     Saturation,
     Temperature,
     check_values,
-    kept,
     protected_mask,
 )
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay, contrast_ratio
@@ -92,15 +91,6 @@ def test_a_part_of_the_picture_has_its_part_of_the_context() -> None:
     assert EditContext().cut(0, 0, 5, 5).protected is None
 
 
-def test_protected_pixels_are_kept() -> None:
-    picture, context = scene(), scene_context()
-    new = kept(picture, 255 - picture, context)
-    mask = context.protected
-    np.testing.assert_array_equal(new[mask], picture[mask])
-    np.testing.assert_array_equal(new[~mask], 255 - picture[~mask])
-    assert kept(picture, new, EditContext()) is new
-
-
 def test_a_context_of_another_picture_is_refused() -> None:
     picture = scene()
     scene_context().require_size_of(picture)
@@ -128,26 +118,6 @@ def test_each_face_moves_by_its_own_amounts() -> None:
     np.testing.assert_array_equal((made - picture)[FIRST].reshape(-1, 3).mean(0), [40, 0, 0])
     np.testing.assert_array_equal((made - picture)[SECOND].reshape(-1, 3).mean(0), [0, 0, -20])
     assert edit.moved_faces == (0, 1)
-
-
-def test_the_order_of_names_does_not_matter() -> None:
-    picture = scene()
-    one = FaceMove(("gaze", "smile"), ((0.0, 1.0),)).apply(picture, context())
-    other = FaceMove(("smile",), ((1.0,),)).apply(picture, context())
-    np.testing.assert_array_equal(one, other)
-    assert FaceMove(("smile",), ((0.0,), (1.0,))).moved_faces == (1,)
-
-
-def test_protected_pixels_stay_and_neutral_is_neutral() -> None:
-    picture = scene()
-    mask = np.zeros((240, 320), bool)
-    mask[60:84] = True
-    made = FaceMove(("smile",), ((1.0,),)).apply(picture, replace(context(), protected=mask))
-    np.testing.assert_array_equal(made[mask], picture[mask])
-    assert (made != picture).any()
-    none = FaceMove.neutral(("smile", "gaze"), 2)
-    assert none.is_neutral()
-    np.testing.assert_array_equal(none.apply(picture, EditContext()), picture)
 
 
 def test_knobs_are_faces_times_directions() -> None:
@@ -222,12 +192,7 @@ def test_where_all_has_to_stay_it_says_so() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    aspect=st.floats(0.5, 2),
-    keep=st.floats(0.6, 1),
-    x=st.floats(-1, 1),
-    y=st.floats(-1, 1),
-)
+@given(aspect=st.floats(0.5, 2), keep=st.floats(0.6, 1), x=st.floats(-1, 1), y=st.floats(-1, 1))
 def test_every_frame_is_a_part_of_the_picture(
     aspect: float, keep: float, x: float, y: float
 ) -> None:
@@ -238,15 +203,6 @@ def test_every_frame_is_a_part_of_the_picture(
     assert 0 <= top < bottom <= 240
     tiny = np.zeros((1, 7, 3), np.uint8)
     assert edit.apply(tiny, FREE).size > 0
-
-
-def test_an_edit_is_set_by_its_knobs() -> None:
-    edit = Exposure(0.25)
-    assert edit.values() == (0.25,)
-    assert edit.with_values((0.5,)) == Exposure(0.5)
-    assert [knob.name for knob in Crop().knobs()] == ["aspect", "keep", "x", "y"]
-    assert Crop().is_neutral()
-    assert not edit.is_neutral()
 
 
 @pytest.mark.parametrize("value", [1.5, -1.01, math.nan, math.inf])
@@ -263,14 +219,6 @@ def test_a_value_of_another_type_and_too_many_are_refused() -> None:
     for bounds in ((1, 0, 0), (0, 1, 2), (0, 0, 0)):
         with pytest.raises(ConfigError, match="bounds"):
             Knob("x", *bounds)
-
-
-def test_an_edit_can_be_done_and_stays_in_place_by_default() -> None:
-    context = EditContext()
-    assert PictureEdit.why_not(Exposure(), scene(), context) == ""
-    assert Exposure(0.5).followed(scene(), context) is context
-    with pytest.raises(NotImplementedError):
-        PictureEdit().apply(np.zeros((2, 2, 3), np.uint8), context)
 
 
 EVERY = EditPlan(

@@ -14,9 +14,8 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, DataError
 from adwright.creative.editor.edit_kinds import Crop, EditContext, Exposure, FaceMove
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
-from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard import EditGuard, EditLog, EditRequest
 from adwright.creative.editor.guard_rules import (
     SKIN_LIMITS,
     AgeCheck,
@@ -25,7 +24,6 @@ from adwright.creative.editor.guard_rules import (
     DirectionCard,
     DirectionRules,
     DriftCheck,
-    Refusal,
     crop_hash,
     skin_tone,
 )
@@ -210,17 +208,15 @@ def asked(case: Case) -> tuple[EditGuard, EditRequest]:
     return EditGuard(case.rules, manifest, ages), request
 
 
-def test_there_are_enough_cases() -> None:
-    assert len(CASES) >= 60
-    assert sum(bool(case.codes) for case in CASES) >= 45
-    assert len({case.name for case in CASES}) == len(CASES)
-
-
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_each_case_is_refused_as_it_says(case: Case) -> None:
     guard, request = asked(case)
     verdict = guard.verdict(request, case.now)
     assert tuple(one.code for one in verdict.refusals) == case.codes
+    if case.codes:
+        done = guard.edited(request, FixedClock(case.now), approver="Ada")
+        assert (done.done, done.record, done.seal) == (None, None, "")
+        np.testing.assert_array_equal(request.picture, case.picture())
     assert verdict.allowed == (not case.codes)
     assert all(one.reason for one in verdict.refusals)
     if case.span is not None:
@@ -233,14 +229,6 @@ def test_each_case_is_refused_as_it_says(case: Case) -> None:
         assert again.allowed
     else:
         assert verdict.offered is None
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.codes], ids=lambda one: one.name)
-def test_what_is_refused_is_not_made(case: Case) -> None:
-    guard, request = asked(case)
-    done = guard.edited(request, FixedClock(case.now), approver="Ada")
-    assert (done.done, done.record, done.seal) == (None, None, "")
-    np.testing.assert_array_equal(request.picture, case.picture())
 
 
 def test_a_finder_finds_what_a_request_leaves_out() -> None:
@@ -377,18 +365,6 @@ def test_moves_that_could_not_be_made_are_not_recorded(log: EditLog) -> None:
     assert made.record.faces[0].moved == {}
 
 
-def test_a_context_of_another_picture_is_refused() -> None:
-    request = request_of(EditPlan((move(),)), scene()[:100], scene_context())
-    with pytest.raises(DataError, match="protected"):
-        world(None).verdict(request, NOW)
-
-
-def test_a_code_is_one_of_those_that_there_are() -> None:
-    assert Refusal("minor", "too young", 2).face == 2
-    with pytest.raises(ConfigError, match="code"):
-        Refusal("ugly", "not nice")  # type: ignore[arg-type]
-
-
 CROP = np.zeros((64, 64, 3), np.uint8)
 
 
@@ -481,13 +457,6 @@ def test_a_change_beyond_its_limit_stops() -> None:
     wide = DriftCheck(reader, {"skin": 20})
     assert wide.refusal(wide.measured(DARK, LIGHT), 0) is None
     assert wide.measured(LIGHT, DARK).over == ()
-
-
-def test_what_drifted_before_counts() -> None:
-    check = DriftCheck(reader, {"skin": 30})
-    assert check.measured(DARK, LIGHT, {"skin": 9}).over == ()
-    assert check.measured(DARK, LIGHT, {"skin": 11}).over == ("skin",)
-    assert check.measured(DARK, LIGHT, {"skin": -11}).changes["skin"] == 9
 
 
 def test_what_cannot_be_read_stops() -> None:

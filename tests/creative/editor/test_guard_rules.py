@@ -190,12 +190,6 @@ def test_an_entry_that_is_none_is_refused(tmp_path: Path, line: str, said: str) 
     assert str(path) in str(caught.value)
 
 
-def test_it_needs_a_picture() -> None:
-    with pytest.raises(ConfigError, match="or by crop"):
-        ConsentEntry("synthetic")
-    assert np.asarray(scene()).shape == (240, 320, 3)
-
-
 CARDS = tuple(
     DirectionCard.of(name, "expression", VECTORS[name])
     for name in ("smile", "gaze", "glow", "calm")
@@ -205,37 +199,6 @@ RULES = DirectionRules(CARDS, LOCKED, unknown=("ethnicity",))
 
 def codes(amounts: dict[str, float], vectors: dict = VECTORS, **more: dict) -> list[str]:
     return [one.code for one in RULES.refusals(vectors, amounts, 0, **more)]
-
-
-def test_what_is_on_the_list_passes() -> None:
-    assert codes({"smile": 1.5, "gaze": -1.0}) == []
-    assert codes({"glow": 0.8}) == []
-    assert codes({}) == []
-
-
-def test_what_is_not_does_not() -> None:
-    assert codes({"pose": 0.1}) == ["not_allowed"]
-    assert codes({"age": 0.1}) == ["locked_direction"]
-    assert codes({"feminine": 0.1}) == ["locked_direction"]
-    assert codes({"none": 0.1}) == ["unknown_direction"]
-    assert codes({"age": 0.0}) == ["locked_direction"]
-    assert codes({"smile": 1.6}) == ["too_far"]
-
-
-def test_a_name_does_not_hide_a_vector() -> None:
-    assert codes({"smile": 0.1}, VECTORS | {"smile": VECTORS["age"]}) == ["locked_direction"]
-    assert codes({"smile": 0.1}, VECTORS | {"smile": VECTORS["pose"]}) == ["renamed_direction"]
-    listed = DirectionRules(
-        (DirectionCard.of("smile", "light", VECTORS["age"]),), LOCKED, unknown=("ethnicity",)
-    )
-    (found,) = listed.refusals({"smile": VECTORS["age"]}, {"smile": 0.2}, 1)
-    assert (found.code, found.face) == ("locked_direction", 1)
-
-
-def test_a_mixture_of_allowed_ones_that_comes_to_a_locked_one() -> None:
-    assert codes({"glow": 0.5, "calm": 0.5}) == ["mixture"]
-    assert codes({"glow": 0.5, "calm": -0.5}) == []
-    assert codes({"glow": 1.0}) == ["mixture"]
 
 
 def test_small_steps_add_up() -> None:

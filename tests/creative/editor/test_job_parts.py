@@ -24,7 +24,6 @@ from adwright.core.hashing import sha256_file
 from adwright.creative.editor.edit_kinds import EditContext, Exposure
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
 from adwright.creative.editor.fitness import EditedBatch, Weighted
-from adwright.creative.editor.found_edit import FoundEdit, JudgedChange
 from adwright.creative.editor.job import AdToEdit, JobTools, edit_ad, search_plan
 from adwright.creative.editor.job_faces import ProtectedRegions, read_protected
 from adwright.creative.editor.job_files import (
@@ -43,6 +42,7 @@ from adwright.creative.editor.job_files import (
 )
 from adwright.creative.editor.job_judges import AskedJudges, JudgesOfAd
 from adwright.creative.editor.provenance import ESTIMATE
+from adwright.creative.editor.searches import FoundEdit, JudgedChange
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.records.ad_record import AdRecord
 from tests.support.creative.edited_pictures import scene, scene_context

@@ -13,7 +13,7 @@ from PIL import Image
 
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError
-from adwright.creative.editor.edit_kinds import Contrast, Crop, EditContext, Exposure, FaceMove
+from adwright.creative.editor.edit_kinds import Contrast, Crop, Exposure, FaceMove
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.provenance import (
     ESTIMATE,
@@ -188,12 +188,6 @@ def test_it_stands_in_a_free_corner() -> None:
     assert not mask[rows, columns].any()
     assert LABEL == "Edited with AI"
     assert "not a measured effect" in ESTIMATE
-
-
-def test_where_there_is_no_room_it_says_so() -> None:
-    full = EditContext(protected=np.ones((240, 320), bool))
-    with pytest.raises(DataError, match="no room for the label"):
-        labelled(scene(), full)
 
 
 def written(folder: Path, key: SigningKey, mode: int = 0o600) -> tuple[Path, Path]:

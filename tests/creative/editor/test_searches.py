@@ -30,9 +30,7 @@ from adwright.creative.editor.fitness import (
 )
 from adwright.creative.editor.operators import (
     NearNeutral,
-    OnGrid,
     PlanProblem,
-    RandomPairs,
     RankSelected,
     StepMutation,
     rank_chances,
@@ -45,7 +43,6 @@ from adwright.creative.editor.searches import (
     search_parts,
     unbeaten_rows,
 )
-from benchmarks.creative.editing.fronts import hypervolume, reference_point, weighted_sums
 from tests.support.creative.edited_pictures import ShadeMover, scene, scene_context
 from tests.support.creative.searches import PICTURE, ColourJudge, SlopedColour, colour_fitness
 
@@ -170,33 +167,6 @@ def test_so_many_values_move_and_so_far(mutated: float, many: int) -> None:
     assert 0.045 < shares.max() <= 0.05
 
 
-def test_repair_puts_plans_on_the_grid() -> None:
-    problem = PlanProblem(colour_fitness())
-    drawn = RNG.uniform(problem.xl, problem.xu, (5, 4))
-    made = OnGrid().do(problem, Population.new("X", drawn)).get("X")
-    np.testing.assert_array_equal(made, problem.fitness.on_grid(drawn))
-
-
-def test_the_problem_minimises_minus_the_values() -> None:
-    fitness = colour_fitness(ColourJudge(10), ColourJudge(250))
-    vectors = fitness.on_grid(RNG.uniform(-0.4, 0.4, (6, 4)))
-    problem = PlanProblem(fitness)
-    np.testing.assert_allclose(problem.evaluate(vectors), -fitness.values(vectors))
-    np.testing.assert_array_equal(problem.seen[0][0], vectors)
-    weights = np.array([0.3, 0.7])
-    summed = PlanProblem(fitness, weights).evaluate(vectors)
-    np.testing.assert_allclose(summed[:, 0], -fitness.values(vectors) @ weights)
-    refused = colour_fitness(allowed=lambda plan: False)
-    assert np.isfinite(PlanProblem(refused).evaluate(vectors)).all()
-
-
-def test_pairs_are_of_different_plans() -> None:
-    pop = Population.new("X", np.arange(5.0)[:, None])
-    pairs = RandomPairs().do(None, pop, 200, 2, to_pop=False, random_state=RNG)
-    assert (pairs[:, 0] != pairs[:, 1]).all()
-    assert set(pairs.ravel()) == set(range(5))
-
-
 def test_parents_are_drawn_by_rank_and_stay() -> None:
     np.testing.assert_allclose(rank_chances(4), [0.1, 0.2, 0.3, 0.4])
     settings = GeneticSettings(population=8, parents=2)
@@ -235,16 +205,6 @@ def test_unbeaten_rows_are_those_of_the_definition(rows: list[tuple[int, int]]) 
     assert found == expected
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(-2, 5), st.integers(-2, 5)), min_size=1, max_size=6))
-def test_hypervolume_is_the_count_of_unit_squares(rows: list[tuple[int, int]]) -> None:
-    squares = {(x, y) for a, b in rows for x in range(a) for y in range(b)}
-    values, at = np.array(rows, float), np.zeros(2)
-    assert hypervolume(values, at) == pytest.approx(len(squares))
-    half = hypervolume(values, at, scales=np.array([2.0, 1.0]))
-    assert half == pytest.approx(len(squares) / 2)
-
-
 def test_nsga_finds_a_front_that_nothing_beats() -> None:
     fitness = both()
     front = pareto_search(fitness, seed=0, settings=SMALL)
@@ -258,37 +218,10 @@ def test_nsga_finds_a_front_that_nothing_beats() -> None:
     assert not np.array_equal(pareto_search(both(), seed=1, settings=SMALL).vectors, front.vectors)
 
 
-def test_sums_keep_to_their_calls_and_are_compared_from_one_point() -> None:
-    front = pareto_search(both(), seed=0, settings=SMALL)
-    fitness = both()
-    sums = weighted_sums(fitness, seed=0, calls=front.calls, settings=SMALL)
-    assert sums.calls <= front.calls
-    assert sums.calls > 0.6 * front.calls
-    at = reference_point(front, sums)
-    seen = np.vstack([front.values, sums.values])
-    assert (at < seen.min(0)).all()
-    assert (reference_point(front, sums, margin=0.5) < at).all()
-    assert hypervolume(front.values, at) > 0
-    assert hypervolume(sums.values, at) > 0
-    alone = weighted_sums(both(), seed=0, calls=48, weights=[(1.0, 0.0)], settings=SMALL)
-    other = weighted_sums(both(), seed=0, calls=48, weights=[(0.0, 1.0)], settings=SMALL)
-    assert alone.values[:, 0].max() >= other.values[:, 0].max()
-    assert other.values[:, 1].max() >= alone.values[:, 1].max()
-
-
 def test_wrong_searches_are_refused() -> None:
     for one in (colour_fitness(), colour_fitness(ColourJudge(), ColourJudge())):
         with pytest.raises(ConfigError, match="no front"):
             pareto_search(one, seed=0)
-    with pytest.raises(ConfigError, match="calls for 3 sums"):
-        weighted_sums(both(), seed=0, calls=20, settings=SMALL)
-    for weights in ([(1.0,)], [(0.0, 0.0)], [(-1.0, 1.0)]):
-        with pytest.raises(ConfigError, match="weights"):
-            weighted_sums(both(), seed=0, calls=90, weights=weights, settings=SMALL)
-    with pytest.raises(DataError, match="front"):
-        reference_point()
-    with pytest.raises(DataError, match="shape"):
-        hypervolume(np.zeros((2, 2)), np.zeros(3))
 
 
 PLAN = EditPlan(
@@ -334,14 +267,6 @@ def test_a_population_is_what_the_plans_make_one_by_one() -> None:
     np.testing.assert_array_equal(picture, scene())
 
 
-def test_edits_that_cannot_be_done_are_told_of_each() -> None:
-    picture = scene()
-    found = edited_batch(PLAN, vectors(3), picture, EditContext())
-    for plan, done in zip(found.plans, found.done, strict=True):
-        assert done.skipped == plan.apply(picture, EditContext()).skipped
-    assert found.done[1].skipped
-
-
 def test_what_is_judged_has_the_size_asked_for() -> None:
     batch = edited_batch(PLAN, vectors(2), scene(), scene_context(), size=(24, 40))
     assert batch.pictures.shape == (2, 24, 40, 3)
@@ -373,10 +298,7 @@ def test_it_judges_so_many_and_keeps_the_best() -> None:
 
 def test_few_plans_end_it() -> None:
     fitness = PlanFitness(
-        EditPlan((Exposure(),)),
-        PICTURE,
-        judges=(ColourJudge(),),
-        settings=FitnessSettings(steps=4),
+        EditPlan((Exposure(),)), PICTURE, judges=(ColourJudge(),), settings=FitnessSettings(steps=4)
     )
     assert random_search(fitness, calls=100, seed=0).calls == 5
 
@@ -386,11 +308,6 @@ def test_wrong_budgets_are_refused() -> None:
         random_search(colour_fitness(), calls=1, seed=0)
     with pytest.raises(ConfigError, match="unedited"):
         gradient_ascent(colour_fitness(), calls=1)
-
-
-def test_calls_are_those_of_all_generations() -> None:
-    assert GeneticSettings().calls == 30 + 5 * 20
-    assert GeneticSettings(population=12, generations=2, parents=4).calls == 12 + 2 * 8
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from adwright.creative.faces.encoder import FaceEncoder
-from adwright.creative.faces.fitted import FittedEncoder, FittedFaces
-from adwright.creative.faces.stylegan import Discriminator, Generator, GeneratorConfig
+from adwright.creative.faces.stylegan import (
+    Discriminator,
+    FaceEncoder,
+    FittedEncoder,
+    FittedFaces,
+    Generator,
+    GeneratorConfig,
+)
 from benchmarks.creative.faces_training.keeping import save_encoder, save_faces
 
 CONFIG = GeneratorConfig(side=16, wide=8, layers=1, base=64, most=8)

@@ -465,7 +465,7 @@ def _faces(
     folder: Path | None, directions: Path | None, consent: Path | None, *, terms: bool
 ) -> FaceFiles | None:
     from adwright.creative.editor.job import FaceFiles
-    from adwright.creative.faces.fitted import DRAWN
+    from adwright.creative.faces.stylegan import DRAWN
 
     if not any((folder, directions, consent)):
         return None

@@ -71,8 +71,15 @@ from numpy.typing import NDArray
 
 from adwright.core.config import check_literals, settings
 from adwright.core.errors import ConfigError, DataError, needing
-from adwright.creative.faces.aligning import AlignedFace, FacePlace, cut_at, require_picture
-from adwright.creative.faces.pasting import Blend, face_mask, pasted
+from adwright.creative.faces.aligning import (
+    AlignedFace,
+    Blend,
+    FacePlace,
+    cut_at,
+    face_mask,
+    pasted,
+    require_picture,
+)
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -122,6 +129,9 @@ class EditContext:
     places: tuple[FacePlace, ...] = ()
     mover: FaceMover | None = None
     blend: Blend = "seamless"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
     def require_size_of(self, picture: Pixels) -> None:
         """Raise DataError where a picture is none, or of another size than the context."""
@@ -579,8 +589,7 @@ class FaceMove(PictureEdit):
         crops of another shape."""
         if moved.shape != asked.crops.shape:
             raise DataError(
-                f"the model of faces gave crops of shape {moved.shape}",
-                hint=f"{asked.crops.shape}",
+                f"the model of faces gave crops of shape {moved.shape}", hint=f"{asked.crops.shape}"
             )
         back = pasted(picture, asked.faces, moved, context.blend, protected=context.protected)
         return kept(picture, back.picture, context)

@@ -20,18 +20,28 @@ picture that neither the manifest nor the log knows is a stranger's, whoever cut
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
-from adwright.core.errors import DataError
-from adwright.creative.editor.edit_kinds import EditContext
-from adwright.creative.editor.edit_log import EditLog, EditRecord, MovedFace, Trace
-from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, TextOverlay
+from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.errors import AdwrightError, ConfigError, DataError, FileUnreadableError
+from adwright.core.journal import Journal, SealedChain, read_chain
+from adwright.creative.editor.edit_kinds import (
+    BackgroundBlur,
+    EditContext,
+    FaceMover,
+    ProtectedBox,
+    protected_mask,
+)
+from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit, TextOverlay
 from adwright.creative.editor.guard_rules import (
     AgeCheck,
     ConsentEntry,
@@ -42,11 +52,176 @@ from adwright.creative.editor.guard_rules import (
     crop_hash,
     forbidden_words,
 )
-from adwright.creative.editor.provenance import Box, overlap, picture_hash
-from adwright.creative.faces.aligning import FacePlace
-from adwright.creative.faces.pasting import face_mask
+from adwright.creative.editor.provenance import (
+    Box,
+    EditStatement,
+    FileFormat,
+    SigningKey,
+    SourceType,
+    labelled,
+    overlap,
+    picture_hash,
+    tagged,
+    with_credentials,
+)
+from adwright.creative.faces.aligning import (
+    FaceAligner,
+    FacePlace,
+    SkippedFace,
+    SubjectFinder,
+    face_mask,
+)
+from adwright.creative.records.encoders import opened_image
+from adwright.creative.records.media import opened_media
+
+# --------------------------------------------------------------------------------------------------
+# The log of edits: a file of JSON lines that only grows, each line sealed by the one before it.
+#
+#     log = EditLog("edits.jsonl", clock)
+#     log.append(EditRecord(source=..., result=..., plan=plan, model="...", approver="..."))
+#     log.check()                              # LogCheck: entries, head, problems
+#     log.traced(picture_hash, box)            # where a face came from, and how far it was moved
+#
+# A line holds a number, the time and the record; the lines prove each other, see
+# `core.journal.SealedChain`. Lines cut off at the end break nothing; who keeps the `head`, the last
+# seal, for example in a signed statement of the picture, finds that too.
+#
+# The log never holds pictures, keys or names beyond the approver's.
 
 _SAME = 0.5
+
+
+@dataclass(frozen=True)
+class MovedFace:
+    """box: in the source. result_box: in the result. moved: amount of each direction. drift: what
+    was measured, of each attribute. consent: hash of the manifest's entry that allowed it; empty
+    where nothing was moved."""
+
+    box: Box
+    result_box: Box
+    moved: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
+    consent: str = ""
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """source, result: hashes of the pixels, see `picture_hash`. model: id of the model of faces,
+    empty without one. approver: who let it pass. faces: of the source."""
+
+    source: str
+    result: str
+    plan: EditPlan
+    approver: str
+    model: str = ""
+    faces: tuple[MovedFace, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.approver.strip():
+            raise ConfigError("nobody approves", where="EditRecord.approver", hint="say who does")
+
+
+@dataclass(frozen=True)
+class LogCheck:
+    """entries: lines that are sealed in their order. head: the last seal. problems: in words, with
+    the line; empty for a log that is whole."""
+
+    entries: int
+    head: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a face came from: the first picture, its box there, and all that it was moved and
+    drifted since, in so many steps."""
+
+    source: str
+    box: Box
+    moved: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+
+
+class EditLog:
+    """See the module. path: of the file, made by the first entry."""
+
+    def __init__(self, path: str | Path, clock: Clock) -> None:
+        self.path, self._clock = Path(path), clock
+
+    def append(self, record: EditRecord) -> str:
+        """Seal one more line; returns its seal.
+
+        Waits for other processes that write. Raises DataError where the log is broken: nothing is
+        added to it then; ResourceError where the disk refuses.
+        """
+        chain = SealedChain()
+        with closing(Journal(self.path)) as journal, journal.writing(chain.take):
+            if chain.problem:
+                raise DataError(
+                    f"the log is broken: {chain.problem}",
+                    file=str(self.path),
+                    hint="keep it as it is, find out why, and begin another",
+                )
+            number, at = len(chain.rows), self._clock.now().isoformat()
+            line = chain.add({"number": number, "at": at, "record": to_jsonable(record)})
+            journal.append([line], flush="now")
+        return chain.head
+
+    def check(self, *, head: str = "") -> LogCheck:
+        """Whether every line is as it was sealed. head: a seal that has to be among them, kept
+        elsewhere: finds lines that were cut off at the end."""
+        chain = read_chain(self.path)
+        problem = chain.problem
+        if head and head not in chain.heads and not problem:
+            problem = f"the log ends before the entry with the seal {head[:12]}..."
+        return LogCheck(len(chain.rows), chain.head, (problem,) if problem else ())
+
+    def records(self) -> tuple[tuple[datetime, EditRecord], ...]:
+        """All records with their times. Raises DataError where the log is broken."""
+        chain, made = read_chain(self.path), []
+        if chain.problem:
+            raise DataError(f"the log is broken: {chain.problem}", file=str(self.path))
+        for at, row in enumerate(chain.rows):
+            try:
+                record = from_jsonable(EditRecord, row["record"], source=f"line {at + 1}")
+                made.append((datetime.fromisoformat(row["at"]), record))
+            except (AdwrightError, LookupError, ValueError) as error:
+                raise DataError(
+                    f"a record cannot be read: {error}", file=str(self.path), row=at
+                ) from error
+        return tuple(made)
+
+    def traced(self, picture: str, box: Box) -> Trace:
+        """Where the face with this box in the picture with this hash came from. A picture that no
+        entry made is its own source; of several entries that made it, the first counts. Raises as
+        `records`."""
+        made: dict[str, EditRecord] = {}
+        for _, record in self.records():
+            if record.source != record.result:
+                made.setdefault(record.result, record)
+        moved: dict[str, float] = {}
+        drift: dict[str, float] = {}
+        steps, seen = 0, {picture}
+        while (step := made.get(picture)) is not None:
+            face = max(step.faces, key=lambda one: overlap(one.result_box, box), default=None)
+            if face is None or overlap(face.result_box, box) < _SAME:
+                break
+            for total, part in ((moved, face.moved), (drift, face.drift)):
+                for name, amount in part.items():
+                    total[name] = total.get(name, 0.0) + amount
+            picture, box, steps = step.source, face.box, steps + 1
+            if picture in seen:
+                break
+            seen.add(picture)
+        return Trace(picture, box, moved, drift, steps)
+
+
 _CROP = 64
 
 
@@ -264,10 +439,7 @@ class EditGuard:
         return made
 
     def _drifts(
-        self,
-        request: EditRequest,
-        done: EditedPicture,
-        moved: Mapping[int, Mapping[str, float]],
+        self, request: EditRequest, done: EditedPicture, moved: Mapping[int, Mapping[str, float]]
     ) -> tuple[dict[int, dict[str, float]], tuple[Refusal, ...]]:
         """Of each face that was moved, what drifted by this edit, and what is refused for it."""
         if self.drift is None or not moved:
@@ -320,3 +492,140 @@ def _consent_refusal(
     if entry.has_ended(now):
         return Refusal("expired", f"the consent ended on {entry.until}", face)
     return None
+
+
+# --------------------------------------------------------------------------------------------------
+# A picture's file in, an edited file out: guarded, labelled, tagged, signed and logged.
+#
+#     editor = FileEditor(guard, key, clock, approver="Ada", aligner=FaceAligner(), mover=mover)
+#     made = editor.edited("ad.jpg", plan, text="Fresh today", protected=[box])
+#     made.data                       # bytes of a PNG; None where it was refused
+#     made.verdict.refusals, made.skipped
+#
+# The file is opened as all files of ads are: by its content, bounded, upright, on white. Faces are
+# looked for where the plan moves one, in the order of the aligner, the surest first; people are
+# where
+# it blurs the background. Where a face was changed, the picture says so in a corner and its tag is
+# "compositeWithTrainedAlgorithmicMedia", else "algorithmicallyEnhanced". What the log knows is the
+# picture as the file gives it back, so an edit of the edited file is known, in a format that loses
+# something too.
+
+_SIGNED = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
+
+
+@dataclass(frozen=True, eq=False)
+class EditedFile:
+    """data: of the file; None where the edit was refused. skipped: edits that could not be done.
+    skipped_faces: faces that were seen and not taken, with the reason. seal: of the log's entry."""
+
+    verdict: GuardVerdict
+    data: bytes | None = field(default=None, repr=False)
+    skipped: tuple[SkippedEdit, ...] = ()
+    skipped_faces: tuple[SkippedFace, ...] = ()
+    record: EditRecord | None = None
+    seal: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FileEditor:
+    """guard: what every edit passes. key: signs. approver: who lets it pass. model: id of the model
+    of faces, which `mover` uses. aligner: finds faces, subject: people; None where neither is
+    looked for. label: whether a changed face is said in the picture."""
+
+    guard: EditGuard
+    key: SigningKey
+    clock: Clock
+    approver: str
+    model: str = ""
+    aligner: FaceAligner | None = None
+    subject: SubjectFinder | None = None
+    mover: FaceMover | None = None
+    label: bool = True
+
+    def edited(
+        self,
+        source: str | Path | bytes,
+        plan: EditPlan,
+        *,
+        text: str = "",
+        protected: Sequence[ProtectedBox] | NDArray[np.bool_] = (),
+        places: Sequence[FacePlace] | None = None,
+        form: FileFormat = "PNG",
+        title: str = "ad",
+    ) -> EditedFile:
+        """The edited file of a picture's file.
+
+        text: all words of the ad. protected: boxes, or bool [H, W]. places: of its faces, where
+        they are known. form: of the result.
+        Raises FileUnreadableError where the file is no picture, ConfigError where the key cannot
+        sign, DataError as the guard does. Nothing is in the log of what raised, but for a key that
+        cannot sign: that is known only at the end.
+        """
+        original, picture = opened_picture(source)
+        moves = bool(plan.face_moves())
+        found: tuple[FacePlace, ...] = ()
+        skipped_faces: tuple[SkippedFace, ...] = ()
+        if moves and self.aligner is not None:
+            seen = self.aligner.aligned(picture, 8)
+            found, skipped_faces = tuple(face.place for face in seen.faces), seen.skipped
+        context = EditContext(
+            _mask_of(protected, picture.shape),
+            self._subject_of(picture, plan),
+            tuple(places) if places is not None else found,
+            self.mover,
+        )
+        boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in skipped_faces)
+        request = EditRequest(picture, plan, context, text, (*found, *boxes))
+        files: list[bytes] = []
+        kind: SourceType = "algorithmicallyEnhanced"
+        if moves:
+            kind = "compositeWithTrainedAlgorithmicMedia"
+
+        def kept(done: EditedPicture) -> NDArray[np.uint8]:
+            shown = labelled(done.picture, done.context) if moves and self.label else done.picture
+            files.append(tagged(shown, form, kind))
+            return np.asarray(opened_image(files[0]), np.uint8)
+
+        made = self.guard.edited(
+            request, self.clock, approver=self.approver, model=self.model, finish=kept
+        )
+        if made.done is None:
+            return EditedFile(made.verdict, skipped_faces=skipped_faces)
+        statement = EditStatement(plan, title, self.model, self.approver, made.seal)
+        data = with_credentials(original, files[0], statement, self.key)
+        return EditedFile(
+            made.verdict, data, made.done.skipped, skipped_faces, made.record, made.seal
+        )
+
+    def _subject_of(self, picture: NDArray[np.uint8], plan: EditPlan) -> NDArray[np.float32] | None:
+        blurs = any(
+            isinstance(edit, BackgroundBlur) and not edit.is_neutral() for edit in plan.edits
+        )
+        return self.subject.share(picture) if blurs and self.subject is not None else None
+
+
+def opened_picture(source: str | Path | bytes) -> tuple[bytes, NDArray[np.uint8]]:
+    """The bytes of a file that a statement can name as its parent, and its picture, uint8
+    [H, W, 3], upright. Raises FileUnreadableError where the file is no picture."""
+    with opened_media(source) as media:
+        if media.kind.what != "image":
+            raise FileUnreadableError(
+                f"this is no picture: it is {media.kind.name}",
+                file=media.name,
+                hint="pass a picture; of a video, one of its frames",
+            )
+        data, name = media.read(), media.name
+    image = opened_image(data, name)
+    if not data.startswith(_SIGNED):
+        out = io.BytesIO()
+        image.save(out, "PNG")
+        data = out.getvalue()
+    return data, np.asarray(image, np.uint8)
+
+
+def _mask_of(
+    protected: Sequence[ProtectedBox] | NDArray[np.bool_], shape: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
+    if isinstance(protected, np.ndarray):
+        return protected
+    return protected_mask(protected, shape) if protected else None

@@ -53,9 +53,7 @@ from adwright.core.errors import AdwrightError, ConfigError, DataError, FileUnre
 from adwright.core.hashing import sha256_file
 from adwright.core.progress import duration, progress
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan
-from adwright.creative.editor.edited_file import FileEditor, opened_picture
 from adwright.creative.editor.fitness import (
     FineNoise,
     FitnessSettings,
@@ -67,8 +65,13 @@ from adwright.creative.editor.fitness import (
     checked_answers,
     squeezed,
 )
-from adwright.creative.editor.found_edit import FoundEdit, JudgedChange, edit_at, judged_change
-from adwright.creative.editor.guard import EditRequest, GuardVerdict
+from adwright.creative.editor.guard import (
+    EditLog,
+    EditRequest,
+    FileEditor,
+    GuardVerdict,
+    opened_picture,
+)
 from adwright.creative.editor.guard_rules import AgeCheck, consent_manifest
 from adwright.creative.editor.job_faces import (
     FacesOfAd,
@@ -95,8 +98,12 @@ from adwright.creative.editor.job_judges import AskedJudges, JudgesOfAd, Unliken
 from adwright.creative.editor.provenance import ESTIMATE, SigningKey, labelled, made_test_key
 from adwright.creative.editor.searches import (
     EditFront,
+    FoundEdit,
+    JudgedChange,
+    edit_at,
     genetic_search,
     gradient_ascent,
+    judged_change,
     pareto_search,
     random_search,
 )
@@ -402,15 +409,14 @@ class PreparedJob:
     job: EditJob
     out: Path
     asked: dict[str, Any] = field(repr=False)
-    tools: Callable[[EditLog], JobTools] = field(repr=False)
-    judges: AskedJudges = field(repr=False)
+    tools: JobTools = field(repr=False)
     signed: bool = False
 
     def sentences(self) -> list[str]:
         """What would be done and what it would cost. Every file is opened, and the guard asked
         about its words; nothing is written. Raises ResumeError and ResourceError as a run."""
         folder = JobFolder.opened(self.out, self.asked, form=self.job.form, write=False)
-        tools = self.tools(EditLog(folder.log, SystemClock()))
+        tools, judges = self.tools, self.tools.judges
         done, wrong, notes = 0, [], []
         for ad in self.ads:
             if folder.outcome(ad.id, ad.path) is not None:
@@ -421,13 +427,13 @@ class PreparedJob:
                 notes += [f"{ad.id}: {note}" for note in noted_faces(ad, tools, self.job)]
         left = len(self.ads) - done - len(wrong)
         looks = left * (self.job.calls + 1)
-        eyes = _VECTOR_SECONDS * (self.judges.encoder is not None)
-        cost = looks * (_EDIT_SECONDS + eyes + _COLOUR_SECONDS * self.judges.colours)
+        eyes = _VECTOR_SECONDS * (judges.encoder is not None)
+        cost = looks * (_EDIT_SECONDS + eyes + _COLOUR_SECONDS * judges.colours)
         groups = [
-            f"{name} x {len(some)}" if len(some) > 1 else name for name, some in self.judges.groups
+            f"{name} x {len(some)}" if len(some) > 1 else name for name, some in judges.groups
         ]
         second = "asked at the end"
-        if self.judges.second is None:
+        if judges.second is None:
             second = "none: a gain is then one model's word"
         said = [
             f"{left:,} ads would be searched for edits: {', '.join(self.job.edits)}",
@@ -445,18 +451,19 @@ class PreparedJob:
 
     def rule(self) -> str:
         """When an edit is kept."""
+        judges = self.tools.judges
         limit = (
             "the lower bound of the ensemble's change is above 0"
-            if self.judges.several
+            if judges.several
             else f"the judge sees {self.job.least:.1%} or more, having no interval of its own"
         )
-        second = ", and the second judge sees a gain" if self.judges.second is not None else ""
+        second = ", and the second judge sees a gain" if judges.second is not None else ""
         return f"an edit is kept where {limit}{second}; else the ad stays as it is"
 
     def run(self, *, cpu: Callable[[], float] = time.process_time) -> EditRun:
         """Edit what is left, and write the summary. Raises as `edit_ad`; what was done is kept."""
         folder = JobFolder.opened(self.out, self.asked, form=self.job.form)
-        tools = self.tools(EditLog(folder.log, SystemClock()))
+        tools = self.tools
         outcomes: list[AdOutcome] = []
         before = 0
         last = ""
@@ -503,20 +510,9 @@ def edit_ads(
     clock: Clock | None = None,
 ) -> EditRun:
     """Edit ads towards what their judges like better; see `prepared_job`."""
-    with prepared_job(
-        ads,
-        judges,
-        out,
-        approver=approver,
-        second=second,
-        job=job,
-        protected=protected,
-        faces=faces,
-        ages=ages,
-        key=key,
-        offline=offline,
-        clock=clock,
-    ) as ready:
+    told: dict[str, Any] = {"approver": approver, "second": second, "job": job, "faces": faces}
+    told |= {"protected": protected, "ages": ages, "key": key, "offline": offline, "clock": clock}
+    with prepared_job(ads, judges, out, **told) as ready:
         return ready.run()
 
 
@@ -574,61 +570,32 @@ def prepared_job(
     regions = ProtectedRegions() if protected is None else read_protected(protected, table.ids)
     several = job.method == "pareto"
     with opened_judges(judges, second, several_objectives=several, offline=offline) as asked:
-        moving = None if faces is None else _moving(faces, ages, offline=offline)
-        tools = _tools(asked, job, regions, moving, key, approver, timer, offline=offline)
+        log, signer = EditLog(JobFolder(Path(out)).log, SystemClock()), key or made_test_key(timer)
+        editor = FileEditor(plain_guard(log), signer, timer, approver)
+        if "background_blur" in job.edits:
+            editor = replace(editor, subject=SubjectFinder(offline=offline))
+        moving = None
+        if faces is not None:
+            terms = faces.accept_noncommercial
+            opened = OpenedFaces.load(faces.folder, faces.directions, accept_noncommercial=terms)
+            consent = consent_manifest(faces.consent)
+            moving = FaceTools.of(opened, consent, ages=ages, offline=offline)
+            editor = replace(
+                editor,
+                guard=moving.guard(log),  # refuses a locked group that is not told
+                model=opened.id,
+                aligner=moving.aligner,
+                mover=opened.mover,
+            )
         yield PreparedJob(
             tuple(chosen),
             len(table) - len(chosen),
             job,
             Path(out),
             _asked(job, asked, regions, faces),
-            tools,
-            asked,
+            JobTools(asked, editor, timer, regions, moving),
             key is not None,
         )
-
-
-def _tools(
-    judges: AskedJudges,
-    job: EditJob,
-    regions: ProtectedRegions,
-    moving: FaceTools | None,
-    key: SigningKey | None,
-    approver: str,
-    clock: Clock,
-    *,
-    offline: bool,
-) -> Callable[[EditLog], JobTools]:
-    """Makes the tools of a job whose log is given."""
-    signer = key or made_test_key(clock)
-    subject = SubjectFinder(offline=offline) if "background_blur" in job.edits else None
-
-    def tools(log: EditLog) -> JobTools:
-        if moving is None:
-            editor = FileEditor(plain_guard(log), signer, clock, approver, subject=subject)
-        else:
-            editor = FileEditor(
-                moving.guard(log),
-                signer,
-                clock,
-                approver,
-                moving.opened.id,
-                moving.aligner,
-                subject,
-                moving.opened.mover,
-            )
-        return JobTools(judges, editor, clock, regions, moving)
-
-    return tools
-
-
-def _moving(faces: FaceFiles, ages: AgeCheck | None, *, offline: bool) -> FaceTools:
-    opened = OpenedFaces.load(
-        faces.folder, faces.directions, accept_noncommercial=faces.accept_noncommercial
-    )
-    made = FaceTools.of(opened, consent_manifest(faces.consent), ages=ages, offline=offline)
-    made.rules()  # refuses a locked group that is not told
-    return made
 
 
 def _asked(

@@ -51,7 +51,6 @@ from adwright.core.errors import (
 )
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove, ProtectedBox, protected_mask
-from adwright.creative.editor.edit_log import EditLog
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import (
     EditedBatch,
@@ -63,7 +62,7 @@ from adwright.creative.editor.fitness import (
     Weighted,
     applied_to_all,
 )
-from adwright.creative.editor.guard import EditGuard, EditRequest
+from adwright.creative.editor.guard import EditGuard, EditLog, EditRequest
 from adwright.creative.editor.guard_rules import (
     SKIN_LIMITS,
     AgeCheck,
@@ -75,8 +74,7 @@ from adwright.creative.editor.guard_rules import (
 )
 from adwright.creative.editor.job_files import EditJob
 from adwright.creative.editor.provenance import labelled, overlap, picture_hash
-from adwright.creative.faces.aligning import FaceAligner, FacePlace
-from adwright.creative.faces.pasting import face_mask
+from adwright.creative.faces.aligning import FaceAligner, FacePlace, face_mask
 from adwright.creative.records.encoders import opened_image
 from adwright.data.sources.bounds import reading
 from adwright.data.sources.frames import as_frame

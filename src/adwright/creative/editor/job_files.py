@@ -108,26 +108,19 @@ from adwright.creative.editor.edit_plan import (
     TextOverlay,
 )
 from adwright.creative.editor.fitness import GeneticSettings, Pixels, squeezed
-from adwright.creative.editor.found_edit import (
+from adwright.creative.editor.provenance import ESTIMATE, FileFormat
+from adwright.creative.editor.searches import (
+    EditFront,
     FoundEdit,
     JudgedChange,
     write_contact_sheet,
     write_edits_page,
 )
-from adwright.creative.editor.provenance import ESTIMATE, FileFormat
-from adwright.creative.editor.searches import EditFront
 from adwright.creative.faces.aligning import FacePlace
 from adwright.creative.records.encoders import opened_image
 
 EditKind = Literal[
-    "exposure",
-    "contrast",
-    "saturation",
-    "temperature",
-    "background_blur",
-    "crop",
-    "text",
-    "faces",
+    "exposure", "contrast", "saturation", "temperature", "background_blur", "crop", "text", "faces"
 ]
 SearchMethod = Literal["genetic", "random", "ascent", "pareto"]
 

@@ -46,8 +46,8 @@ from adwright.creative.judges import open_judge
 from adwright.creative.judging import IMAGE, AdJudge, Judgements
 from adwright.creative.lifetime.survival_curves import PictureLife
 from adwright.creative.records.ad_record import AdRecord, Scene
-from adwright.creative.records.colours import Colours, colours_of
 from adwright.creative.records.encoders import ImageEncoder
+from adwright.creative.records.looking import Colours, colours_of
 from adwright.creative.response.fit import FittedClickRate
 
 if TYPE_CHECKING:

@@ -54,9 +54,9 @@ import json
 import os
 import stat
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +69,6 @@ from adwright.core.version import __version__
 from adwright.creative.editor.edit_kinds import EditContext
 from adwright.creative.editor.edit_plan import AnyEdit, EditPlan, TextOverlay
 from adwright.creative.faces.aligning import require_picture
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import (
-        EllipticCurvePrivateKey,
-        EllipticCurvePublicKey,
-    )
-    from cryptography.x509 import Certificate, Name
-
 
 #: Left, top, right and bottom in pixels, edges as in slices.
 Box = tuple[int, int, int, int]
@@ -186,80 +178,45 @@ def made_test_key(clock: Clock) -> SigningKey:
     """A key with a certificate of 30 days, of an authority made for it alone; its names say that it
     is a test. Signatures of it are valid, and trusted by nobody. Raises MissingExtraError."""
     with needing("signed statements about pictures", "creative"):
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.hazmat.primitives.serialization import (
-            Encoding,
-            NoEncryption,
-            PrivateFormat,
-        )
+        from cryptography.x509.oid import ExtendedKeyUsageOID
     root, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    names = _name("adwright test authority"), _name("adwright test, not to be trusted")
-    now = clock.now()
-    certificates = (
-        _certificate(names[1], names[0], signer.public_key(), root, now, authority=False),
-        _certificate(names[0], names[0], root.public_key(), root, now, authority=True),
-    )
-    chain = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
-    private = signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return SigningKey(chain, private)
-
-
-def _name(common: str) -> Name:
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "adwright test"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
-        ]
-    )
-
-
-def _certificate(
-    subject: Name,
-    issuer: Name,
-    public: EllipticCurvePublicKey,
-    root: EllipticCurvePrivateKey,
-    now: datetime,
-    *,
-    authority: bool,
-) -> Certificate:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
-    usage = x509.KeyUsage(
-        digital_signature=not authority,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    identifier = x509.SubjectKeyIdentifier.from_public_key(public)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=_TEST_DAYS))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(identifier, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False
+    issuer = x509.Name.from_rfc4514_string("CN=adwright test authority,O=adwright test")
+    subject = x509.Name.from_rfc4514_string("CN=adwright test\\, not to be trusted,O=adwright test")
+    authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
+    signs = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
+    now, day, chain = clock.now(), timedelta(days=1), b""
+    for name, key in ((subject, signer), (issuer, root)):
+        own = key is root
+        usage = x509.KeyUsage(
+            digital_signature=not own,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=own,
+            crl_sign=own,
+            encipher_only=False,
+            decipher_only=False,
         )
+        key_name = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        made = (
+            x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - day)
+            .not_valid_after(now + _TEST_DAYS * day)
+            .add_extension(x509.BasicConstraints(ca=own, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(key_name, critical=False)
+            .add_extension(authority_key, critical=False)
+        )
+        made = made if own else made.add_extension(signs, critical=False)
+        chain += made.sign(root, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = signer.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    if not authority:
-        extended = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
-        made = made.add_extension(extended, critical=False)
-    return made.sign(root, hashes.SHA256())
+    return SigningKey(chain, private)
 
 
 SourceType = Literal["compositeWithTrainedAlgorithmicMedia", "algorithmicallyEnhanced"]
@@ -404,20 +361,17 @@ def read_credentials(data: bytes) -> Credentials:
             details = one["data"]
     problems = tuple(one["code"] for one in told.get("validation_status", ()))
     sources = (one.get("digitalSourceType", "") for one in actions)
+    said = state.lower()
+    if said != "trusted":
+        said = "valid" if said == "valid" and set(problems) <= {_UNTRUSTED} else "invalid"
     return Credentials(
-        _state(state, problems),
+        said,  # type: ignore[arg-type]
         active.get("signature_info", {}).get("issuer") or "",
         tuple(one["action"] for one in actions),
         tuple(one.removeprefix(SOURCE_TYPES) for one in sources if one),
         problems,
         details,
     )
-
-
-def _state(said: str, problems: tuple[str, ...]) -> State:
-    if said.lower() == "trusted":
-        return "trusted"
-    return "valid" if said.lower() == "valid" and set(problems) <= {_UNTRUSTED} else "invalid"
 
 
 def _manifest(statement: EditStatement, kind: str) -> str:
