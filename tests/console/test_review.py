@@ -48,12 +48,6 @@ def test_a_limit_holds_between_its_ends() -> None:
     assert not RoomTaken("Headlines", 2, 15, 3).holds
 
 
-def test_errors_are_counted() -> None:
-    found = WordChecks().check(Draft("p", "s", 0, "x"), "Best free tea, 80 bags")
-    assert (found.errors, len(found.findings)) == (2, 3)
-    assert Checked().errors == 0
-
-
 TEA = ("tea-1", "headline", 0)
 
 
@@ -80,7 +74,7 @@ def test_each_decision_is_kept_with_its_reviewer(desk: ReviewDesk, drafts: Draft
     assert (decision.kind, decision.reviewer) == ("approve", "ann")
     desk.act(0, "edit", form(desk, text="Assam tea"), "bob")
     assert drafts.text(TEA) == desk.view(0).text == "Assam tea"
-    assert desk.view(0).findings == ()
+    assert desk.view(0).checked.findings == ()
     with pytest.raises(ApiError, match="needs no approval"):
         desk.act(0, "approve", form(desk), "bob")
     assert drafts.text(TEA) == "Assam tea"
@@ -144,19 +138,11 @@ def test_a_draft_that_was_written_anew_is_looked_at_again(desk: ReviewDesk, draf
     assert moved.value.view.decision is None
 
 
-def test_what_was_done_can_be_taken_back(desk: ReviewDesk) -> None:
-    assert not desk.done(0, "Approved").decided
-    desk.act(0, "approve", form(desk), "ann")
-    done = desk.done(0, "Approved")
-    assert (done.words, done.key, done.decided) == ("Approved", TEA, True)
-    assert done.seen == desk.view(0).seen
-
-
 def test_a_text_that_is_being_edited_is_checked(desk: ReviewDesk) -> None:
-    assert desk.view(0, "free tea").checked.errors == 1
+    assert len(desk.view(0, "free tea").checked.findings) == 1
     view = desk.view(0, "free tea")
     assert [one.text for one in view.pieces if one.found] == ["free"]
-    assert view.room[0].used == 8
+    assert view.checked.room[0].used == 8
 
 
 def test_the_list_grows_with_the_journal(desk: ReviewDesk, drafts: Drafts) -> None:

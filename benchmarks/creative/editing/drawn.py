@@ -26,8 +26,7 @@ from benchmarks.creative.faces_training.measures import AttributeReader, fit_rea
 RULES: Mapping[str, DrawnRule] = {
     "click_rate": DrawnRule(),
     "expected_life": DrawnRule(
-        0.05,
-        {"hat": 0.3, "light": -0.8, "light squared": -3.0, "contrast": -1.5, "warmth": 0.3},
+        0.05, {"hat": 0.3, "light": -0.8, "light squared": -3.0, "contrast": -1.5, "warmth": 0.3}
     ),
     "memorability": DrawnRule(
         0.05, {"glasses": 0.3, "contrast": 3.0, "warmth": -1.0, "light squared": -2.0}

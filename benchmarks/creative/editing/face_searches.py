@@ -19,7 +19,6 @@ from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import (
     FineNoise,
-    FitnessSettings,
     Floats,
     IdentityDistance,
     LatentCloud,
@@ -117,10 +116,8 @@ class _Tools:
             EditContext(None, None, (place,), self.mover, "feather"),
             judges=(task.first,),
             penalties=() if plain else penalties,
-            settings=FitnessSettings(
-                bound="mean" if plain else "lower",
-                scales=(float(task.first.judge(picture[None])[0]),),
-            ),
+            bound="mean" if plain else "lower",
+            scales=(float(task.first.judge(picture[None])[0]),),
         )
         start = time.process_time()
         go = partial(_search, method=method, seed=task.seed)

@@ -25,12 +25,7 @@ from adwright.creative.editor.edit_kinds import (
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
 from adwright.creative.editor.guard import EditLog, FileEditor
 from adwright.creative.editor.job_faces import plain_guard
-from adwright.creative.editor.provenance import (
-    FileFormat,
-    made_test_key,
-    read_credentials,
-    tagged,
-)
+from adwright.creative.editor.provenance import FileFormat, made_test_key, read_credentials, tagged
 from benchmarks.creative.editing.cells import Rows
 
 _FORMS: tuple[FileFormat, ...] = ("PNG", "JPEG", "WEBP")

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.creative.editor.fitness import (
-    Floats,
-    GeneticSettings,
-    PlanFitness,
-    require_calls,
-)
+from adwright.creative.editor.fitness import Floats, GeneticSettings, PlanFitness, require_calls
 from adwright.creative.editor.searches import EditFront, front_of, require_several, search_parts
 
 

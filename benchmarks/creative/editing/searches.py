@@ -14,7 +14,6 @@ from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import (
     EditedBatch,
     FineNoise,
-    FitnessSettings,
     Floats,
     GeneticSettings,
     LatentCloud,
@@ -68,7 +67,7 @@ class CloudDistance:
 
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
-        seen = grid_of(np.concatenate([batch.unedited[None], batch.pictures]))
+        seen = grid_of(np.concatenate([batch.original[None], batch.pictures]))
         far = self.cloud.distance(seen[:, None])
         return np.asarray(np.maximum(far[1:] - far[0], 0))
 
@@ -152,9 +151,14 @@ def drawn_fitness(
     picture = task.ads.pictures[row]
     scales = tuple(float(judge.judge(picture[None])[0]) for judge in judges)
     penalties = (Weighted(FineNoise(), NOISE), Weighted(far, CLOUD)) if penalised else ()
-    bound = "lower" if penalised else "mean"
-    settings = FitnessSettings(bound=bound, scales=scales)  # type: ignore[arg-type]
-    return PlanFitness(PLAN, picture, judges=judges, penalties=penalties, settings=settings)
+    return PlanFitness(
+        PLAN,
+        picture,
+        judges=judges,
+        penalties=penalties,
+        bound="lower" if penalised else "mean",
+        scales=scales,
+    )
 
 
 def _told(task: DrawnTask, row: int, found: FoundEdit) -> dict[str, float | int | bool]:

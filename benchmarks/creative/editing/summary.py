@@ -122,8 +122,7 @@ def _searches(found: BySeed, start: str) -> dict[str, Figure]:
             )
         made |= _ends(f"{start}gain_score{word}", _mean(of, lambda row: row["score_gain"]))
     seconds = _mean(
-        {seed: _of(some, "genetic") for seed, some in found.items()},
-        lambda row: row["cpu_seconds"],
+        {seed: _of(some, "genetic") for seed, some in found.items()}, lambda row: row["cpu_seconds"]
     )
     made[f"{start}ga_cpu_seconds_per_ad"] = seconds.value
     for other in ("random", "ascent"):

@@ -259,8 +259,7 @@ def fit_encoder(
             "the faces have no discriminator", where="own", hint="set own to 0, or save one"
         )
     networks = seeded(
-        config.seed,
-        lambda: _EncoderNetworks(FaceEncoder(shape, width=config.width), config.pool),
+        config.seed, lambda: _EncoderNetworks(FaceEncoder(shape, width=config.width), config.pool)
     )
     data_hash = content_hash([sha256_bytes(some.tobytes()) for some in (pictures, held_out)])
     trainee = _Encoder(networks, faces, pictures, held_out, config, data_hash, identity, offline)

@@ -18,12 +18,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from adwright.authoring.describe.review import CRITERIA, Choice
-from adwright.authoring.writer.drafts import Drafts
+from adwright.authoring.writer.drafts import Drafts, TextState
 from adwright.console.pairs import PairTable
 from adwright.console.review import (
     REASONS,
     TEXT_LENGTH,
-    DoneView,
     DraftChecker,
     DraftView,
     Moved,
@@ -191,14 +190,15 @@ class _Review:
             self.request, "draft.html", values, status=409 if moved else 200
         )
 
-    def done(self) -> DoneView | None:
-        """What was just done, by the address."""
+    def done(self) -> tuple[str, int, TextState] | None:
+        """What was just done, in words, and the draft to which it was, by the address."""
         query = self.request.query_params
         words = _DONE.get(query.get("did", ""))
         if words is None:
             return None
         try:
-            return self.desk.done(_number(query.get("done", "")), words)
+            number = _number(query.get("done", ""))
+            return words, number, self.desk.state(number)
         except ApiError:
             return None
 

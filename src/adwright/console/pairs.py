@@ -151,12 +151,9 @@ class PairView:
     of `total`."""
 
     number: int
-    pair: str
-    product: str
-    slot: str
+    pair: ReviewPair
     left: str
     right: str
-    facts: tuple[str, ...]
     given: PairJudgement | None
     judged: int
     total: int
@@ -185,19 +182,9 @@ class PairTable:
         with self._lock:
             self._file.refresh()
             pair = self._pair(rater, number)
-            left, right = sides(pair, rater, seed=self._seed)
-            return PairView(
-                number,
-                pair.id,
-                pair.product,
-                pair.slot,
-                left.text,
-                right.text,
-                pair.facts,
-                self._file.of(pair.id, rater),
-                self._judged(rater),
-                len(self._pairs),
-            )
+            left, right = (one.text for one in sides(pair, rater, seed=self._seed))
+            given, judged = self._file.of(pair.id, rater), self._judged(rater)
+            return PairView(number, pair, left, right, given, judged, len(self._pairs))
 
     def next_open(self, rater: str, *, behind: int = -1) -> int | None:
         """The number of the first pair that a rater has not judged, behind a number where there is

@@ -62,11 +62,6 @@ class Checked:
     room: tuple[RoomTaken, ...] = ()
     note: str = ""
 
-    @property
-    def errors(self) -> int:
-        """Findings that are errors."""
-        return sum(one.severity == "error" for one in self.findings)
-
 
 class DraftChecker(Protocol):
     """Checks a text as the job that wrote its draft does."""
@@ -367,18 +362,6 @@ _ALIKE = 0.4
 _SHOWN, _FACT, _FACTS = 20_000, 600, 60
 
 
-@dataclass(frozen=True)
-class DoneView:
-    """What was just done. words: what, such as "Approved". seen, decided: version of the draft, and
-    whether there is a decision to take back."""
-
-    words: str
-    number: int
-    key: Key
-    seen: int
-    decided: bool
-
-
 @settings
 class DraftView:
     """A draft with all that is known of it.
@@ -407,16 +390,6 @@ class DraftView:
     unseen: bool
     same: bool
     apart: bool
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What checks found."""
-        return self.checked.findings
-
-    @property
-    def room(self) -> tuple[RoomTaken, ...]:
-        """How much of each limit is taken."""
-        return self.checked.room
 
 
 def shop_text(slot: str, product: Product | None) -> str:
@@ -544,11 +517,11 @@ class ReviewDesk:
         with queue.turn():
             place = queue.page(shown, page, rows)
             states = [(number, queue.state(number)) for number in place.numbers]
-            rows = [
+            shortened = [
                 (number, state, _short(queue.drafts.text(state.key), _EXCERPT))
                 for number, state in states
             ]
-            return place, rows, queue.counts(), queue.slots()
+            return place, shortened, queue.counts(), queue.slots()
 
     def view(self, number: int, text: str | None = None) -> DraftView:
         """A draft. text: to be checked in the place of its own; None for its own."""
@@ -561,12 +534,10 @@ class ReviewDesk:
             checked = self._checker.check(draft, now)
             return view_of(number, state, draft, now, checked, decision, product)
 
-    def done(self, number: int, words: str) -> DoneView:
-        """What was just done to a draft. words: what. Raises ApiError 404 without it."""
+    def state(self, number: int) -> TextState:
+        """What a draft is now. Raises ApiError 404 without it."""
         with self.queue.turn():
-            state = self.queue.state(number)
-            decided = state.status != "unreviewed"
-            return DoneView(words, number, state.key, state.version, decided)
+            return self.queue.state(number)
 
     def act(self, number: int, action: str, form: Form, reviewer: str) -> None:
         """Do what a form asks for. seen, text, reason, note: its fields.

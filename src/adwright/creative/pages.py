@@ -268,7 +268,9 @@ def shown_ads(
                 answers.append(
                     ShownAnswer(
                         judge_name,
-                        *(float(one[row]) for one in (said.value, said.low, said.high)),
+                        float(said.value[row]),
+                        float(said.low[row]),
+                        float(said.high[row]),
                         bool(said.unlike[row]),
                         said.coverage,
                         percent=judge_name.startswith(_SHARES),

@@ -17,6 +17,7 @@ from adwright.creative.editor.edit_kinds import (
     Exposure,
     FaceMove,
     ProtectedBox,
+    protected_mask,
 )
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.guard import EditedFile, EditGuard, EditLog, FileEditor
@@ -42,7 +43,7 @@ PICTURE = np.asarray(ASTRONAUT)
 CARDS = (DirectionCard.of("smile", "expression", VECTORS["smile"]),)
 RULES = DirectionRules(CARDS, LOCKED, ("ethnicity",))
 SMILE = EditPlan((Exposure(0.1), FaceMove(("smile",), ((0.6,),))))
-LOGO = ProtectedBox(440, 440, 500, 500, "logo")
+LOGO = protected_mask([ProtectedBox(440, 440, 500, 500, "logo")], PICTURE.shape)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def codes(made: EditedFile) -> list[str]:
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_a_photograph_goes_all_the_way(editor: FileEditor, form: str) -> None:
-    made = editor.edited(saved(ASTRONAUT), SMILE, form=form, protected=[LOGO])  # type: ignore[arg-type]
+    made = editor.edited(saved(ASTRONAUT), SMILE, form=form, protected=LOGO)  # type: ignore[arg-type]
     assert made.verdict.allowed
     told = read_credentials(made.data or b"")
     assert told.whole
@@ -144,12 +145,6 @@ def test_words_and_what_was_known_count(editor: FileEditor) -> None:
     assert codes(editor.edited(saved(ASTRONAUT), SMILE, text="Vote for Ada")) == ["political"]
     elsewhere = (FacePlace.of_box(10, 10, 60, 60),)
     assert codes(editor.edited(saved(ASTRONAUT), SMILE, places=elsewhere)) == ["no_consent"]
-    plain = replace(editor, label=False, guard=replace(editor.guard, log=None))
-    made = plain.edited(saved(ASTRONAUT), SMILE)
-    corner = slice(480, 512)
-    np.testing.assert_array_equal(
-        pixels(made.data)[corner], Exposure(0.1).apply(PICTURE, EditContext())[corner]
-    )
 
 
 def test_other_files(editor: FileEditor, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_an_edit_that_makes_it_unlike_costs() -> None:
     batch = edited_batch(EditPlan((Exposure(),)), np.array([[0.0], [1.0]]), picture)
     penalty = Unlikeness((white, never))
     lost = penalty.of(batch)
-    seen = white.unlike(np.stack([batch.unedited, *batch.pictures]))
+    seen = white.unlike(np.stack([batch.original, *batch.pictures]))
     np.testing.assert_array_equal(lost, (seen[1:].astype(float) - float(seen[0])).clip(0) / 2)
     assert lost.tolist() == [0.0, 0.5]
     assert penalty.name == "unlikeness"

@@ -20,8 +20,8 @@ from adwright.creative.editor.edit_kinds import (
 )
 from adwright.creative.editor.edit_plan import EditPlan, TextOverlay
 from adwright.creative.editor.fitness import (
+    STEPS,
     Archive,
-    FitnessSettings,
     GeneticSettings,
     PlanFitness,
     applied_to_all,
@@ -29,7 +29,8 @@ from adwright.creative.editor.fitness import (
     squeezed,
 )
 from adwright.creative.editor.operators import (
-    NearNeutral,
+    MUTATION,
+    FirstPlans,
     PlanProblem,
     RankSelected,
     StepMutation,
@@ -112,12 +113,6 @@ def test_the_same_seed_finds_the_same_whatever_numpy_was_seeded_with() -> None:
 def test_settings_count() -> None:
     small = GeneticSettings(population=6, generations=2, parents=2)
     assert genetic_search(colour_fitness(), seed=0, settings=small).calls == small.calls
-    # AdSEE's widths as coded: what lies far cannot be reached in five generations.
-    narrow = GeneticSettings(init=0.1 / 3, mutation=0.01 / 3)
-    coded = genetic_search(colour_fitness(), seed=0, settings=narrow)
-    assert coded.score < genetic_search(colour_fitness(), seed=0).score
-    fitness = colour_fitness()
-    assert (np.abs(coded.vector) <= 0.06 * (fitness.high - fitness.low)).all()
 
 
 def test_what_is_refused_is_never_found() -> None:
@@ -142,29 +137,26 @@ def test_it_needs_one_judge_and_pymoo(monkeypatch: pytest.MonkeyPatch) -> None:
 RNG = np.random.default_rng(2)
 
 
-@pytest.mark.parametrize("init", [0.02, 0.25])
-def test_the_first_plans_lie_as_near_as_they_say(init: float) -> None:
+def test_the_first_plans_fill_the_bounds_and_begin_with_no_edit() -> None:
     problem = PlanProblem(colour_fitness())
-    drawn = NearNeutral(GeneticSettings(init=init)).do(problem, 400, random_state=RNG).get("X")
+    drawn = FirstPlans().do(problem, 400, random_state=RNG).get("X")
     fitness = problem.fitness
-    away = np.abs(drawn - fitness.neutral) / (fitness.high - fitness.low)
-    assert not away[0].any()
-    assert away.max() <= init + 0.5 / 300 + 1e-9
-    assert away.max() > 0.9 * init
-    assert np.median(away[1:]) == pytest.approx(init / 2, rel=0.2)
+    shares = (drawn - fitness.low) / (fitness.high - fitness.low)
+    np.testing.assert_array_equal(drawn[0], fitness.neutral)
+    np.testing.assert_allclose(shares.mean(0), 0.5, atol=0.06)
+    assert shares.min() < 0.02
+    assert shares.max() > 0.98
 
 
-@pytest.mark.parametrize(("mutated", "many"), [(0.01, 1), (0.5, 2), (1.0, 4)])
-def test_so_many_values_move_and_so_far(mutated: float, many: int) -> None:
+def test_so_many_values_move_and_so_far() -> None:
     problem = PlanProblem(colour_fitness())
     still = np.zeros((300, 4))
-    settings = GeneticSettings(mutated=mutated, mutation=0.05)
-    made = StepMutation(settings).do(problem, Population.new("X", still), random_state=RNG).get("X")
+    made = StepMutation().do(problem, Population.new("X", still), random_state=RNG).get("X")
     moved = made != 0
-    assert (moved.sum(1) == many).all()
+    assert (moved.sum(1) == 1).all()
     assert moved.any(0).all()
     shares = np.abs(made) / (problem.xu - problem.xl)
-    assert 0.045 < shares.max() <= 0.05
+    assert 0.9 * MUTATION < shares.max() <= MUTATION
 
 
 def test_parents_are_drawn_by_rank_and_stay() -> None:
@@ -267,10 +259,7 @@ def test_a_population_is_what_the_plans_make_one_by_one() -> None:
     np.testing.assert_array_equal(picture, scene())
 
 
-def test_what_is_judged_has_the_size_asked_for() -> None:
-    batch = edited_batch(PLAN, vectors(2), scene(), scene_context(), size=(24, 40))
-    assert batch.pictures.shape == (2, 24, 40, 3)
-    assert batch.unedited.shape == (24, 40, 3)
+def test_what_is_judged_has_the_size_of_the_original() -> None:
     assert (
         squeezed(np.full((4, 4, 3), 7, np.uint8), (9, 9)).tolist() == np.full((9, 9, 3), 7).tolist()
     )
@@ -297,10 +286,8 @@ def test_it_judges_so_many_and_keeps_the_best() -> None:
 
 
 def test_few_plans_end_it() -> None:
-    fitness = PlanFitness(
-        EditPlan((Exposure(),)), PICTURE, judges=(ColourJudge(),), settings=FitnessSettings(steps=4)
-    )
-    assert random_search(fitness, calls=100, seed=0).calls == 5
+    fitness = PlanFitness(EditPlan((Exposure(),)), PICTURE, judges=(ColourJudge(),))
+    assert 200 < random_search(fitness, calls=3000, seed=0).calls <= STEPS + 1
 
 
 def test_wrong_budgets_are_refused() -> None:
@@ -311,16 +298,7 @@ def test_wrong_budgets_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"parents": 1},
-        {"parents": 30},
-        {"population": 0},
-        {"generations": 0},
-        {"mutated": 0.0},
-        {"init": 1.5},
-        {"mutation": float("nan")},
-    ],
+    "wrong", [{"parents": 1}, {"parents": 30}, {"population": 0}, {"generations": 0}]
 )
 def test_wrong_settings_are_refused_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

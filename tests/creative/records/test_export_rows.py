@@ -78,11 +78,8 @@ no day | day | dayparting | schema | day; down by day
 a quote that is not closed | a1 | "a1 | file | quote
 negative spend | 4.50 | -4.50 | value | row 1; spend; -4.5
 negative in brackets | 4.50 | (4.50) | value | row 1; spend
-infinity | 4.50 | inf | value | row 1; spend; 'inf'
-NaN | 4.50 | nan | value | row 1; spend; 'nan'
 a word | 900 | lots | value | row 1; impressions; lots
 clicks above impressions | ,9,4 | ,901,4 | value | clicks; cap
-half an impression | 900 | 900.5 | value | row 1; whole number
 thousands read as decimals | 1000 | 1.234 | value | mixed; row 0; impressions; 1.234
 mixed decimal signs | 4.50 | "1.004,50" | value | mixed; row 1; spend
 currency in mid-campaign | 4.50,EUR | 4.50,USD | value | currency changes; row 1; USD
@@ -90,11 +87,6 @@ no code of a currency | 4.50,EUR | 4.50,Euro | value | currency
 double day | 2026-01-02 | 2026-01-01 | value | row 1; 2026-01-01 of ad a1; sum
 future day | 2026-01-03 | 2026-03-03 | value | row 2; after 2026-03-02
 no such day | 2026-01-03 | 2026-02-30 | value | row 2; 2026-02-30
-an hour | 2026-01-02 | 2026-01-02 13:00 | value | row 1; by day
-a month | 2026-01-01 | 2026-01 | value | row 0; date
-two ways to write a date | 2026-01-02 | 02.01.2026 | value | row 1; 02.01.2026; %Y-%m-%d
-a day as a number | 2026-01-01 | 46023 | value | 46023; spreadsheet
-an id that is none | a1 | nan | value | row 0; word for none
 no impressions | 900 | -- | value | row 1; must not be empty
 """
 
@@ -106,7 +98,6 @@ def changed(line: str) -> Bad:
 
 REFUSED = [
     *map(changed, CHANGED.splitlines()),
-    Bad("empty file", b"", FILE, ("empty",)),
     Bad("header alone", HEAD.encode(), FILE, ("header and no rows",)),
     Bad("totals alone", HEAD.encode() + b"Total,,,5,1,1,EUR\n", FILE, ("no rows of ads",)),
     Bad("no header", GOOD.encode(), SCHEMA, ("header is missing", "--columns")),
@@ -117,8 +108,6 @@ REFUSED = [
         ("impressions", "=impression_share"),
     ),
     Bad("latin-1", text("a\xe9", was="a1").decode().encode("latin1"), FILE, ("line 2", "latin1")),
-    Bad("UTF-16 without a mark", text().decode().encode("utf-16-le"), FILE, ("utf-16",)),
-    Bad("UTF-16 cut off", text().decode().encode("utf-16")[:-1], FILE, ("UTF-16",)),
     Bad("last row cut off", text()[:-10], FILE, ("line 4 has 5 fields",)),
     Bad("a spreadsheet", b"PK\x03\x04", SCHEMA, ("spreadsheet",), {}, ".xlsx"),
     Bad("two currencies in one row", text("£ 4.50 ", was="4.50"), VALUE, ("row 1", "EUR and GBP")),
@@ -129,17 +118,6 @@ REFUSED = [
         ("row 1", "missing", "zero"),
         {"gaps": "refuse"},
     ),
-    Bad(
-        "ambiguous dates",
-        text(rows="03/04/2025,a1,c1,10,1,1,EUR\n04/04/2025,a1,c1,10,1,1,EUR\n"),
-        VALUE,
-        ("row 0", "03/04/2025", "date_format='%d/%m/%Y' or '%m/%d/%Y'"),
-    ),
-    Bad(
-        "ids with an exponent", meta("1.2021E+17"), VALUE, ("row 0", "Ad ID", "1.2021E+17", "lost")
-    ),
-    Bad("ids with a decimal comma", meta("1234", '"1,20E+17"'), VALUE, ("row 1", "lost")),
-    Bad("long ids of a float", meta("120210987654321987.0"), VALUE, ("row 0", "float")),
     Bad(
         "ids cut off at 15 digits",
         meta("120210987654321000", "120210987654322000"),

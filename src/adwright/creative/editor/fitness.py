@@ -1,10 +1,9 @@
 """Settings of the genetic searches, and what any search found.
 
-The defaults are AdSEE's: 30 plans, 5 generations, 10 parents, a fifth of the values mutated; widths
-are ours, wide enough for five generations to reach the bounds. AdSEE's code starts within .1 of no
-edit and mutates by .01 (for a direction, whose range is 3), but with
-the library and the stepped values that it uses both are drawn from the whole range. Here both are
-what they say: so narrow, a search goes nowhere in five generations.
+The defaults are AdSEE's: 30 plans, 5 generations, 10 parents, a fifth of the values mutated. Widths
+are ours, see `operators`: AdSEE's code starts within .1 of no edit and mutates by .01 (for a
+direction, whose range is 3), but with the library and the stepped values that it uses both are
+drawn from the whole range. So narrow, a search would go nowhere in five generations.
 
 The fitness of a plan's values: the picture is edited, looked at again, and judged.
 
@@ -20,7 +19,7 @@ with the lower bound of a judge that has one (`bound="mean"` takes its answer). 
 edited picture itself, encoded anew; AdSEE moves the latents alone and keeps the old image
 embedding, so what an edit does to the picture does not count there. A population is one call of
 each judge. Equal vectors are judged once, also across searches that share the fitness. Vectors lie
-on a grid through the neutral values, `steps` steps across the range of each knob: 300 are AdSEE's
+on a grid through the neutral values, `STEPS` steps across the range of each knob: 300 are AdSEE's
 .01 of a direction, whose range is 3.
 
 `allowed` is asked before anything is edited: values that it refuses score minus infinity, and no
@@ -69,12 +68,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.config import Count, Gt, Le, require_count, settings
+from adwright.core.config import Count, require_count, settings
 from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit
@@ -173,18 +172,11 @@ def checked_answers(judge: PictureJudge, pictures: Pixels) -> Floats:
 @settings
 class GeneticSettings:
     """population: plans of the first generation, and of each. generations: after the first.
-    parents: kept in each generation. mutated: share of a plan's values that are, at least one.
-
-    init: the first plans lie that far from no edit at most, mutation: and a mutated value that far
-    from where it was, as a share of the range of a knob, evenly drawn.
-    """
+    parents: kept in each generation."""
 
     population: Count = 30
     generations: Count = 5
     parents: Count = 10
-    mutated: Annotated[float, Gt(0), Le(1)] = 0.2
-    init: Annotated[float, Gt(0), Le(1)] = 1.0
-    mutation: Annotated[float, Gt(0), Le(1)] = 0.25
 
     def __post_init__(self) -> None:
         if not 2 <= self.parents < self.population:
@@ -258,14 +250,13 @@ def require_calls(calls: int) -> None:
 @dataclass(frozen=True, eq=False)
 class EditedBatch:
     """N edited pictures of one. original: uint8 [H0, W0, 3], of context. plans, done: of each.
-    pictures: uint8 [N, H, W, 3], squeezed. unedited: uint8 [H, W, 3], the original, squeezed."""
+    pictures: uint8 [N, H, W, 3], squeezed to the original's size."""
 
     original: Pixels
     context: EditContext
     plans: tuple[EditPlan, ...]
     done: tuple[EditedPicture, ...]
     pictures: Pixels
-    unedited: Pixels
 
     def __len__(self) -> int:
         """N."""
@@ -273,26 +264,17 @@ class EditedBatch:
 
 
 def edited_batch(
-    plan: EditPlan,
-    vectors: Floats,
-    picture: Pixels,
-    context: EditContext | None = None,
-    *,
-    size: tuple[int, int] | None = None,
+    plan: EditPlan, vectors: Floats, picture: Pixels, context: EditContext | None = None
 ) -> EditedBatch:
-    """The picture, edited by the plan with each of the vectors [N, K].
-
-    size: height and width of what is judged; the picture's by default. Raises as `with_values` and
-    `apply` of a plan.
-    """
+    """The picture, edited by the plan with each of the vectors [N, K]. Raises as `with_values` and
+    `apply` of a plan."""
     context = context or EditContext()
     plans = tuple(plan.with_values(vector) for vector in vectors)
     done = applied_to_all(plans, picture, context)
-    shape = picture.shape[:2] if size is None else size
-    pictures = np.empty((len(done), *shape, 3), np.uint8)
+    pictures = np.empty((len(done), *picture.shape), np.uint8)
     for at, one in enumerate(done):
-        pictures[at] = squeezed(one.picture, shape)
-    return EditedBatch(picture, context, plans, done, pictures, squeezed(picture, shape))
+        pictures[at] = squeezed(one.picture, picture.shape[:2])
+    return EditedBatch(picture, context, plans, done, pictures)
 
 
 def applied_to_all(
@@ -385,25 +367,13 @@ class Weighted:
     weight: float
 
 
-@settings
-class FitnessSettings:
-    """bound: of judges that have both. steps: of the grid. size: height and width of what is
-    judged, the picture's by default. scales: of each judge, see the module; 1 by default."""
-
-    bound: Literal["lower", "mean"] = "lower"
-    steps: Count = 300
-    size: tuple[int, int] | None = None
-    scales: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if any(not 0 < scale < np.inf for scale in self.scales):
-            raise ConfigError("a scale is not above 0", where="FitnessSettings.scales")
-        if self.size is not None and min(self.size) < 1:
-            raise ConfigError(f"size {self.size}", where="FitnessSettings.size", hint=">= 1")
+#: Of the grid.
+STEPS = 300
 
 
 class PlanFitness:
-    """See the module. calls: pictures judged so far, counted once however many judges there are.
+    """See the module. bound: of judges that have both. scales: of each judge, 1 by default. calls:
+    pictures judged so far, counted once however many judges there are.
 
     Raises ConfigError for a plan without a knob, for no judge, and for other than one scale a
     judge; DataError where the context belongs to another picture.
@@ -417,27 +387,27 @@ class PlanFitness:
         *,
         judges: Sequence[PictureJudge],
         penalties: Sequence[Weighted] = (),
-        settings: FitnessSettings | None = None,
+        bound: Literal["lower", "mean"] = "lower",
+        scales: Sequence[float] = (),
         allowed: Callable[[EditPlan], bool] | None = None,
     ) -> None:
-        settings = settings or FitnessSettings()
         if not plan.knobs() or not judges:
             raise ConfigError(
                 "there is nothing to search", where="PlanFitness", hint="an edit and a judge"
             )
-        if settings.scales and len(settings.scales) != len(judges):
+        if (scales and len(scales) != len(judges)) or any(not 0 < one < np.inf for one in scales):
             raise ConfigError(
-                f"{len(settings.scales)} scales for {len(judges)} judges", where="scales"
+                f"scales {scales} of {len(judges)} judges", where="scales", hint="one each, above 0"
             )
         self.plan, self.picture, self.context = plan, picture, context or EditContext()
         self.context.require_size_of(picture)
         self.judges, self.penalties = tuple(judges), tuple(penalties)
-        self.settings, self._allowed = settings, allowed
+        self._lower, self._allowed = bound == "lower", allowed
         self.calls, self.batches = 0, 0
         self.low, self.high = plan.bounds().T
         self.neutral = plan.neutral()
-        self._step = (self.high - self.low) / settings.steps
-        self._scales = np.array(settings.scales or (1.0,) * len(judges))
+        self._step = (self.high - self.low) / STEPS
+        self._scales = np.array(scales or (1.0,) * len(judges))
         self._known: dict[bytes, Floats] = {}
 
     def on_grid(self, vectors: Floats) -> Floats:
@@ -451,7 +421,7 @@ class PlanFitness:
 
     def batch(self, vectors: Floats) -> EditedBatch:
         """The edited pictures of vectors [N, K]; no judge is asked."""
-        return edited_batch(self.plan, vectors, self.picture, self.context, size=self.settings.size)
+        return edited_batch(self.plan, vectors, self.picture, self.context)
 
     def values(self, vectors: Floats) -> Floats:
         """float64 [N, J] of vectors [N, K], which are first put on the grid.
@@ -526,11 +496,10 @@ class PlanFitness:
     def _judge(self, vectors: Floats) -> None:
         batch = self.batch(vectors)
         lost = self.penalty_of(batch)
-        lower = self.settings.bound == "lower"
         found = np.stack(
             [
                 np.asarray(judge.lower(batch.pictures), np.float64)
-                if lower and isinstance(judge, BoundedJudge)
+                if self._lower and isinstance(judge, BoundedJudge)
                 else checked_answers(judge, batch.pictures)
                 for judge in self.judges
             ],
@@ -686,7 +655,7 @@ class FineNoise:
 
     def of(self, batch: EditedBatch) -> Floats:
         """float64 [N]."""
-        shares = self.shares(np.concatenate([batch.unedited[None], batch.pictures]))
+        shares = self.shares(np.concatenate([batch.original[None], batch.pictures]))
         return np.asarray(np.maximum(np.log(shares[1:]) - np.log(shares[0]), 0.0))
 
     def shares(self, pictures: Pixels) -> Floats:

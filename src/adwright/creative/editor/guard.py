@@ -34,13 +34,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError, FileUnreadableError
 from adwright.core.journal import Journal, SealedChain, read_chain
-from adwright.creative.editor.edit_kinds import (
-    BackgroundBlur,
-    EditContext,
-    FaceMover,
-    ProtectedBox,
-    protected_mask,
-)
+from adwright.creative.editor.edit_kinds import BackgroundBlur, EditContext, FaceMover
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan, SkippedEdit, TextOverlay
 from adwright.creative.editor.guard_rules import (
     AgeCheck,
@@ -498,7 +492,7 @@ def _consent_refusal(
 # A picture's file in, an edited file out: guarded, labelled, tagged, signed and logged.
 #
 #     editor = FileEditor(guard, key, clock, approver="Ada", aligner=FaceAligner(), mover=mover)
-#     made = editor.edited("ad.jpg", plan, text="Fresh today", protected=[box])
+#     made = editor.edited("ad.jpg", plan, text="Fresh today", protected=mask)
 #     made.data                       # bytes of a PNG; None where it was refused
 #     made.verdict.refusals, made.skipped
 #
@@ -516,12 +510,11 @@ _SIGNED = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")
 @dataclass(frozen=True, eq=False)
 class EditedFile:
     """data: of the file; None where the edit was refused. skipped: edits that could not be done.
-    skipped_faces: faces that were seen and not taken, with the reason. seal: of the log's entry."""
+    seal: of the log's entry."""
 
     verdict: GuardVerdict
     data: bytes | None = field(default=None, repr=False)
     skipped: tuple[SkippedEdit, ...] = ()
-    skipped_faces: tuple[SkippedFace, ...] = ()
     record: EditRecord | None = None
     seal: str = ""
 
@@ -530,7 +523,7 @@ class EditedFile:
 class FileEditor:
     """guard: what every edit passes. key: signs. approver: who lets it pass. model: id of the model
     of faces, which `mover` uses. aligner: finds faces, subject: people; None where neither is
-    looked for. label: whether a changed face is said in the picture."""
+    looked for."""
 
     guard: EditGuard
     key: SigningKey
@@ -540,7 +533,6 @@ class FileEditor:
     aligner: FaceAligner | None = None
     subject: SubjectFinder | None = None
     mover: FaceMover | None = None
-    label: bool = True
 
     def edited(
         self,
@@ -548,14 +540,14 @@ class FileEditor:
         plan: EditPlan,
         *,
         text: str = "",
-        protected: Sequence[ProtectedBox] | NDArray[np.bool_] = (),
+        protected: NDArray[np.bool_] | None = None,
         places: Sequence[FacePlace] | None = None,
         form: FileFormat = "PNG",
         title: str = "ad",
     ) -> EditedFile:
         """The edited file of a picture's file.
 
-        text: all words of the ad. protected: boxes, or bool [H, W]. places: of its faces, where
+        text: all words of the ad. protected: bool [H, W]. places: of its faces, where
         they are known. form: of the result.
         Raises FileUnreadableError where the file is no picture, ConfigError where the key cannot
         sign, DataError as the guard does. Nothing is in the log of what raised, but for a key that
@@ -564,17 +556,17 @@ class FileEditor:
         original, picture = opened_picture(source)
         moves = bool(plan.face_moves())
         found: tuple[FacePlace, ...] = ()
-        skipped_faces: tuple[SkippedFace, ...] = ()
+        skipped: tuple[SkippedFace, ...] = ()
         if moves and self.aligner is not None:
             seen = self.aligner.aligned(picture, 8)
-            found, skipped_faces = tuple(face.place for face in seen.faces), seen.skipped
+            found, skipped = tuple(face.place for face in seen.faces), seen.skipped
         context = EditContext(
-            _mask_of(protected, picture.shape),
+            protected,
             self._subject_of(picture, plan),
             tuple(places) if places is not None else found,
             self.mover,
         )
-        boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in skipped_faces)
+        boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in skipped)
         request = EditRequest(picture, plan, context, text, (*found, *boxes))
         files: list[bytes] = []
         kind: SourceType = "algorithmicallyEnhanced"
@@ -582,7 +574,7 @@ class FileEditor:
             kind = "compositeWithTrainedAlgorithmicMedia"
 
         def kept(done: EditedPicture) -> NDArray[np.uint8]:
-            shown = labelled(done.picture, done.context) if moves and self.label else done.picture
+            shown = labelled(done.picture, done.context) if moves else done.picture
             files.append(tagged(shown, form, kind))
             return np.asarray(opened_image(files[0]), np.uint8)
 
@@ -590,12 +582,10 @@ class FileEditor:
             request, self.clock, approver=self.approver, model=self.model, finish=kept
         )
         if made.done is None:
-            return EditedFile(made.verdict, skipped_faces=skipped_faces)
+            return EditedFile(made.verdict)
         statement = EditStatement(plan, title, self.model, self.approver, made.seal)
         data = with_credentials(original, files[0], statement, self.key)
-        return EditedFile(
-            made.verdict, data, made.done.skipped, skipped_faces, made.record, made.seal
-        )
+        return EditedFile(made.verdict, data, made.done.skipped, made.record, made.seal)
 
     def _subject_of(self, picture: NDArray[np.uint8], plan: EditPlan) -> NDArray[np.float32] | None:
         blurs = any(
@@ -621,11 +611,3 @@ def opened_picture(source: str | Path | bytes) -> tuple[bytes, NDArray[np.uint8]
         image.save(out, "PNG")
         data = out.getvalue()
     return data, np.asarray(image, np.uint8)
-
-
-def _mask_of(
-    protected: Sequence[ProtectedBox] | NDArray[np.bool_], shape: tuple[int, ...]
-) -> NDArray[np.bool_] | None:
-    if isinstance(protected, np.ndarray):
-        return protected
-    return protected_mask(protected, shape) if protected else None

@@ -56,7 +56,6 @@ from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import (
     FineNoise,
-    FitnessSettings,
     PictureJudge,
     Pixels,
     PlanFitness,
@@ -138,15 +137,9 @@ def search_plan(
     def fitness(some: Sequence[PictureJudge]) -> PlanFitness:
         # What each judge says of the unedited picture, without its sign; 1 where that is nothing.
         sizes = [abs(float(checked_answers(judge, small[None])[0])) for judge in some]
-        settings = FitnessSettings(scales=tuple(one if one > 1e-12 else 1.0 for one in sizes))
+        scales = [one if one > 1e-12 else 1.0 for one in sizes]
         return PlanFitness(
-            plan,
-            small,
-            context,
-            judges=some,
-            penalties=penalties,
-            settings=settings,
-            allowed=allowed,
+            plan, small, context, judges=some, penalties=penalties, scales=scales, allowed=allowed
         )
 
     start, used = cpu(), fitness(judges.objectives[:1])
@@ -249,7 +242,7 @@ def edit_ad(
             ad.path,
             found.plan,
             text=ad.record.text,
-            protected=mask if mask is not None else (),
+            protected=mask,
             places=context.places or None,
             form=job.form,
             title=ad.id,

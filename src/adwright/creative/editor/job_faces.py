@@ -394,7 +394,7 @@ def read_protected(path: str | Path, ids: Collection[str]) -> ProtectedRegions:
                 )  # fmt: skip
             edges.append(int(number))
         try:
-            box = ProtectedBox(*edges, what or "other")  # type: ignore[arg-type]
+            box = ProtectedBox(*edges, what or "other")  # type: ignore[arg-type,call-arg]
         except ConfigError as error:
             raise ValueInvalidError(
                 "this is no protected box", file=table.name, row=at, value=(*edges, what),

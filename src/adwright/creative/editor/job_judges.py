@@ -154,7 +154,7 @@ class Unlikeness:
         """float64 [N]."""
         if not self.judges:
             return np.zeros(len(batch))
-        seen = np.concatenate([batch.unedited[None], batch.pictures])
+        seen = np.concatenate([batch.original[None], batch.pictures])
         share = np.mean([judge.unlike(seen) for judge in self.judges], 0)
         return np.asarray(np.maximum(share[1:] - share[0], 0), np.float64)
 

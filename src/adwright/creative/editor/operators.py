@@ -1,8 +1,8 @@
 """The operators of the genetic searches, for pymoo, and a plan's fitness as its problem.
 
     PlanProblem(fitness)        # minimises minus the values
-    NearNeutral(settings)       # the first generation
-    StepMutation(settings)      # of an exact share of the values
+    FirstPlans()                # the first generation
+    StepMutation()              # of an exact share of the values
     RankSelected(...)           # AdSEE's generations: parents by rank, kept, and their offspring
 
 All draw from the generator that pymoo hands on, which is seeded by the search; nothing else is
@@ -27,6 +27,8 @@ from pymoo.operators.crossover.ux import UniformCrossover
 
 from adwright.creative.editor.fitness import Floats, GeneticSettings, PlanFitness
 
+#: The share of a plan's values that are mutated, and how far at most, as a share of their range.
+MUTATED, MUTATION = 0.2, 0.25
 #: In place of infinity, which sorting by domination does not take.
 _WORST = 1e12
 
@@ -51,37 +53,27 @@ class PlanProblem(Problem):  # type: ignore[misc]
         out["F"] = -told if self.weights is None else -(told @ self.weights)[:, None]
 
 
-class NearNeutral(Sampling):  # type: ignore[misc]
-    """No edit, and plans evenly drawn within `init` of it, as a share of each knob's range."""
-
-    def __init__(self, settings: GeneticSettings) -> None:
-        super().__init__()
-        self.settings = settings
+class FirstPlans(Sampling):  # type: ignore[misc]
+    """No edit, and plans evenly drawn within the bounds."""
 
     def _do(
         self, problem: PlanProblem, n_samples: int, *_: object, random_state: Any, **__: object
     ) -> Floats:
         fitness = problem.fitness
-        reach = self.settings.init * (fitness.high - fitness.low)
-        low = np.maximum(fitness.low, fitness.neutral - reach)
-        high = np.minimum(fitness.high, fitness.neutral + reach)
-        made = fitness.on_grid(random_state.uniform(low, high, (n_samples, len(reach))))
+        size = n_samples, len(fitness.low)
+        made = fitness.on_grid(random_state.uniform(fitness.low, fitness.high, size))
         made[0] = fitness.neutral
         return made
 
 
 class StepMutation(Mutation):  # type: ignore[misc]
-    """Of each plan exactly round(mutated K) values, at least one, move by an amount that is evenly
-    drawn up to `mutation` of their range, and are cut at the bounds."""
-
-    def __init__(self, settings: GeneticSettings) -> None:
-        super().__init__()
-        self.settings = settings
+    """Of each plan exactly round(MUTATED K) values, at least one, move by an amount that is evenly
+    drawn up to MUTATION of their range, and are cut at the bounds."""
 
     def _do(self, problem: Any, x: Floats, *_: object, random_state: Any, **__: object) -> Floats:
-        many = max(1, round(self.settings.mutated * x.shape[1]))
+        many = max(1, round(MUTATED * x.shape[1]))
         which = random_state.random(x.shape).argsort(1) < many
-        reach = self.settings.mutation * (problem.xu - problem.xl)
+        reach = MUTATION * (problem.xu - problem.xl)
         moved = x + which * random_state.uniform(-1, 1, x.shape) * reach
         return np.asarray(np.clip(moved, problem.xl, problem.xu))
 
@@ -121,10 +113,10 @@ class RankSelected(GeneticAlgorithm):  # type: ignore[misc]
         super().__init__(
             pop_size=settings.population,
             n_offsprings=settings.population - settings.parents,
-            sampling=NearNeutral(settings),
+            sampling=FirstPlans(),
             selection=RandomPairs(),
             crossover=UniformCrossover(prob=1.0),
-            mutation=StepMutation(settings),
+            mutation=StepMutation(),
             repair=OnGrid(),
         )
 
@@ -144,9 +136,9 @@ def by_domination(settings: GeneticSettings) -> NSGA2:
     """pymoo's NSGA-II with the operators of this module."""
     return NSGA2(
         pop_size=settings.population,
-        sampling=NearNeutral(settings),
+        sampling=FirstPlans(),
         crossover=UniformCrossover(prob=1.0),
-        mutation=StepMutation(settings),
+        mutation=StepMutation(),
         repair=OnGrid(),
     )
 

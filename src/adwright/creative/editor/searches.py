@@ -51,6 +51,7 @@ from adwright.core.atomic import atomic_write_bytes, atomic_write_text
 from adwright.core.errors import ConfigError, DataError, needing
 from adwright.creative.editor.edit_plan import EditedPicture, EditPlan
 from adwright.creative.editor.fitness import (
+    STEPS,
     Archive,
     Floats,
     GeneticSettings,
@@ -70,10 +71,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-#: Draws that repeat, of a plan with few values, before the search ends early.
-#: Plans that are judged together.
-_TOGETHER = 30
-_FRUITLESS = 20
+#: Plans that are judged together; draws that repeat, of few values, before the search ends early.
+_TOGETHER, _FRUITLESS = 30, 20
 
 
 def random_search(fitness: PlanFitness, *, calls: int, seed: int) -> SearchOutcome:
@@ -116,8 +115,7 @@ def gradient_ascent(fitness: PlanFitness, *, calls: int) -> SearchOutcome:
     archive = Archive(fitness.neutral, float(fitness.scores(fitness.neutral[None])[0]))
     end = start + calls
     point, here, rate = archive.vector, archive.score, _RATE
-    least = 1 / fitness.settings.steps
-    while rate >= least and fitness.calls < end:
+    while rate >= 1 / STEPS and fitness.calls < end:
         gradient = _gradient(fitness, point, here, end - fitness.calls, archive, start)
         if gradient is None or not np.abs(gradient).max() > 0:
             break
@@ -271,11 +269,11 @@ def require_several(fitness: PlanFitness) -> None:
 # What a search found, and how it is said: never as more than a model's estimate.
 #
 #     found = edit_at(fitness, genetic_search(fitness, seed=0))
-#     found.plan, found.first.said(), found.confirmed
+#     found.plan, found.first.said()
 #
 # Beside what the searched judge says stands the second opinion: of a judge that the search never
 # asked, trained with another seed, encoder or fold. A search finds where its judge is wrong as well
-# as where the picture is better; where the second judge sees no gain, `advice` is to leave the ad.
+# as where the picture is better; where the second judge sees no gain, `decide` leaves the ad.
 # Every gain is said together with `ESTIMATE`.
 #
 # Edits that were found, to be looked at: a contact sheet as PNG, and a page as HTML.
@@ -369,24 +367,6 @@ class FoundEdit:
         """Whether there is anything in it; a search that finds nothing better returns no edit."""
         return not np.array_equal(self.done.picture, self.original)
 
-    @property
-    def confirmed(self) -> bool | None:
-        """Whether the second judge sees a gain too; None without one."""
-        return None if self.second is None else self.changed and self.second.change > 0
-
-    @property
-    def advice(self) -> str:
-        """What to make of it, in a sentence: the reason, where one was given."""
-        if self.reason:
-            return self.reason
-        if not self.changed:
-            return "Leave the picture as it is: nothing better was found."
-        if self.confirmed is None:
-            return f"No second judge was asked, so test before use ({ESTIMATE})."
-        if not self.confirmed:
-            return "Leave the picture as it is: the second judge sees no gain."
-        return f"Worth a test: both judges see a gain ({ESTIMATE})."
-
     def settings(self) -> list[tuple[str, float]]:
         """(name, value) of each knob that is not neutral, edits that were skipped left out."""
         skipped = {one.at for one in self.done.skipped}
@@ -414,7 +394,7 @@ def edit_at(
             f"{len(fitness.judges)} judges were searched", where="fitness", hint="see pareto"
         )
     batch = fitness.batch(outcome.vector[None])
-    pair = np.stack([batch.unedited, batch.pictures[0]])
+    pair = np.stack([fitness.picture, batch.pictures[0]])
     return FoundEdit(
         plan=batch.plans[0],
         method=outcome.method,
@@ -538,7 +518,7 @@ def _sheet_row(edit: FoundEdit, name: str) -> Pixels:
     with needing("sheets of pictures", "creative"):
         from PIL import Image, ImageDraw, ImageFont
     second = "none was asked" if edit.second is None else edit.second.said()
-    lines = [edit.first.said(), f"second opinion: {second}", edit.advice]
+    lines = [edit.first.said(), f"second opinion: {second}", edit.reason]
     lines = [name, *lines]
     wide, high = 2 * _SIDE + 3 * _MARGIN, _SIDE + 2 * _MARGIN
     font = ImageFont.load_default(11)

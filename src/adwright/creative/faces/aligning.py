@@ -428,35 +428,21 @@ def cut_at(picture: NDArray[np.uint8], places: tuple[FacePlace, ...], pixels: in
 
 def place_of_points(points: FacePoints) -> FacePlace:
     """FFHQ's square of a face with these points, and their convex hull as its outline."""
+    with needing("faces in pictures", "creative"):
+        import cv2
     right, left = points.middle(RIGHT_EYE), points.middle(LEFT_EYE)
     between = (right + left) / 2
     across, down = left - right, points.middle(MOUTH_CORNERS) - between
     x = across - np.array([-down[1], down[0]])
     length = max(2.0 * float(np.hypot(*across)), 1.8 * float(np.hypot(*down)))
     middle = between + 0.1 * down
+    hull = cv2.convexHull(points.at.astype(np.float32), returnPoints=False)[:, 0]
     return FacePlace(
         (float(middle[0]), float(middle[1])),
         max(1.0, 2 * length),
         math.degrees(math.atan2(x[1], x[0])),
-        _hull(points.at),
+        tuple((float(x), float(y)) for x, y in points.at[hull]),
     )
-
-
-def _hull(at: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    """The corners of the convex hull of points [N, 2], in their turn (Andrew's monotone chain)."""
-    order = sorted({(float(x), float(y)) for x, y in at})
-    halves: list[list[tuple[float, float]]] = []
-    for points in (order, order[::-1]):
-        half: list[tuple[float, float]] = []
-        for x, y in points:
-            while len(half) > 1:
-                (a, b), (c, d) = half[-2:]
-                if (c - a) * (y - b) - (d - b) * (x - a) > 0:
-                    break
-                half.pop()
-            half.append((x, y))
-        halves.append(half[:-1])
-    return tuple(halves[0] + halves[1])
 
 
 _MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
@@ -666,7 +652,7 @@ def _warped(
     ratio, source = len(crop) / place.side, crop.astype(np.float32)
     if ratio >= _FINE:
         # What is finer than the picture's pixels would alias.
-        source = cv2.GaussianBlur(source, (0, 0), 0.25 * ratio)
+        source = np.asarray(cv2.GaussianBlur(source, (0, 0), 0.25 * ratio), np.float32)
     return np.asarray(
         cv2.warpAffine(
             source,

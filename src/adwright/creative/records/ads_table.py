@@ -239,8 +239,8 @@ def find_media(
                 absent.append((kind, file))
             else:
                 there.append((file, kind))
-        first = there[0] if there else (None, named[0] if named else "text")
-        found.append(MediaFound(*first, tuple(absent)))
+        kind = there[0][1] if there else named[0] if named else "text"
+        found.append(MediaFound(there[0][0] if there else None, kind, tuple(absent)))
     return found
 
 
@@ -363,9 +363,8 @@ def read_ads(
         )
     rest = frame.drop(named.told)
     said = (*said, *_said_of(records, media, named))
-    files = tuple(one.file for one in media)
-    found = tuple(records)
-    return AdTable(ids, found, files, rest, named, said, table.locate, table.name)
+    paths = tuple(one.file for one in media)
+    return AdTable(ids, tuple(records), paths, rest, named, said, table.locate, table.name)
 
 
 def _of_media(source: Path, files: Sequence[Path]) -> AdTable:

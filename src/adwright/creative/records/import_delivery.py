@@ -127,7 +127,7 @@ def _with_creatives(frame: pl.DataFrame, notes: NoteTaker) -> tuple[pl.DataFrame
             f"first is kept; such is {several.item(0, 'creative_id')!r:.60}"
         )
     made = [
-        Creative(**{name: cell or "" for name, cell in row.items()})
+        Creative(**{name: cell or "" for name, cell in row.items()})  # type: ignore[arg-type]
         for row in texts.iter_rows(named=True)
     ]
     ids = pl.Series(_ID, [one.creative_id for one in made], pl.String)
