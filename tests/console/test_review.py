@@ -113,22 +113,6 @@ def test_what_cannot_be_done_is_refused(
     assert drafts.states()[TEA].status == "unreviewed"
 
 
-def test_a_second_decision_is_told_of_the_first(
-    desk: ReviewDesk, drafts: Drafts, tmp_path: Path
-) -> None:
-    old = form(desk, text="Mine")
-    with closing(Drafts.open(tmp_path)) as others:
-        theirs = ReviewDesk(ReviewQueue(others), WordChecks())
-        theirs.act(0, "reject", form(theirs, "voice"), "bob")
-    for action in ("approve", "edit", "undo"):
-        with pytest.raises(Moved) as moved:
-            desk.act(0, action, old, "ann")
-        decision = moved.value.view.decision
-        assert decision is not None
-        assert (decision.reviewer, moved.value.view.status) == ("bob", "rejected")
-    assert drafts.states()[TEA].status == "rejected"
-
-
 def test_a_draft_that_was_written_anew_is_looked_at_again(desk: ReviewDesk, drafts: Drafts) -> None:
     old = form(desk, text="kept words")
     drafts.write([drafts.draft(TEA)], again=True)
@@ -136,23 +120,6 @@ def test_a_draft_that_was_written_anew_is_looked_at_again(desk: ReviewDesk, draf
         desk.act(0, "edit", old, "ann")
     assert moved.value.text == "kept words"
     assert moved.value.view.decision is None
-
-
-def test_a_text_that_is_being_edited_is_checked(desk: ReviewDesk) -> None:
-    assert len(desk.view(0, "free tea").checked.findings) == 1
-    view = desk.view(0, "free tea")
-    assert [one.text for one in view.pieces if one.found] == ["free"]
-    assert view.checked.room[0].used == 8
-
-
-def test_the_list_grows_with_the_journal(desk: ReviewDesk, drafts: Drafts) -> None:
-    place, rows, counts, slots = desk.listed(QueueFilter(findings="errors"), 1, 10)
-    assert (place.found, len(rows), counts.total, len(slots)) == (1, 1, 4, 2)
-    write(drafts, "vase", "The best vase", "path")
-    place, rows, counts, slots = desk.listed(QueueFilter(findings="errors"), 1, 10)
-    assert [state.key[0] for _, state, _ in rows] == ["tea-1", "vase"]
-    assert (counts.total, slots) == (5, ["description", "headline", "path"])
-    assert desk.counts() == counts
 
 
 @pytest.fixture

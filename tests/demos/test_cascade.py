@@ -285,21 +285,6 @@ def test_only_an_earlier_demonstration_is_replaced(folder: Path, tmp_path: Path)
     remove_demo(tmp_path / "a", "cascade.json")
 
 
-def test_settings_reach_the_training(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Stopped(Exception):
-        pass
-
-    def stop(task: object, run: Path, config: Any, **more: Any) -> None:
-        raise Stopped(config, more["cache"])
-
-    monkeypatch.setattr(module, "build_deployment", stop)
-    with pytest.raises(Stopped) as caught:
-        cascade_demo(asked(folder, out=tmp_path / "o", seed=5), task=TASK)
-    assert caught.value.args == (CONFIG, folder / "cache")
-
-
 def test_the_task_is_that_of_the_households(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,16 +350,6 @@ def test_frames_are_bounded_and_small_ones_stay() -> None:
     assert frames_of_video(film([Shot(frames=3)], (64, 48)))[0][0].picture().size == (64, 48)
 
 
-def test_uneven_times_are_kept() -> None:
-    times = [0, 100, 150, 900, 2000]
-    frames, clip = frames_of_video(
-        film([Shot(frames=5)], (64, 48), container="matroska", times=times)
-    )
-    assert [round(one.at * 1000) for one in frames] == times
-    assert clip.seconds is not None
-    assert clip.seconds >= 2.0
-
-
 def test_turned_films_and_oblong_pixels_are_seen_as_meant() -> None:
     upright = film([Shot("red", "blue", frames=5, moves=20)])
     data = bytearray(upright)

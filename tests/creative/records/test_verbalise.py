@@ -318,31 +318,6 @@ def test_no_word_of_lambda_is_lost_or_added(ads: list[dict[str, Any]]) -> None:
         assert +there == +kept, ad["id"]
 
 
-def test_the_fields_of_lambda(ads: list[dict[str, Any]]) -> None:
-    found = [read_verbalised(ad["text"]) for ad in ads]
-    assert {one.kind for one in found} == {"video"}
-    assert Counter(one.pace for one in found) == {"low": 60, "medium": 46, "high": 2}
-    assert Counter(one.orientation for one in found)["landscape"] == 105
-    every = [scene for one in found for scene in one.scenes]
-    assert len(every) == 956
-    assert Counter(scene.tone for scene in every) == Counter(
-        neutral=737, cool=149, warm=36, **{"": 34}
-    )
-    assert sum(scene.complexity == "low" for scene in every) == 538
-    assert sum(scene.faces == 1 for scene in every) == 200
-    assert sum(bool(scene.words) for scene in every) == 499
-    # Three scenes have no caption at all.
-    assert sum(not scene.caption for scene in every) == 3
-    names = {colour for scene in every for colour in scene.foreground + scene.background}
-    assert len(names) == 40
-    assert {"black", "dark brown", "off white"} <= names
-    assert all(emotion and "," not in emotion for scene in every for emotion in scene.emotions)
-    first = found[0]
-    assert first.speech == "you"
-    assert first.scenes[0].words == ("FERRERO", "ROCHER")
-    assert first.scenes[3].emotions == ("tasty", "delicious")
-
-
 #: Sentences of LAMBDA that tell nothing, when the marks are out.
 EMPTY = (
     "The audio in the ad says (?=Following)|The scene shows (?=The emo)"
