@@ -29,7 +29,7 @@ COLUMNS = {
 
 def methods() -> Iterator[str]:
     """The taxonomy of tuning, from the code itself."""
-    from adwright.tuning.taxonomy import as_markdown
+    from adwright.tuning.methods import as_markdown
 
     yield as_markdown().strip()
 

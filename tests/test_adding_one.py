@@ -125,7 +125,7 @@ from pathlib import Path
 from adwright.core.errors import ConfigError
 from adwright.models.sequential.mean import MeanSequence
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.export import export_sequence
+from adwright.training.sequential.artifact import export_sequence
 from adwright.training.sequential.ranks import rank_next
 from adwright.training.sequential.runfile import SequenceDataConfig, open_sequences
 artifact = SequenceArtifact.load("runs/mean/model")
@@ -169,10 +169,10 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.training.tuning.base import PACKABLE
+from adwright.training.tuning.run import PACKABLE
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.reparameterised.gain_lora import GainLoRA
-from adwright.tuning.taxonomy import tree
+from adwright.tuning.methods import tree
 
 
 def said(*arguments):

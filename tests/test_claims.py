@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwright.metrics.two_level import MethodInterval
+from adwright.metrics.bootstrap import MethodInterval
 from benchmarks.claims._rows import ClaimRow, claim_rows
 from benchmarks.claims._sentences import faults, pages, passages
 from benchmarks.claims.claims import lines

@@ -49,7 +49,6 @@ PRIVATE_NAMES = {
     "lm/serving/test_scheduler.py: lm.serving.adapter_cache._Known",
     "lm/torch_engine/test_decode.py: lm.torch_engine.score._HEAD_ROWS",
     "metrics/reports/test_report.py: metrics.reports.report._BLOCKS",
-    "metrics/test_bootstrap.py: metrics.bootstrap._CHUNK_CELLS",
     "metrics/test_ranking.py: metrics.ranking._CHUNK_CELLS",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._announce",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._settle",
@@ -59,7 +58,7 @@ PRIVATE_NAMES = {
     "training/offsite/test_sandwich.py: training.offsite.wire._HELLO",
     "training/offsite/test_wire.py: training.offsite.wire._HELLO",
     "training/test_on_ray.py: training.on_ray._cause",
-    "tuning/test_packing.py: tuning.packing.attention._SCORES",
+    "tuning/test_packing.py: tuning.packing.texts._SCORES",
     "web/test_key_cache.py: web.key_cache._MOST",
 }
 

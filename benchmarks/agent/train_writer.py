@@ -50,7 +50,7 @@ from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import open_model
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.tuning.storage import KIND
+from adwright.tuning.tuned import KIND
 from benchmarks.agent.synthesis.intents import IntentConfig
 from benchmarks.agent.synthesis.known_items import KnownApp, look_around
 from benchmarks.agent.synthesis.synthesise import (

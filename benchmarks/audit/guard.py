@@ -27,8 +27,7 @@ from adwright.audit.defences.guard.guard import TextGuard
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens
 from adwright.lm.engine.weights import smollm2_folder
-from adwright.metrics.calibration import wilson_interval
-from adwright.metrics.classification import auc
+from adwright.metrics.classification import auc, wilson_interval
 from benchmarks.audit._guard_data import (
     ATTACKS,
     FORMATS,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
+from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.authoring._baselines import baselines_of
 from benchmarks.authoring._cells import SEEDS, Cell, kept
 from benchmarks.authoring._jobs import job_figures

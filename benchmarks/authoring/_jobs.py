@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adwright.core.atomic import atomic_write_text
-from adwright.metrics.two_level import MethodInterval
+from adwright.metrics.bootstrap import MethodInterval
 from benchmarks.authoring._cells import CELLS, SEEDS
 from benchmarks.common.result import Figure, Lead
 

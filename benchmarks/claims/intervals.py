@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adwright.core.hashing import content_hash
-from adwright.metrics.bootstrap import Interval
-from adwright.metrics.two_level import student_quantile, with_seeds
+from adwright.metrics.bootstrap import Interval, student_quantile, with_seeds
 from benchmarks.common.result import write_result
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -40,7 +39,7 @@ PROTOCOL = (
     "Statistician 2015), who makes up for few seeds. bootstrap_t: of the paired differences of "
     "seeds, studentised, without users. paired_t: Student's t of the same. satterthwaite: variances"
     " of users and seeds added, one quantile of Student's t. cochran_cox: each with a quantile of "
-    "its own, the one of `adwright.metrics.two_level`; paired: the same from the differences seed "
+    "its own, the one of `adwright.metrics.bootstrap`; paired: the same from the differences seed "
     "by seed. The greatest share of claims counts 3 and 5 seeds with a deviation."
 )
 

@@ -32,7 +32,10 @@ NAMES: dict[str, tuple[str, ...]] = {
         "data.stochastic_length:StochasticLength",
     ),
     "StreamConfig": ("data.batches.stream:StreamConfig", "data.stream:StreamConfig"),
-    "EmbeddingConfig": ("models.embeddings:EmbeddingConfig",),
+    "EmbeddingConfig": (
+        "models.calibration:EmbeddingConfig",
+        "models.embeddings:EmbeddingConfig",
+    ),
     "DIN": ("models.ranking.din:DIN", "models.din:DIN"),
     "DINConfig": ("models.ranking.din:DINConfig", "models.din:DINConfig"),
     "TwoTower": ("models.retrieval.two_tower:TwoTower", "models.two_tower:TwoTower"),
@@ -77,6 +80,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "load_tuned": ("tuning.methods:load_tuned", "lm.tuning.methods:load_tuned"),
     "LoRA": ("tuning.reparameterised.lora:LoRA", "lm.tuning.lora:LoRA"),
     "LoRAFA": (
+        "tuning.efficient:LoRAFA",
         "tuning.efficient.memory:LoRAFA",
         "tuning.efficient.lora_fa:LoRAFA",
         "lm.tuning.lora_fa:LoRAFA",
@@ -126,9 +130,14 @@ MORE_NAMES: dict[str, tuple[str, ...]] = {
         "models.hstu_ranking:HSTURankerConfig",
     ),
     "Falcon": ("models.sequential.mfalcon:Falcon", "models.falcon:Falcon"),
-    "predict": ("training.ranking.predict:predict", "training.predict:predict"),
+    "predict": (
+        "training.ranking.fit:predict",
+        "training.ranking.predict:predict",
+        "training.predict:predict",
+    ),
     "Ranker": ("training.ranking.ranker:Ranker", "training.ranker:Ranker"),
     "RetrieverArtifact": (
+        "training.retrieval.fit:RetrieverArtifact",
         "training.retrieval.artifact:RetrieverArtifact",
         "delivery.retrieval:RetrieverArtifact",
     ),

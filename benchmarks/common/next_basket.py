@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
-from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
-from adwright.training.retrieval.ranks import Retrieved, Scorer, retrieved_ranks
+from adwright.training.retrieval.fit import Retrieved, Scorer, retrieved_ranks
 
 Floats = NDArray[np.float64]
 

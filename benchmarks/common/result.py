@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adwright.core.atomic import atomic_write_text
-from adwright.metrics.two_level import MethodInterval
+from adwright.metrics.bootstrap import MethodInterval
 
 #: The folder of this checkout.
 ROOT = Path(__file__).resolve().parents[2]

@@ -49,8 +49,7 @@ import numpy.typing as npt
 
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.rouge import rouge_l, singular
-from adwright.metrics.text.words import ngrams, require_texts, words_of
+from adwright.metrics.text.agreement import ngrams, require_texts, rouge_l, singular, words_of
 
 Pairs = Collection[tuple[str, str]]
 

@@ -16,22 +16,21 @@ from scipy.stats import kendalltau
 from sklearn.metrics import ndcg_score
 
 from adwright.creative.response.outcomes import CreativeOutcomes
-from adwright.metrics.bootstrap import Interval, bootstrap_sums
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.rank_correlation import average_ranks, spearman
-from adwright.metrics.two_level import (
+from adwright.metrics.bootstrap import (
+    Interval,
     MethodInterval,
+    TestRows,
+    WithinSums,
+    best_of_test,
+    bootstrap_sums,
+    centred_by_test,
+    pair_accuracy,
     two_level_difference,
     two_level_ratio,
     with_seeds,
 )
-from adwright.metrics.within_tests import (
-    TestRows,
-    WithinSums,
-    best_of_test,
-    centred_by_test,
-    pair_accuracy,
-)
+from adwright.metrics.classification import expected_calibration_error
+from adwright.metrics.ranking import average_ranks, spearman
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]

@@ -28,7 +28,7 @@ from adwright.creative.response.inputs import encoded_texts
 from adwright.creative.response.models import order_measures
 from adwright.creative.response.outcomes import read_outcomes, stories_of, story_folds
 from adwright.demos.ads import JUDGES
-from adwright.metrics.rank_correlation import spearman
+from adwright.metrics.ranking import spearman
 from benchmarks.common.result import Figure, write_result
 from benchmarks.creative._upworthy import UPWORTHY
 

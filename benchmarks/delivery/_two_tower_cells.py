@@ -24,9 +24,14 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket, build_next_item
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, Views
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
-from adwright.training.run_settings import seeded
+from adwright.training.retrieval.fit import (
+    RetrievalConfig,
+    Scorer,
+    catalogue_vectors,
+    fit_retriever,
+    retrieved_ranks,
+)
+from adwright.training.search import seeded
 from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import RESULTS
 

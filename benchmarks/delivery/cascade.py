@@ -18,7 +18,7 @@ from adwright.delivery.cascade.cascade import Cascade, Meter, StageCost
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import bootstrap_ratio
-from adwright.training.retrieval.ranks import Scorer
+from adwright.training.retrieval.fit import Scorer
 from benchmarks.common.deployment import built
 from benchmarks.common.exhaustive import Exhaustive, exhaustive, sampled
 from benchmarks.common.next_basket import (

@@ -46,8 +46,7 @@ from adwright.delivery.policy.rules import (
 from adwright.delivery.policy.slate_policy import SlatePolicy, build_policy
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.stages.histories import Histories, visit_requests
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.classification import log_loss
+from adwright.metrics.classification import expected_calibration_error, log_loss
 from adwright.models.retrieval.rules import NextRules
 from adwright.service.registry.deployed import Deployed
 from adwright.service.registry.publishing import load_deployed

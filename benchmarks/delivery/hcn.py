@@ -21,9 +21,13 @@ from adwright.delivery.cascade.build import Deployment, distil
 from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig, MultiInterest, score_candidates
-from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
-from adwright.training.retrieval.ranks import catalogue_vectors
+from adwright.training.retrieval.fit import (
+    DistillationTargets,
+    RetrievalConfig,
+    RetrieverArtifact,
+    catalogue_vectors,
+    fit_retriever,
+)
 from benchmarks.common.deployment import built
 from benchmarks.common.exhaustive import exhaustive, sampled
 from benchmarks.common.next_basket import (

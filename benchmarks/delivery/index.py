@@ -342,7 +342,7 @@ def two_tower() -> World:
     """The item vectors of the cascade's retriever, and vectors of visits of the test weeks."""
     import torch
 
-    from adwright.training.retrieval.artifact import RetrieverArtifact
+    from adwright.training.retrieval.fit import RetrieverArtifact
     from benchmarks.common.deployment import built
 
     task, deployment = built()

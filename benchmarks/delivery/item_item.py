@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.data.sequences.pasts import Pasts
+from adwright.metrics.bootstrap import two_level_difference, two_level_ratio
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
-from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.training.retrieval.item_item import fit_item_item, listed_ranks, search_item_item
 from adwright.training.retrieval.rules import fit_rules, new_targets, rules_ranks

@@ -196,10 +196,9 @@ def _top(name: Ours, known: ItemSequences, data: str) -> TopItems:
         RetrieverTop,
         SequenceTop,
     )
-    from adwright.models.sequential.hstu import HSTUConfig
-    from adwright.models.sequential.sasrec import SASRecConfig
+    from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
     from adwright.models.sequential.union import sequence_retriever
-    from adwright.training.retrieval.artifact import RetrieverArtifact
+    from adwright.training.retrieval.fit import RetrieverArtifact
     from adwright.training.sequential.artifact import SequenceArtifact
 
     torch.set_num_threads(1)

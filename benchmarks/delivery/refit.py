@@ -32,9 +32,13 @@ from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.delivery.funnel.build import fit_log_rules
 from adwright.delivery.funnel.funnel import Funnel
-from adwright.models.retrieval.item_item import ItemItem
-from adwright.models.retrieval.linear import count_linear, linear_neighbours, regression
-from adwright.models.retrieval.neighbours import count_neighbours
+from adwright.models.retrieval.item_item import (
+    ItemItem,
+    count_linear,
+    count_neighbours,
+    linear_neighbours,
+    regression,
+)
 from adwright.training.retrieval.rules import HALF_LIVES, decayed_counts
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.delivery.funnel_parts.logs import write_log

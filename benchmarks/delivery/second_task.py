@@ -30,11 +30,14 @@ from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig, UnseenItems
-from adwright.training.retrieval.defaults import two_tower_defaults
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.retrieval.ranks import catalogue_vectors
-from adwright.training.retrieval.second_task import WEIGHTS, choose_unseen, with_second_task
-from adwright.training.run_settings import seeded
+from adwright.training.retrieval.fit import RetrievalConfig, catalogue_vectors, fit_retriever
+from adwright.training.retrieval.run import (
+    WEIGHTS,
+    choose_unseen,
+    two_tower_defaults,
+    with_second_task,
+)
+from adwright.training.search import seeded
 from benchmarks.common.next_basket import (
     by_seed,
     interval,

@@ -33,7 +33,7 @@ from adwright.metrics.arrays import (
     check_same_length,
     refuse,
 )
-from adwright.metrics.calibration import Binning, ReliabilityTable, reliability_table
+from adwright.metrics.classification import Binning, ReliabilityTable, reliability_table
 from adwright.metrics.survival import CheckedLives, Concordance, as_lives, harrell_c
 
 Floats = npt.NDArray[np.float64]

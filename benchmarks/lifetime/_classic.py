@@ -17,8 +17,8 @@ from lifelines.datasets import load_gbsg2, load_rossi
 
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
+from adwright.metrics.bootstrap import two_level_difference, two_level_ratio
 from adwright.metrics.survival import harrell_c
-from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import Lead
 from benchmarks.lifetime import _runs as runs

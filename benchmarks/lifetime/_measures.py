@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_curves import LifeCurves
+from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from adwright.metrics.survival import Concordance, harrell_c
-from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.lifetime._calibration import brier_scores, d_calibration
 
 Term = Literal["short", "long", "overall"]

@@ -28,7 +28,7 @@ from adwright.lm.serving.kinds import GatheredMethod
 from adwright.lm.serving.scheduler import AnswerRow
 from adwright.tuning.modules import Target
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.storage import read_tuned, write_tuned
+from adwright.tuning.tuned import read_tuned, write_tuned
 
 ATTENTION: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 LORA = LoRA(rank=8, alpha=16.0, targets=ATTENTION)

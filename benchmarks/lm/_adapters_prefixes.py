@@ -34,7 +34,7 @@ from adwright.lm.serving.kinds import GatheredMethod
 from adwright.lm.serving.paged_attention import FusedDecoder
 from adwright.lm.serving.scheduler import AnswerRow, Row, ScoreRow
 from adwright.lm.torch_engine import network
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
+from adwright.tuning.reparameterised.lora import ActivatedLoRA
 from benchmarks.lm._adapter_engines import (
     LORA,
     engine,

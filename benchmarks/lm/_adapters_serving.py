@@ -35,7 +35,7 @@ from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.kinds import GatheredMethod
 from adwright.lm.serving.prefixes import PageShape
 from adwright.tuning.additive.adapters import IA3, SerialAdapter
-from adwright.tuning.selective.masks import BitFit
+from adwright.tuning.selective import BitFit
 from benchmarks.lm._adapter_engines import (
     LORA,
     PROMPT,

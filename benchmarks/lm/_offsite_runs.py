@@ -22,10 +22,15 @@ import torch
 
 from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer, smollm2_folder
 from adwright.lm.torch_engine.model import fitting_dtype
-from adwright.training.offsite.cloud import serve_base
-from adwright.training.offsite.device import tune_on_device
-from adwright.training.offsite.pipeline import KillRevive
-from adwright.training.offsite.sandwich import Sandwich, distil, emulator_of, own, train_offsite
+from adwright.training.offsite.revive import serve_base, tune_on_device
+from adwright.training.offsite.sandwich import (
+    KillRevive,
+    Sandwich,
+    distil,
+    emulator_of,
+    own,
+    train_offsite,
+)
 from adwright.training.offsite.wire import Listener, connect
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, answer_nll

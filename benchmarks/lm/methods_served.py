@@ -27,10 +27,8 @@ import torch
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.training.tuning.base import load_base
-from adwright.tuning.methods import load_tuned
-from adwright.tuning.peft_kinds import PeftKind
-from adwright.tuning.taxonomy import Entry, tree
+from adwright.training.tuning.run import load_base
+from adwright.tuning.methods import Entry, PeftKind, load_tuned, tree
 from benchmarks.common.result import write_result
 from benchmarks.lm._peft_task import VARIANTS
 from benchmarks.lm.tune_commands import SOURCES, texts

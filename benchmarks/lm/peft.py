@@ -26,8 +26,8 @@ from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.weights import SMOLLM2_NOTE
+from adwright.metrics.bootstrap import two_level_difference, two_level_ratio
 from adwright.metrics.reports.charts import to_svg, trade_off, unbeaten
-from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from benchmarks.common.next_basket import means_by_seed
 from benchmarks.common.processes import command
 from benchmarks.common.result import PICTURES, ROOT, Lead, write_result

@@ -22,8 +22,7 @@ from typing import Any
 
 from adwright.core.hashing import sha256_file
 from adwright.lm.engine.weights import SMOLLM2_NOTE
-from adwright.tuning.methods import METHODS
-from adwright.tuning.peft_kinds import PeftKind
+from adwright.tuning.methods import METHODS, PeftKind
 from benchmarks.common.result import RESULTS, write_result
 
 ROWS, STEPS, BATCH = 24, 2, 4

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from adwright.creative.judging import ConformalInterval, ResidualScale
 from adwright.creative.memory.fitted import MemoryParts, brand_share_of, rho_interval
-from adwright.metrics.bootstrap import Interval
-from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.two_level import MethodInterval, with_seeds
+from adwright.metrics.bootstrap import Interval, MethodInterval, with_seeds
+from adwright.metrics.ranking import spearman
 from benchmarks.common.result import Lead, write_result
 from benchmarks.memory._memory_cells import SEEDS, MemoryCell, kept
 from benchmarks.memory._memory_data import (

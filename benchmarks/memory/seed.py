@@ -70,7 +70,7 @@ from adwright.lm.open_model import open_model
 from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.rank_correlation import spearman
+from adwright.metrics.ranking import spearman
 from benchmarks.common.result import Figure, write_result
 from benchmarks.memory._recall_rows import recall_rows
 from benchmarks.memory._seed_data import SeedSizes, seed_data

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from adwright.metrics.two_level import student_quantile
+from adwright.metrics.bootstrap import student_quantile
 
 
 class SeedMean(NamedTuple):

@@ -24,8 +24,8 @@ from adwright.core.hashing import content_hash
 from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.response import build_movielens_task
 from adwright.data.tasks.task import Task
+from adwright.metrics.bootstrap import two_level_difference
 from adwright.metrics.classification import GroupAuc, auc, group_auc_parts, log_loss
-from adwright.metrics.two_level import two_level_difference
 from benchmarks.common.result import Lead, Published, published
 from benchmarks.peers.environments import PEERS, PeerName
 from benchmarks.peers.harness import ALLOCATOR, PeerFailedError, run_peer

@@ -33,10 +33,9 @@ from adwright.data.features import Feature, FeatureSpec
 from adwright.data.hashing import hash_expr
 from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit, predict
 from benchmarks.common.processes import command
 from benchmarks.common.result import ROOT
 

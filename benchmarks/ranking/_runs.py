@@ -26,13 +26,15 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.classification import auc, group_auc_parts, log_loss
-from adwright.models.calibration import fit_calibrator, undo_negative_sampling
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.metrics.classification import (
+    auc,
+    expected_calibration_error,
+    group_auc_parts,
+    log_loss,
+)
+from adwright.models.calibration import EmbeddingConfig, fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit, predict
 from benchmarks.common.processes import command
 from benchmarks.common.result import ROOT
 from benchmarks.ranking._kept import Kept, keep_run, kept_place, read_run

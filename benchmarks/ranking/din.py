@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from adwright.data.tasks.split import Split
+from adwright.metrics.bootstrap import two_level_difference, two_level_ratio
 from adwright.metrics.classification import GroupAuc, group_auc_parts
-from adwright.metrics.two_level import two_level_difference, two_level_ratio
-from adwright.models.baselines import fit_logistic
+from adwright.models.calibration import fit_logistic
 from benchmarks.common.result import Lead, write_result
 from benchmarks.ranking import _compare as compare
 from benchmarks.ranking import _runs as runs
@@ -32,7 +32,7 @@ PROTOCOL = (
     "every impression of weeks 49-53 (no sampling; ties count half). Histories of natural length. "
     "GAUC: impression-weighted over households with both classes. Variants named third_ are on a "
     "third of the households, for time. Intervals: 95%, over seeds and households "
-    "(`adwright.metrics.two_level`); differences on the same households. Peers: one thread, the "
+    "(`adwright.metrics.bootstrap`); differences on the same households. Peers: one thread, the "
     "same rows, layer sizes, batch and epochs, and the same features where a library takes them "
     "(RecBole's DIN uses no user, context or numeric ones); Adam at .001 for the peers, Adam at "
     ".003 and row-wise Adagrad for ours; the machine was shared with other work meanwhile; rows a "

@@ -30,10 +30,9 @@ from adwright.data.tasks.own.drawn import drawn_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.data.tasks.response import ResponseConfig, build_response_task
 from adwright.data.tasks.task import Task
-from adwright.metrics.calibration import mass_bins
-from adwright.metrics.classification import GroupAuc, group_auc_parts
-from adwright.metrics.reports.comparison import Comparison
-from adwright.metrics.two_level import MethodInterval, two_level_ratio
+from adwright.metrics.bootstrap import MethodInterval, two_level_ratio
+from adwright.metrics.classification import GroupAuc, group_auc_parts, mass_bins
+from adwright.metrics.reports.report import Comparison
 from adwright.training.ranking.config import RunConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run

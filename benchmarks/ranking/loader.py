@@ -25,8 +25,7 @@ import torch
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.predict import open_stream
+from adwright.training.ranking.fit import FitConfig, fit, open_stream
 from benchmarks.common.processes import command
 from benchmarks.common.result import ROOT, write_result
 from benchmarks.ranking._gauc import gauc_10m_cpu_seconds

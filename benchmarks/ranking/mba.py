@@ -29,13 +29,12 @@ import torch
 
 from adwright.core.assets import cache_folder
 from adwright.data.tasks.task import Task
+from adwright.metrics.bootstrap import two_level_difference, two_level_ratio
 from adwright.metrics.classification import group_auc_parts, log_loss
-from adwright.metrics.two_level import two_level_difference, two_level_ratio
 from adwright.models.calibration import undo_negative_sampling
 from adwright.models.ranking.din import DIN, DINConfig
-from adwright.training.loop.callbacks import Callback, ValidationDone
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.predict import predict
+from adwright.training.loop.trainee import Callback, ValidationDone
+from adwright.training.ranking.fit import FitConfig, fit, predict
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import Lead, write_result
 from benchmarks.ranking import _runs as runs

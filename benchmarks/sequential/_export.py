@@ -13,8 +13,12 @@ import torch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.export import export_sequence, retriever_inputs, sequence_program
+from adwright.training.sequential.artifact import (
+    SequenceArtifact,
+    export_sequence,
+    retriever_inputs,
+    sequence_program,
+)
 
 ITEMS, LENGTHS, LOADS = 68_509, ((1, 5), (64,), (700, 3, 250)), 5
 PROTOCOL = (

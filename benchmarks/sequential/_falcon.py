@@ -20,7 +20,7 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
+from adwright.training.retrieval.fit import embed_catalogue, with_vectors
 
 Row = dict[str, Any]
 Step = Callable[[], object]

@@ -17,11 +17,15 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.retrieval.ranks import Scorer, catalogue_vectors, retrieved_ranks
+from adwright.training.retrieval.fit import (
+    RetrievalConfig,
+    Scorer,
+    catalogue_vectors,
+    fit_retriever,
+    retrieved_ranks,
+)
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import visit_scorer, visit_validation
 from benchmarks.common.next_basket import (

@@ -20,8 +20,7 @@ import polars as pl
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.reports.charts import to_svg
-from adwright.models.sequential.hstu import HSTUConfig
-from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import validation
 from benchmarks.common.result import PICTURES

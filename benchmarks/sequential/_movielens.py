@@ -10,8 +10,7 @@ import numpy as np
 
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import hit_rate_per_user, ndcg_per_user
-from adwright.models.sequential.hstu import HSTUConfig
-from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next
 from benchmarks.common.next_basket import by_seed, interval, means_by_seed, method_difference

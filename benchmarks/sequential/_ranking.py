@@ -29,16 +29,18 @@ from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.tasks.split import Split
-from adwright.metrics.bootstrap import bootstrap_sums
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.classification import group_auc_parts
-from adwright.metrics.two_level import MethodInterval, two_level_difference, with_seeds
+from adwright.metrics.bootstrap import (
+    MethodInterval,
+    bootstrap_sums,
+    two_level_difference,
+    with_seeds,
+)
+from adwright.metrics.classification import expected_calibration_error, group_auc_parts
 from adwright.models.calibration import fit_calibrator, undo_negative_sampling
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.models.ranking.union import RankerConfig, ranker_model
-from adwright.training.ranking.fit import FitConfig, fit
-from adwright.training.ranking.predict import predict
+from adwright.training.ranking.fit import FitConfig, fit, predict
 from benchmarks.common.next_basket import keep
 from benchmarks.common.result import Lead
 from benchmarks.ranking._runs import FIT, RATE, THIRD, response_task

@@ -20,8 +20,7 @@ from adwright.core.assets import cache_folder
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
 from adwright.training.sequential.fit import SequentialConfig, SequentialResult, fit_sequential
 from benchmarks.common.next_basket import keep, read
 from benchmarks.common.result import RESULTS

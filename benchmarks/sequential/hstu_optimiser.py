@@ -26,7 +26,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.training.loop.optimisers import RowWiseAdamW
+from adwright.training.loop.distributed import RowWiseAdamW
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import rank_next
 from benchmarks.common.next_basket import (

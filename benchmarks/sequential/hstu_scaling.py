@@ -35,10 +35,9 @@ from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.next_basket_sources import build_next_basket
 from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.metrics.reports.charts import to_svg
-from adwright.models.sequential.hstu import HSTUConfig
+from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
 from adwright.models.sequential.losses import EXACT_BELOW
-from adwright.models.sequential.sasrec import SASRecConfig
-from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.retrieval.fit import retrieved_ranks
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import rank_next, visit_scorer
 from benchmarks.common.next_basket import keep

@@ -31,9 +31,8 @@ from adwright.data.sequences.stochastic_length import (
     shorten,
     threshold,
 )
-from adwright.models.sequential import sasrec
-from adwright.models.sequential.hstu import HSTUConfig, HSTUStack
-from adwright.models.sequential.sasrec import SASRecBlock, SASRecConfig
+from adwright.models.sequential import hstu as sasrec
+from adwright.models.sequential.hstu import HSTUConfig, HSTUStack, SASRecBlock, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceTokens
 from benchmarks.common.result import machine, write_result
 from benchmarks.sequential import _export as export

@@ -36,7 +36,7 @@ from adwright.core.hashing import content_hash
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import Log
 from adwright.delivery.retraining.retrain import MARGIN
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.service._turns import CutLog, Simulated, World, play_turns
 from tests.support.service.served_loop import PLACES, PlayedLoop, play_loop

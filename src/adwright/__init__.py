@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adwright.delivery.recommend.run import recommend_all
     from adwright.demos.ranker import DemoConfig, demo
     from adwright.models.ranking.din import DINConfig
-    from adwright.training.loop.callbacks import Callback
+    from adwright.training.loop.trainee import Callback
     from adwright.training.ranking.config import RunConfig, response_task
     from adwright.training.ranking.fit import FitConfig
     from adwright.training.ranking.ranker import Ranker
@@ -53,7 +53,7 @@ __all__ = [
 
 
 _ROOMS = {
-    "Callback": "adwright.training.loop.callbacks",
+    "Callback": "adwright.training.loop.trainee",
     "DINConfig": "adwright.models.ranking.din",
     "DemoConfig": "adwright.demos.ranker",
     "FitConfig": "adwright.training.ranking.fit",

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from adwright.cli import app
 from adwright.cli.recommenders import evaluate_recommender, opened_task
 from adwright.core.errors import AdwrightError
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 
 
 def test_what_was_decided_for_a_log_is_printed(

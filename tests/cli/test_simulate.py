@@ -26,8 +26,7 @@ from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.policy.rules import GreedyConfig
 from adwright.delivery.policy.slate_policy import build_policy
 from adwright.delivery.popularity import Popularity, save_popularity
-from adwright.models.calibration import ListCalibrator
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig, ListCalibrator
 from adwright.models.ranking.din import DINConfig
 from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig

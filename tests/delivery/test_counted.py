@@ -33,9 +33,8 @@ from adwright.delivery.popularity import load_popularity
 from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.sources import request_pasts
 from adwright.metrics.ranking import ndcg
-from adwright.metrics.reports.comparison import RankingComparison
-from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.models.retrieval.neighbours import NeighbourConfig
+from adwright.metrics.reports.report import RankingComparison
+from adwright.models.retrieval.item_item import ItemItemConfig, NeighbourConfig
 from adwright.models.retrieval.rules import TITLES
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from adwright.training.retrieval.rules import decayed_counts, fit_rules, rule_ranks

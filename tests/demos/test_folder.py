@@ -9,7 +9,7 @@ import pytest
 
 from adwright.core.errors import ResourceError
 from adwright.demos.folder import claim_folder, require_ours, write_demo_page
-from adwright.metrics.reports.page import page_environment
+from adwright.metrics.reports.report import page_environment
 
 
 @dataclass(frozen=True)

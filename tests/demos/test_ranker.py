@@ -24,7 +24,7 @@ from adwright.demos.ranker import (
     households_shown,
     write_page,
 )
-from adwright.metrics.reports.page import page_environment
+from adwright.metrics.reports.report import page_environment
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult
 from tests.support.data.ranking_task import MODEL, START, shop_run, shop_task, untrained

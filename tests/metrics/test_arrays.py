@@ -162,16 +162,6 @@ def test_a_confidence_is_a_share(wrong: float) -> None:
         arrays.normal_quantile(wrong)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5])
-def test_offsets_and_weights_that_fit_pass_as_they_are(rows: int) -> None:
-    offsets = arrays.as_offsets(np.array([0, 0, rows], np.int32), rows)
-    assert offsets.dtype == np.int64
-    assert offsets.tolist() == [0, 0, rows]
-    weights = arrays.as_weights(np.ones(rows, np.float32), rows)
-    assert weights is not None
-    assert (weights.dtype, len(weights)) == (np.float64, rows)
-
-
 def test_views_are_returned_where_no_change_is_needed() -> None:
     scores = np.array([0.25, 0.5])
     labels = np.array([True, False])
@@ -191,13 +181,6 @@ def test_float_order_agrees_with_comparison(values: list[float]) -> None:
     order = keys.float_order(scores)
     assert ((order[:, None] < order) == (scores[:, None] < scores)).all()
     assert ((order[:, None] == order) == (scores[:, None] == scores)).all()
-
-
-@given(st.lists(doubles, max_size=40))
-def test_rounding_never_reverses_an_order(values: list[float]) -> None:
-    scores = np.array(values, np.float64)
-    order = keys.float_order(scores)
-    assert ((order[:, None] <= order) | (scores[:, None] > scores)).all()
 
 
 @given(st.lists(doubles, max_size=40))
@@ -239,34 +222,3 @@ def test_hash_order_is_fixed_without_collisions_and_depends_on_the_seed() -> Non
     assert (first != keys.hash_order(positions, seed=1)).all()
     # Neighbours are in either order about equally often.
     assert abs((np.diff(first.astype(np.float64)) > 0).mean() - 0.5) < 0.01
-
-
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=30))
-def test_the_order_of_keys_is_that_of_group_then_score_then_label(scores: list[float]) -> None:
-    rng = np.random.default_rng(len(scores))
-    values = np.array(scores, np.float32)
-    groups, labels = rng.integers(0, 3, len(values)), rng.integers(0, 2, len(values))
-    packed = keys.pack(groups, keys.float_order(values), labels.astype(np.uint8))
-    expected = np.lexsort((labels, values, groups))
-    found = np.argsort(packed, kind="stable")
-    columns = (groups, values, labels)
-    assert all(np.array_equal(column[found], column[expected]) for column in columns)
-    assert np.array_equal(packed & np.uint64(1), labels)
-    assert np.array_equal(packed >> np.uint64(33), groups)
-
-
-@given(st.lists(st.integers(-5, 5), max_size=30))
-def test_runs_of_a_sorted_array_are_its_distinct_values(values: list[int]) -> None:
-    ordered = np.sort(np.array(values, np.int64))
-    starts = keys.run_starts(ordered)
-    assert ordered[starts].tolist() == sorted(set(values))
-    assert starts.dtype == np.int64
-
-
-def test_hashes_of_positions_never_collide() -> None:
-    hashed = keys.hash_order(np.arange(100_000), seed=3)
-    assert len(np.unique(hashed)) == 100_000
-    assert not np.array_equal(hashed, keys.hash_order(np.arange(100_000), seed=4))
-    # Neighbours are strangers: each bit is set about half the time.
-    bits = [(hashed >> np.uint64(bit)) & np.uint64(1) for bit in range(64)]
-    assert all(abs(float(bit.mean()) - 0.5) < 0.01 for bit in bits)

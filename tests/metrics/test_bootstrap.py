@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -38,13 +36,6 @@ def test_counts_are_resamples_of_everybody() -> None:
     assert counts.mean(0) == pytest.approx(np.ones(7), abs=0.15)
     # Multinomial(7, 1/7): variance 7 (1/7) (6/7).
     assert counts.var() == pytest.approx(6 / 7, abs=0.06)
-
-
-def test_chunks_are_many_for_many_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(b, "_CHUNK_CELLS", 30)
-    chunks = list(b.draw_counts(10, 8, generator()))
-    assert [len(chunk) for chunk in chunks] == [3, 3, 2]
-    assert len(next(b.draw_counts(100, 8, generator()))) == 1
 
 
 def test_ratio_equals_resampling_rows_of_people_by_hand() -> None:
@@ -105,14 +96,6 @@ def test_a_difference_may_have_two_denominators() -> None:
     n = np.array([1.0, 2, 3])
     interval = b.bootstrap_difference(n, n, [2, 4, 6], generator(), denominators_b=[4, 8, 12])
     assert (interval.value, interval.low, interval.high) == (0.25, 0.25, 0.25)
-
-
-def test_any_function_of_sums_has_an_interval() -> None:
-    sums = generator(6).random((30, 3))
-    interval = b.bootstrap_sums(sums, lambda t: t[:, 0] * t[:, 1] / t[:, 2] ** 2, generator())
-    total = sums.sum(0)
-    assert interval.value == pytest.approx(total[0] * total[1] / total[2] ** 2)
-    assert interval.low < interval.value < interval.high
 
 
 def exact_draws(
@@ -205,26 +188,6 @@ def test_an_interval_as_text() -> None:
     assert one.text() == "0.1235 (-0.5000 to 1.0000)"
     assert one.text("+.1f", brackets=True) == "+0.1 [-0.5, +1.0]"
     assert one.text(".0%") == "12% (-50% to 100%)"
-
-
-@pytest.mark.parametrize("scale", [0.01, 3.0])
-def test_a_ratio_scales_with_its_numerators(scale: float) -> None:
-    values, weights = generator(5).random(40), generator(6).random(40) + 0.5
-    plain = b.bootstrap_ratio(values, weights, generator(), 100)
-    scaled = b.bootstrap_ratio(scale * values, weights, generator(), 100)
-    assert scaled.value == pytest.approx(scale * plain.value)
-    assert scaled.width == pytest.approx(scale * plain.width)
-    # A common factor of both cancels out.
-    both = b.bootstrap_ratio(scale * values, scale * weights, generator(), 100)
-    assert (both.low, both.high) == pytest.approx((plain.low, plain.high))
-
-
-def test_more_confidence_is_a_wider_interval() -> None:
-    drawn = generator(7).normal(size=500)
-    found = [b.interval_of(0.0, drawn, confidence=c) for c in (0.5, 0.8, 0.95, 0.99)]
-    assert all(a.low > z.low and a.high < z.high for a, z in pairwise(found))
-    with_gaps = np.concatenate([drawn, [np.nan, np.inf]])
-    assert b.interval_of(0.0, with_gaps, confidence=0.8) == found[1]
 
 
 @pytest.mark.parametrize("blocks", [3, 10])

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics import calibration as c
+from adwright.metrics import classification as c
 
 
 def sample(seed: int, rows: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

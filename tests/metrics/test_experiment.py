@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chisquare, norm, ttest_ind
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics import experiment as e
+from adwright.metrics import offpolicy as e
 
 
 def people(
@@ -84,15 +84,6 @@ def test_cuped_intervals_cover_and_vary_less() -> None:
     assert np.std(errors["cuped"]) < 0.8 * np.std(errors["plain"])
     assert abs(np.mean(errors["cuped"])) < 3 * np.std(errors["cuped"]) / np.sqrt(300)
     assert min(covered.values()) >= 0.91 * 300
-
-
-def test_covariates_that_repeat_each_other_do_no_harm() -> None:
-    outcome, treated, past = people(3)
-    twice = np.column_stack([past, past, np.ones(len(past))])
-    once = e.compare(outcome, treated, covariates=past)
-    found = e.compare(outcome, treated, covariates=twice)
-    assert found.difference.value == pytest.approx(once.difference.value)
-    assert found.slope[0] + found.slope[1] == pytest.approx(once.slope[0])
 
 
 def test_peeking_a_hundred_times_seldom_finds_what_is_not_there() -> None:
@@ -229,59 +220,3 @@ def test_data_that_does_not_fit(run: Callable[[], object], message: str) -> None
 def test_values_that_cannot_be_used(run: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueInvalidError, match=message):
         run()
-
-
-@pytest.mark.parametrize("covariates", [0, 2])
-def test_swapping_the_arms_turns_the_sign(covariates: int) -> None:
-    outcome, treated, past = people(5, covariates=max(covariates, 1))
-    known = past if covariates else None
-    one, other = (e.compare(outcome, arm, covariates=known) for arm in (treated, 1 - treated))
-    assert other.difference.value == pytest.approx(-one.difference.value)
-    assert other.difference.low == pytest.approx(-one.difference.high)
-    assert other.standard_error == pytest.approx(one.standard_error)
-    assert other.people == one.people[::-1]
-    assert (other.control, other.treated) == pytest.approx((one.treated, one.control))
-
-
-@pytest.mark.parametrize(("shift", "scale"), [(100.0, 1.0), (0.0, 1000.0), (-3.0, 0.5)])
-def test_the_unit_of_the_outcome_is_the_unit_of_the_difference(shift: float, scale: float) -> None:
-    outcome, treated, past = people(6)
-    plain = e.compare(outcome, treated, covariates=past)
-    moved = e.compare(shift + scale * outcome, treated, covariates=past)
-    assert moved.difference.value == pytest.approx(scale * plain.difference.value)
-    assert moved.difference.width == pytest.approx(scale * plain.difference.width)
-    assert moved.variance_reduction == pytest.approx(plain.variance_reduction)
-    # The unit of what was known before does not matter at all.
-    again = e.compare(outcome, treated, covariates=7 + 60 * past)
-    assert again.difference.value == pytest.approx(plain.difference.value)
-    assert again.slope * 60 == pytest.approx(plain.slope)
-
-
-@pytest.mark.parametrize("confidence", [0.8, 0.99])
-def test_a_sequence_of_looks_is_a_test_of_each(confidence: float) -> None:
-    outcome, treated, past = people(7)
-    looks = [100, 250, 400]
-    found = e.sequential(
-        outcome, treated, looks, mixture=0.2, covariates=past, confidence=confidence
-    )
-    parts = [e.compare(outcome[:n], treated[:n], covariates=past[:n]) for n in looks]
-    expected = e.always_valid(
-        [part.difference.value for part in parts],
-        [part.standard_error for part in parts],
-        mixture=0.2,
-        confidence=confidence,
-    )
-    assert found.low.tolist() == expected.low.tolist()
-    assert found.p_value.tolist() == expected.p_value.tolist()
-    assert found.stopped == expected.stopped
-    assert (np.diff(found.low) >= 0).all()
-    assert (np.diff(found.high) <= 0).all()
-    assert (np.diff(found.p_value) <= 0).all()
-
-
-def test_an_always_valid_interval_is_wider_than_one_for_one_look() -> None:
-    outcome, treated, _ = people(8)
-    one = e.compare(outcome, treated)
-    found = e.always_valid([one.difference.value], [one.standard_error], mixture=0.3)
-    assert found.low[0] < one.difference.low
-    assert found.high[0] > one.difference.high

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.rank_correlation import average_ranks, spearman
+from adwright.metrics.ranking import average_ranks, spearman
 
 SMALL = st.integers(0, 4).map(float)
 PAIRS = st.lists(st.tuples(SMALL, SMALL), min_size=2, max_size=30).map(np.array)

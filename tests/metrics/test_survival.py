@@ -16,7 +16,6 @@ from benchmarks.lifetime._calibration import (
     brier_per_unit,
     brier_scores,
     censoring_curve,
-    chi_square_tail,
     cumulative_auc,
     d_calibration,
     kaplan_meier,
@@ -104,17 +103,6 @@ def test_brier_is_the_mean_of_weighted_squares(weighted: bool) -> None:
     np.testing.assert_allclose(errors.sum(0) / weights.sum(), found.scores)
     single = brier_scores(time, ended, predicted[:, :1], HORIZONS[:1], weights=mass)
     assert single.integrated == pytest.approx(one)
-
-
-def test_true_curves_have_a_better_brier_score_than_wrong_ones() -> None:
-    time, ended, chance = lives(4000)
-    true = brier_scores(time, ended, survival(chance, HORIZONS), HORIZONS)
-    wrong = brier_scores(time, ended, survival(1 - chance, HORIZONS), HORIZONS)
-    assert (true.scores < wrong.scores).all()
-    # Censoring changes nothing in expectation.
-    whole = np.random.default_rng(0).geometric(chance).astype(float)
-    all_seen = brier_scores(whole, whole > 0, survival(chance, HORIZONS), HORIZONS)
-    np.testing.assert_allclose(true.scores, all_seen.scores, atol=0.02)
 
 
 def test_reliability_is_that_of_the_known_weighted_for_the_others() -> None:
@@ -217,12 +205,6 @@ def test_uno_weighs_an_end_by_the_chance_that_it_is_seen(seed: int) -> None:
     check_equal(found, literal(time, ended, risk, time * 0, time**0, first))
 
 
-def test_uno_without_censoring_is_harrell() -> None:
-    time, _, risk = weekly(200)
-    ended = np.ones(200, bool)
-    assert uno_c(time, ended, risk).value == pytest.approx(harrell_c(time, ended, risk).value)
-
-
 @pytest.mark.parametrize("risks", [5, 10_000])
 def test_it_is_that_of_lifelines(risks: int) -> None:
     time, ended, risk = weekly(400, 3, risks)
@@ -287,10 +269,6 @@ def test_a_curve_of_censoring_that_ends_too_early_is_refused() -> None:
         uno_c([3, 4], [1, 1], [2, 1], censoring=curve)
 
 
-def test_infinite_risks_are_the_highest_and_the_lowest() -> None:
-    assert harrell_c([1, 2, 3], [1, 1, 1], [np.inf, 0, -np.inf]).value == 1
-
-
 @pytest.mark.parametrize(
     ("time", "ended", "said"),
     [
@@ -311,20 +289,6 @@ def test_weights_are_multiplicities() -> None:
     # Copies of an end are no pair, as they ended at one age; those of a censoring neither.
     whole = harrell_c(*copied)
     assert harrell_c(time, ended, risk, weights=many).value == pytest.approx(whole.value)
-
-
-def test_four_million_weekly_lives_would_take_seconds() -> None:
-    """Linear but for a logarithm: 16 times the units take little more than 16 times the time."""
-    from time import process_time
-
-    took = []
-    for units in (25_000, 400_000):
-        lives = weekly(units, 5, 1000)
-        begin = process_time()
-        harrell_c(*lives)
-        took.append(process_time() - begin)
-    assert took[1] < 10 * (400_000 / 4_000_000)
-    assert took[1] < 60 * took[0]
 
 
 def lives_curve(units: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -471,26 +435,5 @@ def test_d_calibration_spreads_the_censored_and_the_periods(periods: bool) -> No
     assert found.worst == pytest.approx(np.abs(found.mass / mass.sum() - 1 / 8).max())
 
 
-def test_true_weekly_curves_are_calibrated_where_periods_are_spread() -> None:
-    time, ended, chance = lives(20_000)
-    at, before = (1 - chance) ** time, (1 - chance) ** (time - 1)
-    assert d_calibration(ended, at, before=before).worst < 0.01
-    assert d_calibration(ended, at).worst > 0.02
-    assert d_calibration(ended, at**3, before=before**3).p_value < 1e-6
-    with pytest.raises(ValueInvalidError, match="survival rises"):
-        d_calibration([1], [0.5], before=[0.4])
-
-
 def test_a_curve_that_reaches_nothing_or_is_still_whole_has_its_bins() -> None:
     assert d_calibration([1, 1, 0, 0], [0.0, 1.0, 0.0, 1.0], bins=2).mass.tolist() == [2.5, 1.5]
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 9, 10])
-@pytest.mark.parametrize("value", [0.0, 0.3, 8.0, 60.0])
-def test_the_tail_of_chi_square_is_that_of_scipy(freedom: int, value: float) -> None:
-    assert chi_square_tail(value, freedom) == pytest.approx(stats.chi2.sf(value, freedom))
-
-
-def test_chi_square_is_not_negative() -> None:
-    with pytest.raises(ValueInvalidError, match="not negative"):
-        chi_square_tail(-1, 2)

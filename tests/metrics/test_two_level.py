@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 
 from adwright.core.errors import DataError, ValueInvalidError
-from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
-from adwright.metrics.two_level import (
+from adwright.metrics.bootstrap import (
+    Interval,
     MethodInterval,
+    bootstrap_difference,
+    bootstrap_ratio,
     student_quantile,
     two_level_difference,
     two_level_ratio,
@@ -93,11 +95,6 @@ def test_one_training_gives_an_interval_of_itself() -> None:
     assert alone.seeds == 1
     rules = with_seeds(people)
     assert rules == MethodInterval(0.5, 0.4, 0.7, 0)
-
-
-def test_confidence_widens() -> None:
-    people, values = Interval(0.5, 0.4, 0.7), [0.3, 0.4, 0.5]
-    assert with_seeds(people, values, confidence=0.9).width < with_seeds(people, values).width
 
 
 @pytest.mark.parametrize("values", [[], [0.1, float("nan")], [[0.1, 0.2]]])

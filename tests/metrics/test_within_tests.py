@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.metrics.within_tests import (
-    best_of_test,
-    centred_by_test,
-    pair_accuracy,
-    rho_within,
-)
+from adwright.metrics.bootstrap import best_of_test, centred_by_test, pair_accuracy, rho_within
 
 ROW = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-1, 4))
 ROWS = st.lists(ROW, min_size=1, max_size=40)

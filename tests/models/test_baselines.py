@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from adwright.core.errors import ValueInvalidError
-from adwright.models.baselines import LogisticBaseline, baseline_features, fit_logistic
+from adwright.models.calibration import LogisticBaseline, baseline_features, fit_logistic
 
 
 def _rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,14 +33,6 @@ def test_weights_equal_repeated_rows() -> None:
     weighted = fit_logistic(popularity, frequency, labels, weights)
     repeated = fit_logistic(popularity[again], frequency[again], labels[again])
     np.testing.assert_allclose(weighted.coefficients, repeated.coefficients, rtol=1e-6)
-
-
-def test_both_counts_matter() -> None:
-    popularity, frequency, labels = _rows()
-    model = fit_logistic(popularity, frequency, labels)
-    low = model(np.array([10.0]), np.array([0.0]))
-    assert model(np.array([10.0]), np.array([5.0])) > low
-    assert model(np.array([90.0]), np.array([0.0])) > low
 
 
 def test_features_are_those_documented() -> None:
@@ -79,12 +71,3 @@ def test_the_gradient_vanishes_at_the_fit() -> None:
     slack = weights * (labels - found(popularity, frequency))
     ridge = 1e-6 * weights.sum() * beta
     np.testing.assert_allclose(x.T @ slack - ridge, 0, atol=1e-6)
-
-
-def test_probabilities_lie_between_the_ends_and_rise_with_a_positive_coefficient() -> None:
-    model = LogisticBaseline((-3.0, 0.0, 1.5, 0.0, 0.0, 0.0))
-    frequency = np.arange(10.0)
-    found = model(np.zeros(10), frequency)
-    assert (np.diff(found) > 0).all()
-    assert ((found > 0) & (found < 1)).all()
-    np.testing.assert_allclose(found[0], 1 / (1 + np.exp(3.0)))

@@ -9,12 +9,7 @@ from torch import nn
 from adwright.core.errors import ConfigError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
-from adwright.models.embeddings import (
-    EmbeddingConfig,
-    ItemEmbedding,
-    RowEmbedding,
-    embed_lists,
-)
+from adwright.models.calibration import EmbeddingConfig, ItemEmbedding, RowEmbedding, embed_lists
 from tests.support.models.small_batch import small_batch, small_spec
 
 CONFIG = EmbeddingConfig(width=3, widths=(("item_id", 5),))
@@ -94,10 +89,6 @@ def test_row_features_keep_their_order_and_empty_lists_are_zero() -> None:
     assert not rows[1, 3:].any()
 
 
-def test_without_features_rows_have_no_columns() -> None:
-    assert RowEmbedding((), CONFIG)(small_batch()).shape == (7, 0)
-
-
 def test_the_mean_of_a_list_counts_repeats() -> None:
     table = nn.Embedding(4, 2)
     lists = Jagged(torch.tensor([1, 1, 3]), torch.tensor([0, 3]))
@@ -142,20 +133,3 @@ def test_parts_and_numbers_make_the_item() -> None:
     assert torch.equal(found[:, : sum(embedding.widths)], torch.cat(parts, 1))
     assert found.shape[1] == embedding.width
     assert torch.equal(found[0], found[3])
-
-
-def test_a_feature_of_few_codes_has_few_dimensions() -> None:
-    few = Feature("type", "categorical", of="item", vocabulary=("a",))
-    assert CONFIG.of(few) == min(3, few.cardinality) == 2
-    table = CONFIG.table(few)
-    assert table.weight.shape == (few.cardinality, 2)
-    assert table.sparse
-
-
-def test_embedded_lists_are_means_one_by_one() -> None:
-    table = nn.Embedding(9, 4)
-    lists = Jagged.from_lists([[1, 2, 2], [], [8]], dtype=torch.int64)
-    found = embed_lists(table, lists)
-    assert torch.equal(found[1], torch.zeros(4))
-    torch.testing.assert_close(found[0], table.weight[[1, 2, 2]].mean(0))
-    assert torch.equal(found[2], table.weight[8])

@@ -21,7 +21,7 @@ from adwright.delivery.popularity import save_popularity
 from adwright.models.calibration import ListCalibrator
 from adwright.service import simulation
 from adwright.service.simulation import local_service, remote_service, two_tower_retrain
-from adwright.training.retrieval.retrain import Retrained
+from adwright.training.retrieval.run import Retrained
 from tests.support.store.small_world import ITEMS, START, events, population
 
 CONFIG = SimulationRunConfig(simulation=SimulationConfig(days=1.0, places=3, seed=5))

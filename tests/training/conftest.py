@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.features import Feature
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.ranking.fit import FitConfig

@@ -16,11 +16,11 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.data.sources.log import save_log
-from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import SASRecConfig
 from adwright.training.dry_run import plan_ranking, plan_sequence
 from adwright.training.ranking.config import RunConfig, TaskConfig
 from adwright.training.ranking.run import run
-from adwright.training.run_settings import seeded
+from adwright.training.search import seeded
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, SequenceRun

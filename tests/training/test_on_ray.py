@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError, MissingExtraError, ResumeError
 from adwright.data.tasks.task import Task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.on_ray import _cause, fit_on_ray, tune_on_ray
 from adwright.training.ranking.fit import FitConfig, fit

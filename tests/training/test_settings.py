@@ -10,21 +10,17 @@ import torch
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResourceError, ResumeError
-from adwright.training.run_settings import (
-    begun_runs,
-    check_ranges,
-    check_run_settings,
-    require_free,
-    require_writable,
-    seeded,
-)
 from adwright.training.search import (
-    Defaults,
     SearchResult,
     Settings,
+    begun_runs,
+    check_ranges,
     draw_settings,
     near_power_of_two,
+    require_free,
+    require_writable,
     search,
+    seeded,
     within,
 )
 
@@ -37,19 +33,6 @@ def test_within_rounds_up_and_keeps_the_bounds(value: float, found: int) -> None
 @pytest.mark.parametrize(("value", "found"), [(1, 16), (16, 16), (17, 32), (100, 128), (999, 512)])
 def test_powers_of_two(value: float, found: int) -> None:
     assert near_power_of_two(value, 16, 512) == found
-
-
-def test_defaults_carry_their_reasons() -> None:
-    assert Defaults("model", 3, ("because",)).why == ("because",)
-
-
-@pytest.mark.parametrize("wrong", [{"draws": 0}, {"threads": -1}, {"fit_seed": 1}])
-def test_what_is_out_of_range_is_named(wrong: dict[str, int]) -> None:
-    right = {"draws": 1, "threads": 0, "fit_seed": 0}
-    check_run_settings(**right)
-    (name,) = wrong
-    with pytest.raises(ConfigError, match=name.replace("_", r"\.")):
-        check_run_settings(**right | wrong)
 
 
 @dataclass(frozen=True)
@@ -124,11 +107,6 @@ def test_what_is_taken_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert "Base was not begun" in caplog.text
 
 
-def test_the_types_come_first() -> None:
-    with pytest.raises(ConfigError, match="epochs is a whole number, not '3'"):
-        check_ranges(Numbers("3"), counts=("epochs",))  # type: ignore[arg-type]
-
-
 SPACE = {"rate": (0.1, 0.5, 1.0, 2.0), "width": (1.0, 2.0, 4.0)}
 
 
@@ -160,11 +138,6 @@ def test_rounds_keep_a_third_for_three_times_the_epochs(tmp_path: Path) -> None:
     assert rounds[1] in (3, 4)
     assert rounds[2] in (1, 2)
     assert {} in [t.settings for t in result.trials if t.epochs == 9]
-
-
-def test_one_trial_is_the_defaults(tmp_path: Path) -> None:
-    result = found(tmp_path / "t.json", trials=1)
-    assert (result.best.settings, len(result.trials), result.best.epochs) == ({}, 1, 9)
 
 
 def test_points_are_distinct_and_follow_the_seed() -> None:

@@ -15,13 +15,13 @@ from adwright.core.errors import ConfigError
 from adwright.lm.torch_engine.network import Network
 from adwright.tuning.methods import apply, load_tuned, method_of
 from adwright.tuning.modules import Inputs
-from adwright.tuning.reparameterised.activated import (
+from adwright.tuning.reparameterised.lora import (
     ActivatedLinear,
     ActivatedLoRA,
     Invoked,
+    LoRA,
     invoked_from,
 )
-from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import base_logits, logits_of, shake, tiny_llama

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.adapters import (
@@ -25,21 +24,13 @@ from adwright.tuning.additive.adapters import (
     Rescaled,
     ScaledShifted,
     SerialAdapter,
-    activated,
-    bottleneck_count,
     consistency,
     reads_twice,
 )
-from adwright.tuning.efficient.memory import (
-    AdapterDrop,
-    DropSchedule,
-    Ladder,
-    LadderTuning,
-    visible,
-)
+from adwright.tuning.efficient import AdapterDrop, DropSchedule, Ladder, LadderTuning, visible
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.modules import Inputs
-from adwright.tuning.storage import read_tuned
+from adwright.tuning.tuned import read_tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import (
     TOKENS,
@@ -113,13 +104,6 @@ def test_the_second_half_has_the_second_draw() -> None:
     assert not mixture.both
 
 
-def test_consistency_is_the_symmetric_divergence() -> None:
-    first, second = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
-    p, q = first.softmax(-1), second.softmax(-1)
-    wanted = ((p - q) * (p.log() - q.log())).sum(-1).mean() / 2
-    assert torch.allclose(consistency(first, second), wanted, atol=1e-6)
-
-
 def test_the_loop_is_told_to_read_twice_unless_the_draws_are_free() -> None:
     for agreement in (0.5, 0.0):
         tuned = apply(tiny_llama(), AdaMix(size=4, agreement=agreement))
@@ -177,12 +161,6 @@ def test_the_penalty_holds_the_values_near_the_identity(identity: float, tmp_pat
         tuned.loss_extra().backward()
         value = tuned.layers()[0].mlp.down_proj.value
         assert torch.allclose(value.grad, 2 * identity * (value - torch.eye(32)), atol=1e-6)
-
-
-def test_the_penalty_is_the_authors() -> None:
-    assert AdapterFusion().identity == 0.01
-    with pytest.raises(ConfigError, match="identity must not be negative"):
-        AdapterFusion(identity=-1.0)
 
 
 def test_sources_have_to_fit(tmp_path: Path) -> None:
@@ -252,14 +230,6 @@ def test_is_the_formula_serial(placement: Placement) -> None:
 
     assert torch.allclose(logits_of(tuned), literal_logits(sublayer=sublayer), atol=1e-5)
     assert len(adapters) == (4 if placement == "houlsby" else 2)
-
-
-def test_activations_and_count() -> None:
-    x = torch.linspace(-2, 2, 5)
-    assert torch.equal(activated(x, "relu"), functional.relu(x))
-    assert torch.equal(activated(x, "gelu"), functional.gelu(x))
-    assert torch.equal(activated(x, "silu"), functional.silu(x))
-    assert bottleneck_count(32, 4) == 2 * 4 * 32 + 4 + 32
 
 
 def test_is_the_formula_ssf() -> None:
@@ -332,15 +302,6 @@ def test_what_was_dropped_is_stored(drop: int | None, tmp_path: Path) -> None:
     assert tuned.count() == method.count(tuned.sizes) == AdapterDrop(size=4).count(tuned.sizes)
     tuned.save(tmp_path / "part")
     assert load_tuned(tiny_llama(), tmp_path / "part").method == method
-
-
-def test_below_the_first_adapter_there_is_no_gradient() -> None:
-    tuned = apply(tiny_llama(), AdapterDrop(drop=1, size=4))
-    tuned.schedule.leave_out(1)
-    seen: list[bool] = []
-    tuned.layers()[0].register_forward_hook(lambda module, x, y: seen.append(y.requires_grad))
-    loss_of(tuned).backward()
-    assert seen == [False]
 
 
 def test_not_all_layers_can_be_left_out() -> None:

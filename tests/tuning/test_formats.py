@@ -17,13 +17,11 @@ from safetensors.torch import load_file, save_file
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError, ResourceError
 from adwright.tuning.additive.adapters import IA3, SerialAdapter
 from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import LoRAFA
+from adwright.tuning.efficient import LoRAFA
 from adwright.tuning.formats.gguf import from_gguf, from_rotary, to_gguf, to_rotary
 from adwright.tuning.formats.peft import CONFIG_FILE, TENSOR_FILE, from_peft, to_peft
-from adwright.tuning.methods import Method, apply, load_tuned
-from adwright.tuning.peft_kinds import PeftKind, Wrapped
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.lora import DoRA, LoRA
+from adwright.tuning.methods import Method, PeftKind, Wrapped, apply, load_tuned
+from adwright.tuning.reparameterised.lora import ActivatedLoRA, DoRA, LoRA
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.families import tiny_of
 from tests.support.lm.tuning_methods import (
@@ -126,13 +124,6 @@ def test_attention_is_the_same_and_is_not_where_the_rows_stay() -> None:
     assert np.abs(forgotten - wanted).max() > 1
 
 
-def test_the_order_is_that_of_the_converter_of_base_weights() -> None:
-    """As written there: view as [heads, 2, d / 2, ...], swap axes 1 and 2."""
-    rows = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32)
-    theirs = rows.reshape(2, 2, 4, 3).swapaxes(1, 2).reshape(16, 3)
-    np.testing.assert_array_equal(to_rotary(rows, 2), theirs)
-
-
 @pytest.mark.parametrize(
     ("method", "alpha"),
     [
@@ -190,14 +181,6 @@ def test_the_numbers_in_the_file(tmp_path: Path) -> None:
         found = tensors[f"blk.{place.layer}.{name}.weight.lora_b"]
         np.testing.assert_array_equal(found, to_rotary(b, heads) if heads else b)
         assert (found == b).all() == (not heads)
-
-
-def test_half_floats_are_near(tmp_path: Path) -> None:
-    tuned = shaken(LoRA(rank=3))
-    whole = to_gguf(tuned, tmp_path / "a.gguf")
-    half = to_gguf(tuned, tmp_path / "b.gguf", dtype="f16")
-    assert half.stat().st_size < whole.stat().st_size
-    assert torch.allclose(logits_of(from_gguf(tiny_llama(), half)), logits_of(tuned), atol=1e-2)
 
 
 def test_qwen_keeps_its_rows(tmp_path: Path) -> None:
@@ -279,16 +262,6 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             from_gguf(tiny_llama(), tmp_path / "bad.gguf")
     with pytest.raises(ArtifactError, match="cannot be read"):
         from_gguf(tiny_llama(), tmp_path / "nowhere.gguf")
-
-
-def test_a_tuned_model_takes_no_second_one(tmp_path: Path) -> None:
-    tuned = shaken(LoRA(rank=2))
-    path = to_gguf(tuned, tmp_path / "a.gguf")
-    # Without the fingerprint, which differs by then.
-    fields, tensors = read(path)
-    fields.pop("adwright.base")
-    with pytest.raises(ConfigError, match="tuned already"):
-        from_gguf(tuned.causal, write(path, fields, tensors))
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +15,8 @@ from transformers import AutoModelForCausalLM
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.adapters import SSF
 from adwright.tuning.methods import Method, apply, load_tuned
-from adwright.tuning.modules import Sizes, Target
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.selective.masks import (
+from adwright.tuning.selective import (
     LTSFT,
     Biased,
     BitFit,
@@ -27,9 +25,7 @@ from adwright.tuning.selective.masks import (
     FishMask,
     PaFi,
     SparseLinear,
-    SparseMethod,
     calibration_losses,
-    kept,
     plant_highest,
     prune,
     with_bias,
@@ -47,18 +43,6 @@ from tests.support.lm.tuning_methods import (
     tiny_llama,
     train,
 )
-
-
-def test_is_the_formula() -> None:
-    method = BitFit(targets=("q_proj", "up_proj", "down_proj"))
-    tuned = apply(tiny_llama(), method)
-    shake(tuned, size=0.3)
-    shifts = {(p.layer, p.target): p.linear.shift for p in tuned.places(method.targets)}
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        return x @ weight.T + shifts.get((layer, target), torch.zeros(()))
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
 
 
 def test_a_bias_of_the_base_is_moved() -> None:
@@ -235,18 +219,6 @@ def test_chooses_what_the_formula_chooses(criterion: Literal["fisher", "gradient
         assert torch.equal(place.linear.index, chosen)
 
 
-def test_the_number_of_samples_counts() -> None:
-    taken = []
-
-    def counted(tuned: object) -> object:
-        for loss in losses(tuned):  # type: ignore[arg-type]
-            taken.append(1)
-            yield loss
-
-    apply(tiny_llama(), FishMask(samples=2), losses=counted)  # type: ignore[arg-type]
-    assert len(taken) == 2
-
-
 def test_fewer_losses_than_samples_are_all_taken_once() -> None:
     def three(tuned: Tuned) -> Iterator[Tensor]:
         return (loss_of(tuned, text[None]) for text in TOKENS[:3])
@@ -377,34 +349,6 @@ def test_the_highest_of_all_maps_together_are_planted() -> None:
     assert places[1].linear.index.tolist() == [0, 100]
 
 
-def test_the_share_that_is_kept() -> None:
-    sizes = Sizes.of(tiny_llama())
-    assert kept(sizes, ("q_proj",), 0.5) == 1024
-    assert kept(sizes, ("q_proj",), 0.0) == 1
-
-
-@dataclass(frozen=True)
-class ByPosition(SparseMethod):
-    """The first weights of the first map."""
-
-    fraction: float = 0.001
-    targets: tuple[Target, ...] = ("q_proj", "k_proj")
-
-    def scores(self, tuned: Tuned, weights: list[Tensor]) -> list[Tensor]:
-        sizes = [weight.numel() for weight in weights]
-        order = torch.arange(sum(sizes), 0, -1, dtype=torch.float32).split(sizes)
-        return [each.view_as(weight) for each, weight in zip(order, weights, strict=True)]
-
-
-def test_a_method_of_scores_trains_the_highest() -> None:
-    method = ByPosition()
-    tuned = Tuned(tiny_llama(), method)
-    places = tuned.places(method.targets)
-    assert tuned.count() == method.count(tuned.sizes) == 3
-    assert [place.linear.index.tolist() for place in places] == [[0, 1, 2], [], [], []]
-    assert not places[0].linear.base.weight.requires_grad
-
-
 def test_a_state_of_the_same_length_is_filled_in_place() -> None:
     module = SparseLinear(nn.Linear(3, 4), torch.tensor([2, 5]))
     values = module.values
@@ -412,14 +356,6 @@ def test_a_state_of_the_same_length_is_filled_in_place() -> None:
     assert module.values is values
     module.resize({"index": torch.tensor([0, 1, 4]), "values": torch.ones(3)})
     assert (len(module.index), len(module.values)) == (3, 3)
-
-
-def test_methods_that_look_at_data_need_losses() -> None:
-    with pytest.raises(ConfigError, match="looks at data"):
-        apply(tiny_llama(), FishMask())
-    tuned = apply(tiny_llama(), PaFi())
-    with pytest.raises(ConfigError, match="looks at data"):
-        next(calibration_losses(tuned, 1))
 
 
 def test_calibration_goes_through_the_losses() -> None:

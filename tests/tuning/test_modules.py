@@ -19,24 +19,15 @@ from adwright.core.errors import (
 from adwright.tuning.modules import (
     DeltaLinear,
     HeadLogits,
-    Penalised,
-    Remembering,
-    Resizable,
-    Scheduled,
     TunedLinear,
     head_logits,
-    ones,
-    zeros,
 )
-from adwright.tuning.reparameterised.lora_hub import Spread
-from adwright.tuning.selective.masks import SparseLinear
-from adwright.tuning.storage import (
+from adwright.tuning.tuned import (
     KIND,
     fill,
     fingerprint,
     read_sources,
     read_tuned,
-    under,
     write_tuned,
 )
 from tests.support.lm.tuning_methods import tiny_llama
@@ -75,18 +66,6 @@ def test_what_is_no_update_is_not_merged() -> None:
         TunedLinear(nn.Linear(1, 1)).merged()
 
 
-def test_protocols_find_modules_by_what_they_can() -> None:
-    assert not isinstance(nn.Linear(1, 1), Scheduled | Penalised | Remembering | Resizable)
-    assert isinstance(Spread(), Remembering)
-    assert isinstance(SparseLinear(nn.Linear(1, 1), torch.zeros(1, dtype=torch.int64)), Resizable)
-
-
-def test_new_parameters_are_trainable() -> None:
-    assert zeros(2).tolist() == [0, 0]
-    assert ones(2, 1).tolist() == [[1], [1]]
-    assert zeros(2).requires_grad
-
-
 @pytest.mark.parametrize(
     ("config", "wanted"),
     [
@@ -108,11 +87,6 @@ def test_the_slope_is_the_derivative(scaled: HeadLogits) -> None:
     (wanted,) = torch.autograd.grad(logits.sum(), products)
     slope = scaled.slope(logits.detach())
     torch.testing.assert_close(torch.as_tensor(slope, dtype=torch.float64).expand(9), wanted)
-
-
-def test_a_bound_bounds() -> None:
-    found = HeadLogits(cap=3.0)(torch.tensor([100.0, -100.0, 0.3]))
-    torch.testing.assert_close(found, torch.tensor([3.0, -3.0, 3 * torch.tanh(torch.tensor(0.1))]))
 
 
 def written(folder: Path) -> Path:
@@ -207,8 +181,3 @@ def test_other_sources_are_refused(tmp_path: Path) -> None:
     for method, rank, base in (("DoRA", 2, "b"), ("LoRA", 3, "b"), ("LoRA", 2, "c")):
         with pytest.raises(ConfigError, match=f"not a {method} of this base with these settings"):
             read_sources([folder], count=1, method=method, config={"rank": rank}, base=base)
-
-
-def test_tensors_are_selected_by_the_beginning_of_their_names() -> None:
-    one, other = torch.ones(1), torch.zeros(1)
-    assert under("a.", {"a.b.c": one, "ab": other, "b.a.c": other}) == {"b.c": one}

@@ -13,23 +13,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.tuning.efficient.memory import LoRAFA
+from adwright.tuning.efficient import LoRAFA
 from adwright.tuning.methods import Method, apply, load_tuned
 from adwright.tuning.modules import head_logits
-from adwright.tuning.packing import attention as packed_attention
 from adwright.tuning.packing import joint_lora as jobs_module
-from adwright.tuning.packing.attention import Blocks, attends_in_blocks, block_attention
+from adwright.tuning.packing import texts as packed_attention
 from adwright.tuning.packing.joint_lora import JointJobs, joined, share_base
 from adwright.tuning.packing.texts import (
+    Blocks,
     Packed,
     answer_loss,
     answer_losses,
     attends_apart,
+    attends_in_blocks,
     between_layers,
+    block_attention,
     pack,
 )
 from adwright.tuning.reparameterised.lora import DoRA, LoRA
-from tests.support.lm.families import FAMILIES, WINDOW, tiny_of
+from tests.support.lm.families import FAMILIES, tiny_of
 from tests.support.lm.packed_hidden import packed_hidden
 from tests.support.lm.tiny_llama import tiny_llama
 from tests.support.lm.tuning_methods import OURS, shake
@@ -85,22 +87,6 @@ def test_each_text_attends_to_itself(lengths: list[int]) -> None:
     theirs = torch.autograd.grad(wanted, (query, key, value), up)
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other)
-
-
-def test_it_is_the_same_however_texts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    query, key, value, offsets = drawn([9, 7, 12, 1, 10])
-    up = torch.randn(1, H, 39, WIDTH, dtype=torch.float64)
-
-    def read() -> list[Tensor]:
-        blocks = Blocks.of(offsets, H, G)
-        found = block_attention(query, key, value, blocks, 0.3)
-        return [found, *torch.autograd.grad(found, (query, key, value), up)]
-
-    wanted = read()
-    for name, number in (("_SCORES", 1), ("_LIKE", 100.0), ("LONG", 3)):
-        monkeypatch.setattr(packed_attention, name, number)
-        for one, other in zip(read(), wanted, strict=True):
-            torch.testing.assert_close(one, other)
 
 
 def test_long_texts_are_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,10 +156,6 @@ def literal_families(model: Any, packed: Packed) -> torch.Tensor:
         rows = answer.nonzero()[:, 0]
         total = total + functional.cross_entropy(logits[rows - 1], ids[rows], reduction="sum")
     return total
-
-
-def test_the_texts_are_longer_than_a_window() -> None:
-    assert sum(len(prompt) + len(answer) > WINDOW for prompt, answer in TEXTS) == 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -514,23 +496,6 @@ def test_the_loss_and_its_slope_are_those_of_all_logits(frozen: bool) -> None:
     torch.testing.assert_close(_loss(model, packed).double(), literal, rtol=1e-6, atol=1e-6)
     (wanted,) = torch.autograd.grad(literal, layer)
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-8)
-
-
-def test_bfloat16_is_near() -> None:
-    model, packed = tiny().requires_grad_(False), pack(PACKED_TEXTS)
-    exact = float(_loss(model, packed))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert abs(float(_loss(model, packed)) - exact) < 0.02 * exact
-
-
-def test_gradient_checkpointing_changes_nothing() -> None:
-    model, packed = tiny().train(), pack(PACKED_TEXTS)
-    layer = model.model.layers[0].mlp.down_proj.weight
-    (before,) = torch.autograd.grad(_loss(model, packed), layer)
-    model.activation_checkpointing_enable({"use_reentrant": False})
-    with attends_apart(model):
-        (after,) = torch.autograd.grad(_loss(model, packed), layer)
-    torch.testing.assert_close(before, after)
 
 
 def test_places_begin_anew() -> None:

@@ -6,18 +6,17 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.methods import apply
-from adwright.tuning.modules import Sizes, Target
-from adwright.tuning.peft_kinds import (
-    IN_BASE,
+from adwright.tuning.methods import (
     PROMPTS,
     PeftKind,
     PeftSettings,
     Wrapped,
     adalora_schedule,
+    apply,
     count_of,
     peft_config,
 )
+from adwright.tuning.modules import Sizes, Target
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tuning_methods import TOKENS, logits_of, loss_of, shake, tiny_llama, train
 
@@ -112,13 +111,6 @@ def test_adalora_cuts_in_the_steps_that_there_are(steps: int) -> None:
     assert sum(int((each != 0).sum()) for each in values) == 2 * len(values)
 
 
-@pytest.mark.parametrize("kind", sorted(set(PeftKind) - set(IN_BASE)))
-def test_a_half_precision_base_has_the_same_parameters(kind: PeftKind) -> None:
-    method = Wrapped(kind, rank=2, block=8, number=4)
-    tuned = apply(tiny_llama().to(torch.bfloat16), method)
-    assert tuned.count() == method.count(tuned.sizes)
-
-
 def test_delora_starts_at_its_bound() -> None:
     tuned = apply(tiny_llama(), Wrapped(PeftKind.DELORA, bound=0.5))
     bounds = [each for name, each in tuned.named_parameters() if "delora_lambda" in name]
@@ -132,16 +124,6 @@ def test_prompts_are_before_the_text() -> None:
         loss_of(tuned).backward()
 
 
-def test_a_kind_needs_words() -> None:
-    with pytest.raises(ConfigError, match="no word is named"):
-        Wrapped(PeftKind.TOKENS, tokens=())
-
-
 def test_what_peft_refuses_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="peft refuses these settings"):
         apply(tiny_llama(), Wrapped(PeftKind.GRALORA, rank=3))
-
-
-def test_targets_are_passed_on() -> None:
-    few = apply(tiny_llama(), Wrapped(PeftKind.LORA, targets=("q_proj",)))
-    assert all(".q_proj." in name for name, _ in few.named_parameters())

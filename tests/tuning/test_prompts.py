@@ -21,10 +21,9 @@ from adwright.tuning.additive.prompts import (
     PromptTuning,
     run_with_prompt,
 )
-from adwright.tuning.methods import Method, apply
+from adwright.tuning.methods import PROMPTS, Method, Wrapped, apply
 from adwright.tuning.modules import Inputs
 from adwright.tuning.packing.texts import attends_apart, pack
-from adwright.tuning.peft_kinds import PROMPTS, Wrapped
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import TOKENS, logits_of, shake, tiny_llama
 
@@ -43,16 +42,6 @@ def test_is_the_formula() -> None:
             whole = torch.cat([own.vectors, torch.stack(moved)])
             wanted.append(model(inputs_embeds=whole[None]).logits[0, 3:])
     assert torch.allclose(logits_of(tuned), torch.stack(wanted), atol=1e-5)
-
-
-def test_the_prompt_has_a_far_larger_rate() -> None:
-    tuned = apply(tiny_llama(), DePT(length=3, longest=16, rank=2))
-    own = tuned.outer
-    assert isinstance(own, DecomposedPrompt)
-    by_rate = {round(group["lr"], 9): group["params"] for group in tuned.groups(5e-4)}
-    assert list(by_rate) == [0.03, 5e-4]
-    assert by_rate[0.03][0] is own.vectors
-    assert [id(each) for each in by_rate[5e-4]] == [id(own.a), id(own.b)]
 
 
 def test_rates_and_long_texts() -> None:
@@ -119,14 +108,6 @@ def test_packed_texts_each_see_the_prefix() -> None:
         assert torch.allclose(hidden[0, 12:], tuned(TOKENS[1:2])[0], atol=1e-5)
 
 
-def test_eager_attention_gives_the_same() -> None:
-    tuned = apply(tiny_llama(), METHODS[0])
-    shake(tuned, size=0.3)
-    before = logits_of(tuned)
-    tuned.model.set_attn_implementation("eager")
-    assert torch.allclose(logits_of(tuned), before, atol=1e-5)
-
-
 def test_an_attention_without_masks_is_refused() -> None:
     model = tiny_llama()
     model.config._attn_implementation = "flash_attention_2"
@@ -140,13 +121,6 @@ def test_is_the_formula_prompt() -> None:
     assert isinstance(tuned.outer, Prompt)
     wanted = literal_logits(before=tuned.outer.vectors.detach())
     assert torch.allclose(logits_of(tuned), wanted, atol=1e-5)
-
-
-def test_starts_as_words() -> None:
-    tuned = apply(tiny_llama(), PromptTuning(length=3))
-    assert isinstance(tuned.outer, Prompt)
-    table = tuned.causal.model.embed_tokens.weight
-    assert all((row == table).all(1).any() for row in tuned.outer.vectors)
 
 
 def test_mask_and_places_are_widened() -> None:

@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from adwright.core.errors import ConfigError
-from adwright.tuning.efficient.memory import MeZO
-from adwright.tuning.efficient.quantised import (
+from adwright.tuning.efficient import (
     PEQA,
     BitDelta,
     BitDeltaLinear,
+    MeZO,
     QuantisedLinear,
     quantise,
 )
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.modules import LinearPlace
-from adwright.tuning.references import FullTuning
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.storage import read_tuned
+from adwright.tuning.selective import FullTuning
+from adwright.tuning.tuned import read_tuned
 from tests.support.lm.literal_llama import literal_logits
 from tests.support.lm.tuning_methods import logits_of, loss_of, saved, shake, tiny_llama
 
@@ -95,24 +95,6 @@ def test_bits_of_a_float32_base_serve_a_bfloat16_one(tmp_path: Path) -> None:
     assert logits_of(narrow).dtype == torch.bfloat16
 
 
-def test_merged_weights_are_rounded_once(tmp_path: Path) -> None:
-    source = saved(FullTuning(), tmp_path / "full", 0)
-    tuned = apply(tiny_llama().bfloat16(), BitDelta(), sources=[source])
-    place = tuned.places(("v_proj",))[0]
-    module = bit_linear(place)
-    wanted = module.base.weight.float() + module.factor * module.signs(torch.float32)
-    tuned.merge()
-    assert torch.equal(place.linear.weight, wanted.bfloat16())
-
-
-def test_bits_of_odd_sizes() -> None:
-    difference = torch.randn(3, 5)
-    module = BitDeltaLinear(nn.Linear(5, 3).requires_grad_(False), difference)
-    assert module.bits.numel() == 2
-    update = module.weight_now() - module.base.weight
-    assert torch.equal(update > 0, difference > 0)
-
-
 def test_needs_a_full_tuning_of_the_same_base(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="1 sources are needed"):
         apply(tiny_llama(), BitDelta())
@@ -139,13 +121,6 @@ def test_rounding_is_the_formula(bits: Literal[2, 3, 4, 8]) -> None:
                 assert codes[row, group, at] == code
                 back = scale[row, group] * (codes[row, group, at] - zero[row, group])
                 assert abs(back - value) <= step / 2 + 1e-5
-
-
-def test_equal_weights_come_back() -> None:
-    for value in (0.0, 0.7, -0.3):
-        weight = torch.full((1, 4), value).bfloat16().float()
-        codes, scale, zero = quantise(weight, 4, 4)
-        assert torch.allclose(scale[..., None] * (codes - zero[..., None]), weight[:, None])
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])

@@ -12,7 +12,7 @@ from torch import nn
 from adwright.core.errors import ConfigError
 from adwright.tuning.additive.adapters import SerialAdapter
 from adwright.tuning.methods import Method, apply, load_tuned
-from adwright.tuning.reparameterised.lora import LoRA, LoRALinear
+from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.tuning_methods import (
     OURS,
     TOKENS,
@@ -46,16 +46,6 @@ def test_packed_texts_do_not_see_each_other() -> None:
         assert torch.allclose(hidden[0, 12:], tuned(TOKENS[1:2])[0], atol=1e-5)
 
 
-def test_padding_is_not_seen() -> None:
-    tuned = apply(tiny_llama(), LoRA())
-    shake(tuned)
-    mask = torch.ones_like(TOKENS)
-    mask[:, 9:] = 0
-    with torch.no_grad():
-        hidden = tuned(TOKENS, mask)[:, :9]
-        assert torch.allclose(hidden, tuned(TOKENS[:, :9]), atol=1e-5)
-
-
 def test_parameters_are_the_trainable_ones_and_groups_hold_them_all() -> None:
     tuned = apply(tiny_llama(), LoRA(rate_ratio=4.0))
     assert all(parameter.requires_grad for parameter in tuned.parameters())
@@ -72,13 +62,6 @@ def test_a_bfloat16_base_keeps_float32_parts() -> None:
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None
         assert parameter.grad.dtype == torch.float32
-
-
-def test_one_seed_draws_one_start() -> None:
-    first, second, other = (apply(tiny_llama(), LoRA(), seed=seed).state() for seed in (1, 1, 2))
-    name = next(name for name in first if name.endswith(".a"))
-    assert torch.equal(first[name], second[name])
-    assert not torch.equal(first[name], other[name])
 
 
 # peft's SHIRA makes sparse tensors, of which torch warns.
@@ -105,13 +88,6 @@ def test_a_loaded_part_is_merged_at_once(tmp_path: Path) -> None:
     assert torch.allclose(found, logits_of(tuned), rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_follows_a_training_unless_a_method_says_so() -> None:
-    tuned = apply(tiny_llama(), LoRA())
-    before = tuned.state()
-    assert not tuned.method.then(tuned)
-    assert all(tuned.state()[name] is value for name, value in before.items())
-
-
 def test_a_setting_below_its_least_is_refused() -> None:
     with pytest.raises(ConfigError, match="rank must be at least 1"):
         LoRA(rank=0)
@@ -127,22 +103,6 @@ def test_only_adamix_compares_two_readings() -> None:
     tuned = apply(tiny_llama(), LoRA())
     assert not tuned.method.reads_twice(tuned)
     assert not tuned.method.disagreement(torch.ones(3, 5), torch.zeros(3, 5))
-
-
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")
-def test_gradient_checkpointing_gives_the_same_gradients() -> None:
-    def gradients(checkpointed: bool) -> list[torch.Tensor]:
-        tuned = apply(tiny_llama(), LoRA())
-        shake(tuned)
-        if checkpointed:
-            tuned.model.gradient_checkpointing_enable({"use_reentrant": False})
-        tuned.train()
-        loss_of(tuned).backward()
-        assert isinstance(tuned.model.model.layers[0].mlp.up_proj, LoRALinear)
-        return [parameter.grad for parameter in tuned.parameters() if parameter.grad is not None]
-
-    for plain, again in zip(gradients(False), gradients(True), strict=True):
-        assert torch.allclose(plain, again, atol=1e-6)
 
 
 def test_what_takes_the_place_of_a_base_tensor_is_not_the_bases() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adwright.metrics.calibration import wilson_interval
+from adwright.metrics.classification import wilson_interval
 from benchmarks.agent.tasks._apps import APPS, AppName
 from benchmarks.agent.tasks._cells import CellFile
 from benchmarks.agent.tasks._systems import SYSTEMS, SystemName

@@ -19,7 +19,7 @@ from adwright.audit.certificate.curve import bound_curve, epsilons
 from adwright.audit.report.audit_report import crossed_interval
 from adwright.audit.report.trials import RankTable
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.calibration import wilson_interval
+from adwright.metrics.classification import wilson_interval
 from adwright.metrics.ranking import graded_ndcg_per_query
 from benchmarks.audit.pushed.cells import ADAPTIVE, CI, CONTROLS, FACTS, TIERS, VisibilityCell, kept
 from benchmarks.audit.pushed.defences import DEFENCES, HALF, graded_list, tuned_eps

@@ -14,8 +14,8 @@ from adwright.audit.report.audit_report import TierMeasures, crossed_interval, m
 from adwright.audit.report.trials import RankTable
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
+from adwright.metrics.bootstrap import MethodInterval
 from adwright.metrics.reports.charts import to_svg
-from adwright.metrics.two_level import MethodInterval
 from benchmarks.audit.pushed.attacks import CALLS, GRADIENT
 from benchmarks.audit.pushed.behind import behind_figures, behind_rows
 from benchmarks.audit.pushed.cells import CONTROLS, SEEDS, TIERS

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from adwright.data.batches.batch import Batch
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
+from adwright.models.calibration import EmbeddingConfig, ItemEmbedding, RowEmbedding
 from adwright.models.ranking.din import Activation
 from adwright.models.ranking.din import row_mlp
 

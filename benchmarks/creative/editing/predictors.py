@@ -20,7 +20,7 @@ from adwright.creative.records.encoders import ImageEncoder
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.inputs import encoded_texts
 from adwright.creative.response.outcomes import CreativeOutcomes
-from adwright.metrics.rank_correlation import spearman
+from adwright.metrics.ranking import spearman
 from benchmarks.creative._clickrate_measures import paper_form
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn_rule import DrawnAds, drawn_ads

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adwright.metrics.bootstrap import interval_of
-from adwright.metrics.two_level import MethodInterval, with_seeds
+from adwright.metrics.bootstrap import MethodInterval, interval_of, with_seeds
 from benchmarks.common.result import RESULTS, Figure, Lead
 from benchmarks.creative.editing.cells import Rows
 from benchmarks.creative.editing.drawn import RULES

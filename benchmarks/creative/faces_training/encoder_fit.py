@@ -64,7 +64,7 @@ from adwright.creative.faces.stylegan import (
 from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
-from adwright.training.run_settings import check_ranges, seeded
+from adwright.training.search import check_ranges, seeded
 from benchmarks.creative.faces_training.keeping import feature_distance, pixel_error
 from benchmarks.creative.faces_training.measures import PictureFeatures
 

@@ -46,7 +46,7 @@ from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.faces.opened import Directions
 from adwright.creative.faces.stylegan import Generator
 from adwright.creative.records.encoders import SIDE, EfficientNetLite0
-from adwright.training.run_settings import seeded
+from adwright.training.search import seeded
 
 _AT_A_TIME = 16
 #: Blocks of the network after which the resolution is halved next.

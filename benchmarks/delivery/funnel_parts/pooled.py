@@ -16,8 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.metrics.bootstrap import Interval
-from adwright.metrics.two_level import MethodInterval, two_level_ratio
+from adwright.metrics.bootstrap import Interval, MethodInterval, two_level_ratio
 from benchmarks.common.result import Lead
 
 Ints = NDArray[np.int64]

@@ -72,7 +72,7 @@ def train(
     """
     from adwright.core.config import load_toml, read_toml, to_jsonable, with_overrides
     from adwright.training.dry_run import plan_ranking
-    from adwright.training.loop.callbacks import trackers
+    from adwright.training.loop.trainee import trackers
     from adwright.training.on_ray import fit_on_ray
     from adwright.training.ranking.config import RunConfig, task_config
     from adwright.training.ranking.run import run
@@ -285,7 +285,7 @@ def export(
         model: Folder of a saved ranker or sequential model, for example runs/demo/ranker.
         out: Folder for the exported model.
     """
-    from adwright.training.sequential.export import export_saved
+    from adwright.training.sequential.artifact import export_saved
 
     replacing = allowed_to_replace(out, force=force)
     file, difference = export_saved(model, out, overwrite=replacing)

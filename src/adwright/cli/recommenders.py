@@ -13,7 +13,7 @@ from adwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from adwright.data.tasks.own.next_item import NextItem
     from adwright.delivery.funnel.measure import FunnelReport
-    from adwright.metrics.reports.comparison import RankingComparison
+    from adwright.metrics.reports.report import RankingComparison
 
 
 def evaluate_recommender(
@@ -69,7 +69,7 @@ def _show_run(folder: Path) -> str:
     from adwright.core.errors import ArtifactError
     from adwright.delivery.funnel.measure import FunnelReport
     from adwright.delivery.training_log import training_log
-    from adwright.metrics.reports.comparison import RankingComparison
+    from adwright.metrics.reports.report import RankingComparison
 
     path = folder.resolve().parent / "report.json"
     try:

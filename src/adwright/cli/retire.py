@@ -431,7 +431,7 @@ def train(
     """
     from adwright.creative.lifetime.retire import retirement_data, train_retirement
     from adwright.creative.lifetime.survival_fit import LifetimeConfig
-    from adwright.training.run_settings import require_free, require_writable
+    from adwright.training.search import require_free, require_writable
 
     if dry_run and not (resume or force):
         require_free(out / "model", "a model")

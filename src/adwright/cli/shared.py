@@ -53,7 +53,7 @@ class Training(Making):
 
     def check(self, part: str, what: str) -> None:
         """Of a dry run: raise where there is `what` already, or the folder cannot be written."""
-        from adwright.training.run_settings import require_free, require_writable
+        from adwright.training.search import require_free, require_writable
 
         if not (self.resume or self.force):
             require_free(self.out / part, what)

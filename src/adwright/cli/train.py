@@ -171,7 +171,7 @@ def cascade(
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
     from adwright.delivery.training_log import open_history
-    from adwright.training.run_settings import require_free, require_writable
+    from adwright.training.search import require_free, require_writable
 
     found, began = opened_task(log, offline=offline), SystemClock().monotonic()
     config = FunnelConfig(minutes=minutes, seed=seed)
@@ -373,7 +373,7 @@ def sequence(
     """
     from adwright.core.config import read_toml, to_jsonable
     from adwright.training.dry_run import plan_sequence
-    from adwright.training.loop.callbacks import trackers
+    from adwright.training.loop.trainee import trackers
     from adwright.training.sequential.run import run_sequence
     from adwright.training.sequential.runfile import names_journey, read_run, with_options
 

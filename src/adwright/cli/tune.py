@@ -148,7 +148,7 @@ def export(
     """
     replacing = allowed_to_replace(to, force=force)
     from adwright.lm.torch_engine.network import tuned_folder
-    from adwright.training.tuning.base import load_base
+    from adwright.training.tuning.run import load_base
     from adwright.tuning.formats.gguf import to_gguf
     from adwright.tuning.formats.peft import to_peft
     from adwright.tuning.methods import load_tuned
@@ -182,7 +182,7 @@ def bring_in(
         model: The base that it was tuned on, as for `run`.
     """
     replacing = allowed_to_replace(to / "tuned", force=force)
-    from adwright.training.tuning.base import load_base
+    from adwright.training.tuning.run import load_base
     from adwright.tuning.formats.gguf import from_gguf
     from adwright.tuning.formats.peft import from_peft
 
@@ -281,7 +281,7 @@ def merge(
         weights: How FILE.gguf stores matrices.
     """
     replacing = allowed_to_replace(to, force=force)
-    from adwright.training.tuning.merging import merge_run
+    from adwright.training.tuning.run import merge_run
 
     method = merge_run(
         run,
@@ -337,7 +337,7 @@ def own(
         port: 0 for a free one.
         wait: Seconds to wait for the other side.
     """
-    from adwright.training.offsite.pipeline import OwnerRun, run_owner
+    from adwright.training.offsite.sandwich import OwnerRun, run_owner
 
     asked = OwnerRun(
         model=model,
@@ -390,7 +390,7 @@ def train(
         rate: Learning rate; by default the one that suits the method.
         max_length: Tokens per text.
     """
-    from adwright.training.offsite.pipeline import TrainerRun, run_trainer
+    from adwright.training.offsite.sandwich import TrainerRun, run_trainer
     from adwright.training.tuning.texts import PairsConfig
     from adwright.training.tuning.tune import TuneConfig
 
@@ -497,8 +497,8 @@ def device(
         max_length: Tokens per text.
     """
     from adwright.core.config import to_jsonable
-    from adwright.training.offsite.pipeline import KillRevive
     from adwright.training.offsite.revive import DeviceRun, run_device
+    from adwright.training.offsite.sandwich import KillRevive
     from adwright.training.offsite.wire import read_address
     from adwright.training.tuning.texts import PairsConfig
     from adwright.training.tuning.tune import TuneConfig
@@ -690,7 +690,7 @@ def _app_tell(report: TuningReport, out: Path) -> None:
 @verb(app, "methods")
 def methods() -> None:
     """List the methods of the taxonomy: ours, wrapped from peft, or why not done."""
-    from adwright.tuning.taxonomy import as_markdown
+    from adwright.tuning.methods import as_markdown
 
     typer.echo(as_markdown())
 

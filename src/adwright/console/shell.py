@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from adwright.core.errors import MissingExtraError
-from adwright.metrics.reports.page import page_environment
+from adwright.metrics.reports.report import page_environment
 from adwright.web.errors import ApiError
 from adwright.web.gate import LOCAL_HOSTS, Authenticate, admitted, header
 from adwright.web.limits import GateLimits, require

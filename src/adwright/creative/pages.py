@@ -36,7 +36,7 @@ from adwright.creative.records.ads_table import AdTable
 from adwright.creative.records.encoders import opened_image
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, to_svg
-from adwright.metrics.reports.page import inline_svg, page_environment
+from adwright.metrics.reports.report import inline_svg, page_environment
 
 
 @dataclass(frozen=True)

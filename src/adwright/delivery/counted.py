@@ -42,8 +42,7 @@ from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.protocols import ExcludedCodes
 from adwright.delivery.stages.sources import request_pasts
 from adwright.metrics.ranking import ndcg
-from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
-from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.report import EvaluationProtocol, RankingComparison, compare_rankings
 from adwright.models.calibration import ListCalibrator
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.rules import TITLES, NextRule, NextRules
@@ -62,7 +61,7 @@ from adwright.training.retrieval.rules import (
     rule_ranks,
     rules_ranks,
 )
-from adwright.training.run_settings import require_free, require_writable
+from adwright.training.search import require_free, require_writable
 from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceData
 

@@ -40,8 +40,8 @@ from adwright.delivery.stages.sources import PastSource, PopularScorer, PopularS
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.artifact import KIND as RETRIEVER
-from adwright.training.retrieval.artifact import RetrieverArtifact, embed_catalogue
+from adwright.training.retrieval.fit import KIND as RETRIEVER
+from adwright.training.retrieval.fit import RetrieverArtifact, embed_catalogue
 from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact

@@ -10,7 +10,7 @@ from pathlib import Path
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ResourceError
-from adwright.metrics.reports.page import page_environment
+from adwright.metrics.reports.report import page_environment
 
 #: What a part of the demonstration leaves in its folder, with what it was asked for.
 MARK = "demo.json"

@@ -23,7 +23,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.hashing import hash_order
 from adwright.data.tasks.task import Task
 from adwright.demos.folder import MARK, claim_folder, write_demo_page
-from adwright.metrics.calibration import reliability_table
+from adwright.metrics.classification import reliability_table
 from adwright.metrics.reports.charts import (
     attention_map,
     interval_chart,
@@ -31,7 +31,7 @@ from adwright.metrics.reports.charts import (
     reliability_diagram,
     to_svg,
 )
-from adwright.metrics.reports.page import inline_svg
+from adwright.metrics.reports.report import inline_svg
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.ranking.config import RunConfig, TaskConfig, default_fit, open_task
 from adwright.training.ranking.ranker import Ranker

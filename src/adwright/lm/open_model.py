@@ -328,7 +328,7 @@ def _require_whole(model: str) -> None:
         return
     for inner in (folder, folder / "tuned"):
         manifest = inner / "manifest.json"
-        # The kind that `tuning.storage` writes; reading all of it is left to whoever loads it.
+        # The kind that `tuning.tuned` writes; reading all of it is left to whoever loads it.
         if manifest.is_file() and '"lm-tuned"' in manifest.read_text("utf-8", "replace"):
             raise ConfigError(
                 "this is a tuned adapter, not a model",

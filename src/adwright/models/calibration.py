@@ -22,9 +22,21 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from adwright.core.config import from_jsonable, to_jsonable
-from adwright.core.errors import AdwrightError, ArtifactError, DataError, ValueInvalidError
+from adwright.core.config import from_jsonable, settings, to_jsonable
+from adwright.core.errors import (
+    AdwrightError,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    ValueInvalidError,
+)
+from adwright.data.batches.batch import Batch
+from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.features import Feature, FeatureSpec, ItemTable
 from adwright.metrics.arrays import (
     Array,
     as_codes,
@@ -471,3 +483,226 @@ def _check_finite(**values: float | tuple[float, ...]) -> None:
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise ValueInvalidError("a calibrator's number is not finite", column=name)
+
+
+# --------------------------------------------------------------------------------------------------
+# The rules that every table of results lists: they are hard to beat on repeat buyers.
+#
+# popularity   how often the item was taken before, by anyone
+# frequency    how often this user took it before, log(1 + n)
+# logistic     a logistic regression on log(1 + popularity) and log(1 + frequency), and where it is
+#              given the log(1 + item-item score), with their squares and products, fitted by
+#              Newton's method
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogisticBaseline:
+    """Coefficients [F] of `baseline_features`."""
+
+    coefficients: tuple[float, ...]
+
+    def __call__(
+        self, popularity: Floats, frequency: Floats, item_item: Floats | None = None
+    ) -> Floats:
+        """Counts, and item-item scores where it was fitted on them, [N] each, to probabilities
+        [N]."""
+        features = baseline_features(popularity, frequency, item_item)
+        logits = features @ np.asarray(self.coefficients)
+        probabilities: Floats = 1 / (1 + np.exp(-logits))
+        return probabilities
+
+
+def baseline_features(
+    popularity: Floats, frequency: Floats, item_item: Floats | None = None
+) -> Floats:
+    """Counts [N], [N] to features [N, 6]: 1, p, f, p^2, f^2, p f of their log(1 + n); with
+    item-item scores [N] to [N, 10]: t, t^2, p t, f t beside them."""
+    p, f = np.log1p(popularity) / 10, np.log1p(frequency)
+    features = [np.ones_like(p), p, f, p * p, f * f, p * f]
+    if item_item is not None:
+        t = np.log1p(item_item)
+        features += [t, t * t, p * t, f * t]
+    return np.stack(features, axis=1)
+
+
+def fit_logistic(
+    popularity: Floats,
+    frequency: Floats,
+    labels: NDArray[np.int8],
+    weights: Floats | None = None,
+    *,
+    item_item: Floats | None = None,
+) -> LogisticBaseline:
+    """Maximum likelihood by Newton's method with a ridge of 1e-6 per row.
+
+    popularity, frequency: counts [N]. item_item: scores [N], or None. labels: 0 or 1 [N].
+    weights: of the rows [N], 1 if None.
+    Raises ValueInvalidError where the labels hold one class only.
+    """
+    if labels.min() == labels.max():
+        raise ValueInvalidError("the labels hold a single class", column="label", value=labels[0])
+    x = baseline_features(popularity, frequency, item_item)
+    w = np.ones(len(x)) if weights is None else weights
+    ridge = 1e-6 * w.sum() * np.eye(x.shape[1])
+    beta = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(x @ beta)))
+        gradient = x.T @ (w * (labels - p)) - ridge @ beta
+        hessian = (x * (w * p * (1 - p))[:, None]).T @ x + ridge
+        step = np.linalg.solve(hessian, gradient)
+        beta = beta + step
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    return LogisticBaseline(tuple(float(b) for b in beta))
+
+
+# --------------------------------------------------------------------------------------------------
+# Embedding tables for the coded features of a task, and the items built from them.
+#
+# An item is the concatenation of the embeddings of its features (id, type, category, ...).
+# The catalogue travels with the model as integer buffers, so a batch carries one code per item,
+# and an item that occurs many times in a batch is embedded once. Gradients are sparse: a step
+# touches
+# the rows that occur in the batch and no others.
+
+
+@settings
+class EmbeddingConfig:
+    """Width of the embeddings.
+
+    width: of every feature that `widths` does not name. widths: (feature, width) pairs.
+    scale: standard deviation of the initial values (our choice; the paper leaves it open).
+    """
+
+    width: int = 4
+    widths: tuple[tuple[str, int], ...] = (("item_id", 32), ("type", 8), ("user_id", 8))
+    scale: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or any(width < 1 for _, width in self.widths):
+            raise ConfigError("an embedding is at least 1 wide", where="embedding")
+
+    def of(self, feature: Feature) -> int:
+        """Width of the feature's embedding, at most its number of codes."""
+        return min(dict(self.widths).get(feature.name, self.width), feature.cardinality)
+
+    def table(self, feature: Feature) -> nn.Embedding:
+        """A new table [cardinality, width] with sparse gradients."""
+        table = nn.Embedding(feature.cardinality, self.of(feature), sparse=True)
+        nn.init.normal_(table.weight, std=self.scale)
+        return table
+
+
+class ItemEmbedding(nn.Module):
+    """Item codes to item vectors of width D: the concatenation over the item's features.
+
+    Features of the kinds categorical, hashed, bucketised and multi (the mean of the values'
+    embeddings, zero without values); numeric item features are appended as they are.
+    """
+
+    def __init__(self, spec: FeatureSpec, items: ItemTable, config: EmbeddingConfig) -> None:
+        super().__init__()
+        coded = spec.of("item", kinds=("categorical", "hashed", "bucketised"))
+        multi = spec.of("item", kinds=("multi",))
+        self.names, self.multi_names = [f.name for f in coded], [f.name for f in multi]
+        # By position: a feature may have any name, an attribute of a module may not.
+        self.tables = nn.ModuleList(config.table(f) for f in (*coded, *multi))
+        codes = [items.categorical[name] for name in self.names]
+        self._keep("codes", np.stack(codes, 1) if codes else np.zeros((len(items), 0), np.int64))
+        self._keep("numeric", items.numeric)
+        for name in self.multi_names:
+            self._keep(f"{name}_values", items.multi[name][0])
+            self._keep(f"{name}_offsets", items.multi[name][1])
+        #: Width of each part of `parts`.
+        self.widths = [config.of(f) for f in (*coded, *multi)]
+        self.width = sum(self.widths) + items.numeric.shape[1]
+        #: Expected squared length of an item vector before training.
+        self.norm = config.scale**2 * self.width
+
+    def _keep(self, name: str, values: np.ndarray) -> None:
+        self.register_buffer(f"item_{name}", torch.from_numpy(np.ascontiguousarray(values)))
+
+    def _kept(self, name: str) -> Tensor:
+        return self.get_buffer(f"item_{name}")
+
+    def forward(self, items: Tensor) -> Tensor:
+        """items int64 [N], best without repeats, to [N, D]."""
+        return torch.cat([*self.parts(items), self._kept("numeric")[items]], 1)
+
+    def parts(self, items: Tensor, *, keep: float = 1.0) -> list[Tensor]:
+        """The embedding of each coded feature alone: [N, W_f] in the order of the tables.
+
+        keep: each value of a multi-valued feature is kept with this probability.
+        """
+        codes = self._kept("codes")[items]
+        tables = iter(self.tables)
+        parts = [next(tables)(codes[:, i]) for i in range(len(self.names))]
+        for name in self.multi_names:
+            lists = self._lists(name, items)
+            if keep < 1:
+                lists = _thinned(lists, keep)
+            parts.append(embed_lists(next(tables), lists))
+        return parts
+
+    def occurrences(self, items: Tensor, number: Tensor) -> list[tuple[nn.Embedding, Tensor]]:
+        """Each table with how often its rows occur [n], where item items[i] occurs number[i]
+        times (int64 [N], float [N])."""
+        codes = self._kept("codes")[items]
+        parts = [(codes[:, i], number) for i in range(len(self.names))]
+        for name in self.multi_names:
+            lists = self._lists(name, items)
+            parts.append((lists.values, number[lists.owner()]))
+        return [
+            (table, number.new_zeros(table.num_embeddings).index_add_(0, rows, times).float())
+            for table, (rows, times) in zip(self._tables(), parts, strict=True)
+        ]
+
+    def _tables(self) -> list[nn.Embedding]:
+        return [table for table in self.tables if isinstance(table, nn.Embedding)]
+
+    def _lists(self, name: str, items: Tensor) -> Jagged:
+        return Jagged(self._kept(f"{name}_values"), self._kept(f"{name}_offsets")).select(items)
+
+
+def _thinned(lists: Jagged, keep: float) -> Jagged:
+    """Keep each value with probability `keep`."""
+    kept = torch.rand(lists.values.numel()) < keep
+    lengths = torch.zeros(len(lists), dtype=torch.int64).index_add_(
+        0, lists.owner(), kept.to(torch.int64)
+    )
+    return Jagged(lists.values[kept], lengths_to_offsets(lengths))
+
+
+class RowEmbedding(nn.Module):
+    """User and context features of the rows, concatenated: [T, R]."""
+
+    def __init__(self, features: Sequence[Feature], config: EmbeddingConfig) -> None:
+        super().__init__()
+        self.names = [f.name for f in features]
+        self.tables = nn.ModuleList(config.table(f) for f in features)
+        self.width = sum(config.of(f) for f in features)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The features of the batch's T rows to [T, R]."""
+        categorical, multi = batch.categorical, batch.multi
+        parts = []
+        for name, table in zip(self.names, self.tables, strict=True):
+            if name in multi:
+                parts.append(embed_lists(table, multi[name]))
+                continue
+            # Rows repeat a few codes: embed each once, so its gradient is one row.
+            distinct, place = torch.unique(categorical[name], return_inverse=True)
+            parts.append(table(distinct)[place])
+        return torch.cat(parts, 1) if parts else torch.zeros(len(batch), 0)
+
+
+def embed_lists(table: nn.Module, lists: Jagged) -> Tensor:
+    """Mean of the embeddings of each list's codes [U, W]; zero for an empty list."""
+    distinct, place = torch.unique(lists.values, return_inverse=True)
+    vectors = table(distinct)[place]
+    sums: Tensor = vectors.new_zeros(len(lists), vectors.shape[1]).index_add(
+        0, lists.owner(), vectors
+    )
+    return sums / lists.lengths.clamp(min=1)[:, None]

@@ -36,7 +36,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.registry.deployed import Deployed, Hurried
 from adwright.service.registry.publishing import load_deployed, sample_of
 from adwright.service.registry.registry import FixedModels
-from adwright.training.retrieval.retrain import retrain_two_tower
+from adwright.training.retrieval.run import retrain_two_tower
 from adwright.web.server import on_loopback
 
 _TENANT = "simulation"

@@ -30,10 +30,9 @@ from adwright.training.loop.loop import require_startable
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.loop.threads import torch_threads
 from adwright.training.ranking.config import DecidedRun, RunConfig, TaskConfig, decide, open_task
-from adwright.training.ranking.fit import require_both_labels, run_folder
-from adwright.training.ranking.predict import open_stream
+from adwright.training.ranking.fit import open_stream, require_both_labels, run_folder
 from adwright.training.ranking.run import models_of
-from adwright.training.run_settings import begun_runs, require_open, seeded
+from adwright.training.search import begun_runs, require_open, seeded
 from adwright.training.sequential.fit import SequenceSamples
 from adwright.training.sequential.fit import run_folder as sequence_folder
 from adwright.training.sequential.run import by_visits, decided_run, fit_of, model_of

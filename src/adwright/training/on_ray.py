@@ -22,8 +22,8 @@ from torch import distributed, nn
 from adwright.core.environment import environment
 from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
 from adwright.data.tasks.task import Task
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import require_startable as run_startable
+from adwright.training.loop.trainee import Callback
 from adwright.training.ranking.fit import FitConfig, FitResult, fit, load_best, run_folder
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, require_startable, tune

@@ -26,8 +26,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adwright.core.errors import AdwrightError
-from adwright.training.offsite.pipeline import OwnerRun, run_owner
-from adwright.training.offsite.sandwich import Sandwich, adapter_of, emulator_of
+from adwright.training.offsite.sandwich import (
+    OwnerRun,
+    Sandwich,
+    adapter_of,
+    emulator_of,
+    run_owner,
+)
 from adwright.training.offsite.wire import (
     VERSION,
     Address,

@@ -12,9 +12,8 @@ from adwright.authoring.describe.echo import DescriptionEcho
 from adwright.authoring.describe.report import DescriptionReport
 from adwright.authoring.describe.review import PairJudgement, review_pairs
 from adwright.authoring.describe.search import INDEXES, DescriptionSearch, SearchRow
-from adwright.metrics.bootstrap import Interval
+from adwright.metrics.bootstrap import Interval, MethodInterval
 from adwright.metrics.offpolicy import WeightSummary
-from adwright.metrics.two_level import MethodInterval
 
 SOME = MethodInterval(0.5, 0.4, 0.6, 1)
 

@@ -14,7 +14,7 @@ from adwright.authoring.instructions.rows import (
 )
 from adwright.authoring.tasks import ALL_TASKS, Task, task_named
 from adwright.core.errors import ConfigError
-from adwright.metrics.text.rouge import rouge_l
+from adwright.metrics.text.agreement import rouge_l
 
 
 @pytest.mark.parametrize("task", ALL_TASKS, ids=lambda task: task.name)

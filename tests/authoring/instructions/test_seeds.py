@@ -16,7 +16,7 @@ from adwright.authoring.instructions.rows import (
 )
 from adwright.authoring.tasks import ALL_TASKS, Product, Request, Task, task_named
 from adwright.core.errors import ConfigError
-from adwright.metrics.text.rouge import rouge_l
+from adwright.metrics.text.agreement import rouge_l
 
 TEA = Product("t1", "Mill Lane Assam 80 bags")
 

@@ -16,7 +16,7 @@ import adwright as aw
 from adwright.core.errors import AdwrightError, ConfigError, SchemaError
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import read_log
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
 from tests.broken.cases import LOG, Shop, contents

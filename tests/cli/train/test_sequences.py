@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, default_run

@@ -34,7 +34,7 @@ from adwright.creative.lifetime.survival_network import (
     marginal_logits,
 )
 from adwright.metrics.survival import harrell_c
-from adwright.training.loop.callbacks import Callback, StepDone
+from adwright.training.loop.trainee import Callback, StepDone
 from benchmarks.lifetime._calibration import kaplan_meier
 from tests.support.data.small_spells import small_spells
 

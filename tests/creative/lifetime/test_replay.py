@@ -37,8 +37,7 @@ from adwright.creative.lifetime.stop_rule import (
     outlook_of,
 )
 from adwright.creative.lifetime.survival_curves import FittedLifetime
-from adwright.metrics.bootstrap import draw_counts
-from adwright.metrics.two_level import MethodInterval
+from adwright.metrics.bootstrap import MethodInterval, draw_counts
 from tests.support.data.small_life_log import SmallLives
 
 WEEKS = range(15, 20)

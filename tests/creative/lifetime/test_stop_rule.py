@@ -29,7 +29,7 @@ from adwright.creative.lifetime.stop_rule import (
 from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurves
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms
-from adwright.training.loop.callbacks import Callback
+from adwright.training.loop.trainee import Callback
 from tests.support.data.small_life_log import SmallLives, small_images, small_life_log
 
 TERMS = LifeTerms(short=(0.0, 1.0, 2.0, 4.0), long=(0.0, 4.0, 8.0, 14.0))

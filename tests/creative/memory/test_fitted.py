@@ -46,7 +46,7 @@ from adwright.creative.memory.outcomes import RecallTable, d_prime, read_recall,
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.encoders import VectorStore
 from adwright.lm.torch_engine.config import TorchConfig
-from adwright.metrics.rank_correlation import spearman
+from adwright.metrics.ranking import spearman
 from tests.support.lm.digit_llama import digit_model
 
 PLAIN = BlockConfig("hashed", language="")

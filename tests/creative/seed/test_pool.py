@@ -33,7 +33,7 @@ from adwright.creative.seed.texts import (
     run_parts,
     said_in,
 )
-from adwright.metrics.text.words import words_of
+from adwright.metrics.text.agreement import words_of
 from tests.support.creative.seed_rounds import (
     CONFIG,
     RepeatingWriter,

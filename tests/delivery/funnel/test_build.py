@@ -57,7 +57,7 @@ from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
 from adwright.training.sequential.artifact import SequenceArtifact
 from tests.support.data.small_next_basket import small_task

@@ -51,8 +51,7 @@ from adwright.delivery.recommend.run import recommend_all, recommend_file
 from adwright.delivery.served import Alone, ServedModel
 from adwright.delivery.stages.histories import microseconds
 from adwright.delivery.training_log import HistoryLog
-from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.models.retrieval.neighbours import NeighbourConfig
+from adwright.models.retrieval.item_item import ItemItemConfig, NeighbourConfig
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import (
     LATER,

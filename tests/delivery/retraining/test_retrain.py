@@ -41,13 +41,17 @@ from adwright.delivery.retraining.retrain import (
 )
 from adwright.delivery.served import ServedModel
 from adwright.metrics.ranking import Ranks, ndcg
-from adwright.metrics.reports.comparison import Comparison, RankingComparison, compare_rankings
-from adwright.metrics.reports.report import EvaluationProtocol
-from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.metrics.reports.report import (
+    Comparison,
+    EvaluationProtocol,
+    RankingComparison,
+    compare_rankings,
+)
+from adwright.models.sequential.hstu import SASRecConfig
 from adwright.training.ranking.config import RunConfig, TaskConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.fit import SequentialConfig

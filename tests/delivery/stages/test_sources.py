@@ -35,7 +35,7 @@ from adwright.delivery.stages.sources import (
 )
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.multi_interest import combine
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import fit_item_item
 from tests.support.delivery.cascade_parts import (
     LATER,

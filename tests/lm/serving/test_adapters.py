@@ -35,8 +35,8 @@ from adwright.tuning.methods import apply
 from adwright.tuning.modules import LINEAR, Target
 from adwright.tuning.reparameterised.factors import KronA
 from adwright.tuning.reparameterised.lora import DoRA, LoRA
-from adwright.tuning.selective.masks import BitFit
-from adwright.tuning.storage import write_tuned
+from adwright.tuning.selective import BitFit
+from adwright.tuning.tuned import write_tuned
 from tests.support.lm.adapter_engine import PARTS, models_of, saved_parts
 from tests.support.lm.tiny_llama import save_tiny, tiny_llama
 from tests.support.lm.tuning_methods import shake

@@ -31,13 +31,12 @@ from adwright.lm.serving.kinds import GatheredMethod, MapUpdate
 from adwright.lm.serving.scheduler import AnswerRow, Row
 from adwright.lm.torch_engine.decode import Grammars
 from adwright.tuning.additive.adapters import IA3, SSF, AdaMix, SerialAdapter, activated
-from adwright.tuning.efficient.memory import AdapterDrop, LoRAFA
+from adwright.tuning.efficient import AdapterDrop, LoRAFA
 from adwright.tuning.methods import load_tuned
-from adwright.tuning.reparameterised.factors import KronA, VeRA
+from adwright.tuning.reparameterised.factors import KronA, LoRAHub, VeRA
 from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA, cut
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.selective.masks import BitFit
-from adwright.tuning.storage import KIND
+from adwright.tuning.selective import BitFit
+from adwright.tuning.tuned import KIND
 from tests.support.lm.adapter_engine import PARTS as adapter_engine_PARTS
 from tests.support.lm.adapter_engine import alone, models_of, odd_texts, saved_parts
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_model, tiny_tokens

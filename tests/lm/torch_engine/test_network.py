@@ -25,9 +25,8 @@ from adwright.lm.torch_engine.network import (
 )
 from adwright.tuning.additive.prompts import DePT, PromptTuning
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.storage import fingerprint
-from adwright.tuning.tuned import Tuned
+from adwright.tuning.reparameterised.lora import ActivatedLoRA
+from adwright.tuning.tuned import Tuned, fingerprint
 from tests.support.lm.serving_methods import SERVED, tuned_and_saved
 from tests.support.lm.tiny_llama import CONTEXT, VOCABULARY, save_tiny, tiny_llama, tiny_tokens
 

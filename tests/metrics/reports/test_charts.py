@@ -16,11 +16,15 @@ from jinja2 import UndefinedError
 
 from adwright.core.errors import DataError
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.calibration import reliability_table
+from adwright.metrics.classification import reliability_table
 from adwright.metrics.reports import charts
-from adwright.metrics.reports.comparison import compare
-from adwright.metrics.reports.page import html_table, inline_svg, page_environment
-from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.report import (
+    EvaluationProtocol,
+    compare,
+    html_table,
+    inline_svg,
+    page_environment,
+)
 
 CURVES = [
     {"step": step, "series": series, "value": 1 / (1 + step) + offset}
@@ -86,11 +90,6 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     )
     with pytest.raises(DataError, match="no finite value"):
         charts.learning_curves(broken[-1:])
-
-
-def test_long_curves_are_drawn_whole() -> None:
-    rows = [{"step": i, "series": "train", "value": i % 7} for i in range(6000)]
-    assert marks(charts.learning_curves(rows), "line mark") == 1
 
 
 def test_an_attention_map_has_a_cell_a_pair_and_centres_signed_weights() -> None:

@@ -10,9 +10,8 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ArtifactError, DataError
-from adwright.metrics.bootstrap import Interval, bootstrap_ratio
-from adwright.metrics.calibration import expected_calibration_error
-from adwright.metrics.classification import auc, group_auc, log_loss
+from adwright.metrics.bootstrap import Interval
+from adwright.metrics.classification import auc, expected_calibration_error, group_auc, log_loss
 from adwright.metrics.reports import report as r
 
 PROTOCOL = r.EvaluationProtocol(split="train weeks 1-44, test weeks 49-53")
@@ -76,17 +75,6 @@ def test_users_may_be_texts_or_numbers_in_any_container(convert: object) -> None
     for name, metric in plain.metrics.items():
         assert other.metrics[name].value == pytest.approx(metric.value, abs=1e-12)
         assert other.metrics[name].width == pytest.approx(metric.width, rel=0.35)
-
-
-def test_the_interval_of_group_auc_is_the_ratio_bootstrap() -> None:
-    y, p, users, _ = sample()
-    report = evaluate(y, p, users, draws=4000)
-    parts = r.group_auc_parts(y, p, users)
-    other = bootstrap_ratio(
-        parts.impressions * parts.auc, parts.impressions, np.random.default_rng(2), 4000
-    )
-    assert report.metrics["gauc"].value == pytest.approx(other.value)
-    assert report.metrics["gauc"].width == pytest.approx(other.width, rel=0.08)
 
 
 def test_every_argument_changes_the_report() -> None:

@@ -104,13 +104,6 @@ def test_pairs_follow_the_rules_token_by_token(spec: AttentionSpec) -> None:
             assert int(distance[i, j]) == max(apart, 0), (i, j)
 
 
-def test_places_beyond_the_sequence_are_seen_by_nothing_in_it() -> None:
-    bounds = Bounds.of(torch.tensor([0, 4]), CAUSAL)
-    place = torch.arange(7)
-    admitted, _ = pairs(place, place, Bounds(*(x[0] for x in bounds)), 0)
-    assert not admitted[:4, 4:].any()
-
-
 def test_many_sequences_are_each_by_themselves() -> None:
     contexts, targets = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 2])
     offsets = torch.tensor([0, 4, 9, 15])
@@ -234,14 +227,6 @@ def test_the_seed_alone_decides() -> None:
     assert torch.equal(first, second)
 
 
-def test_nothing_is_dropped_where_nothing_is_trained() -> None:
-    x = values(4)
-    state = torch.get_rng_state()
-    assert dropout(x, RATE, training=False) is x
-    assert dropout(x, 0.0, training=True) is x
-    assert torch.equal(torch.get_rng_state(), state)
-
-
 def test_a_slice_and_a_transposed_one_are_scaled_in_their_places() -> None:
     x = values(6, 8).detach()[:, ::2].T
     kept = draw_kept(x.shape, RATE, like=x)
@@ -309,13 +294,3 @@ def test_a_shorter_sequence_leaves_nothing_of_a_longer_one() -> None:
     assert rows[:, :2, :SIZE].all()
     assert not rows[:, 2:].any()
     assert not rows[:, :, SIZE:].any()
-
-
-def test_sums_are_stored_with_their_factor() -> None:
-    sums = torch.arange(TOKENS * WIDTH, dtype=torch.float32)
-    out = torch.full((25, HEADS, SIZE), -1.0)
-    numbers = Numbers(out.numpy(), np.empty((0, 1, 1), np.int16))
-    store(numbers, sums.numpy(), 0, FIRST, TOKENS, WIDTH, np.float32(0.5), False)
-    assert torch.equal(out[FIRST : FIRST + TOKENS, 0], 0.5 * sums.view(TOKENS, WIDTH)[:, :SIZE])
-    assert (out[:, 1] == -1).all()
-    assert (out[FIRST + TOKENS :] == -1).all()

@@ -12,13 +12,10 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.core.vector_code import LANES
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels import fused as hstu_fused
 from adwright.models.kernels.attention_spec import AttentionSpec
 from adwright.models.kernels.fused import fused_for
-from adwright.models.kernels.fused_loops import LEAST, MOST
-from adwright.models.kernels.mfalcon_loops import COLUMNS, ROWS
 from adwright.models.kernels.silu_attention import silu_attention
 from adwright.models.kernels.triton_attention import triton_for
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
@@ -56,20 +53,6 @@ def test_times_of_all_kinds_equal_the_reference() -> None:
         theirs = with_gradients(arguments, "reference", AttentionSpec())
         for mine, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
-
-
-def test_two_threads_give_the_result_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hstu_fused, "SHARED", 256)  # two of the sequences are divided
-    arguments, threads = inputs(LENGTHS, dtype=torch.float32), torch.get_num_threads()
-    results = []
-    try:
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            results.append(with_gradients(arguments, "fused", SPECS["all"]))
-    finally:
-        torch.set_num_threads(threads)
-    for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-5)
 
 
 def test_no_matrix_of_all_pairs_is_in_memory() -> None:
@@ -116,17 +99,6 @@ def test_what_it_cannot_compute_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(with_numba_gone, silu_attention(**arguments, kernel="bucketed"))
 
 
-def test_tiles_are_whole_vectors_and_not_a_power_of_two_wide() -> None:
-    for side in (LEAST, MOST):
-        assert side % 16 == 0
-        assert side // 16 % 2 == 1
-
-
-def test_tiles_are_whole_blocks_of_the_products() -> None:
-    assert ROWS % 8 == 0
-    assert COLUMNS % (2 * LANES) == 0
-
-
 #: Run in a process of its own, as triton reads TRITON_INTERPRET when it is imported.
 COMPARE = """
 import torch
@@ -171,11 +143,3 @@ def test_what_it_cannot_compute_is_refused_triton_attention(
     assert not triton_for(arguments["q"])
     with pytest.raises(ConfigError, match="triton kernel cannot compute"):
         silu_attention(**arguments, kernel="triton")
-
-
-def test_the_loops_are_there_where_triton_is() -> None:
-    pytest.importorskip("triton", reason="triton comes with torch for CUDA, and is not here")
-    from adwright.models.kernels import triton_loops as hstu_triton_loops
-
-    for name in ("forward", "backward_rows", "backward_columns"):
-        assert hasattr(hstu_triton_loops, name)

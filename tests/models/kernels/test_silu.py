@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from adwright.core.vector_code import LANES, has_pairs
-from adwright.models.kernels import dropped_attention as module
-from adwright.models.kernels.attention_spec import AttentionSpec
-from adwright.models.kernels.bucketed import (
+from adwright.models.kernels import attention_spec as module
+from adwright.models.kernels.attention_spec import AttentionSpec, dropped_attention
+from adwright.models.kernels.silu import add_pairs, add_words, set_words, slope, weigh
+from adwright.models.kernels.silu_attention import (
     GROUP_PAIRS,
     LEAST_STEP,
     by_group,
     length_groups,
     missing_to_compile,
+    silu_attention,
 )
-from adwright.models.kernels.dropped_attention import dropped_attention
-from adwright.models.kernels.silu import add_pairs, add_words, set_words, slope, weigh
-from adwright.models.kernels.silu_attention import silu_attention
 from tests.models.kernels.test_silu_attention import inputs, with_gradients
 
 
@@ -108,10 +106,6 @@ def test_groups_hold_every_sequence_once_and_pad_little() -> None:
         assert len(part) == 1 or len(part) * length**2 <= GROUP_PAIRS
 
 
-def test_no_sequence_is_no_group() -> None:
-    assert length_groups(torch.zeros(3, dtype=torch.int64)) == []
-
-
 @pytest.mark.skipif(bool(missing_to_compile()), reason=f"needs {missing_to_compile()}")
 # The compiler warns of its own ways.
 @pytest.mark.filterwarnings("ignore")
@@ -174,11 +168,6 @@ def test_no_token_at_all_still_has_a_gradient_for_everything() -> None:
     out, *gradients = with_gradients(arguments, "bucketed", AttentionSpec())
     assert out.shape == (0, *arguments["v"].shape[1:])
     assert all(not one.any() for one in gradients)
-
-
-def test_a_group_of_one_long_sequence_is_allowed() -> None:
-    ((length, rows),) = length_groups(torch.tensor([GROUP_PAIRS]))
-    assert (length, rows.tolist()) == (GROUP_PAIRS, [0])
 
 
 RATE = 0.3
@@ -261,13 +250,6 @@ def test_the_seed_alone_decides() -> None:
         runs.append(dropped_attention(q, k, v, RATE))
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
-
-
-@pytest.mark.usefixtures("ways")
-def test_without_dropout_it_is_torchs() -> None:
-    q, k, v = operands(33)
-    expected = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    torch.testing.assert_close(dropped_attention(q, k, v, 0.0), expected)
 
 
 @pytest.mark.usefixtures("ways")

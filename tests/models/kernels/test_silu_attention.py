@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.models.kernels.attention_spec import AttentionSpec, Bounds, pairs
 from adwright.models.kernels.silu_attention import silu_attention
 
@@ -177,40 +177,6 @@ def test_what_a_token_may_not_see_changes_nothing(kernel: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("kernel", BATCHED)
-def test_the_order_of_sequences_does_not_matter(kernel: str) -> None:
-    spec = AttentionSpec(contexts=CONTEXTS, targets=TARGETS, window=6)
-    arguments = inputs(dtype=KERNELS[kernel])
-    before = silu_attention(**arguments, spec=spec, kernel=kernel)
-    order = torch.tensor([5, 0, 7, 3, 1, 6, 2, 4])
-    place = Jagged(torch.arange(len(before)), arguments["offsets"]).select(order)
-    moved = {
-        name: x[place.values] if name in ("q", "k", "v", "time", "query_time") else x
-        for name, x in arguments.items()
-    }
-    spec = AttentionSpec(contexts=CONTEXTS[order], targets=TARGETS[order], window=6)
-    after = silu_attention(**{**moved, "offsets": place.offsets}, spec=spec, kernel=kernel)
-    torch.testing.assert_close(after, before[place.values])
-
-
-@pytest.mark.parametrize("kernel", ["reference", *BATCHED])
-def test_no_candidate_depends_on_another(kernel: str) -> None:
-    """Scored together or one at a time, with the bias by distance and a window."""
-    arguments = inputs(torch.tensor([12]), dtype=KERNELS.get(kernel, torch.float64))
-    spec = AttentionSpec(targets=torch.tensor([4]), window=6)
-    together = silu_attention(**arguments, spec=spec, kernel=kernel)
-    for candidate in range(8, 12):
-        rows = torch.tensor([*range(8), candidate])
-        alone = {
-            name: x[rows] if name in ("q", "k", "v", "time", "query_time") else x
-            for name, x in arguments.items()
-        }
-        alone["offsets"] = torch.tensor([0, 9])
-        one = AttentionSpec(targets=torch.tensor([1]), window=6)
-        single = silu_attention(**alone, spec=one, kernel=kernel)
-        torch.testing.assert_close(single[8], together[candidate])
-
-
-@pytest.mark.parametrize("kernel", BATCHED)
 def test_half_precision_is_within_its_rounding(kernel: str) -> None:
     arguments, spec = inputs(dtype=torch.float32), AttentionSpec(contexts=CONTEXTS, targets=TARGETS)
     exact = with_gradients(arguments, "reference", spec)
@@ -237,14 +203,6 @@ def test_auto_takes_a_kernel_that_computes_the_type(dtype: torch.dtype) -> None:
     best = "fused" if dtype == torch.float32 else "bucketed"
     ours = silu_attention(**arguments, kernel="auto")
     assert torch.equal(ours, silu_attention(**arguments, kernel=best))
-
-
-def test_autocast_changes_nothing() -> None:
-    arguments = inputs(dtype=torch.float32)
-    for kernel in ("reference", *BATCHED):
-        plain = silu_attention(**arguments, kernel=kernel)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(silu_attention(**arguments, kernel=kernel), plain)
 
 
 def test_shapes_and_kernels_that_do_not_fit_are_refused() -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.models.ranking import candidate_attention as module
-from adwright.models.ranking.candidate_attention import Readings, candidate_attention, readings_of
+from adwright.models.ranking import hstu_target as module
+from adwright.models.ranking.hstu_target import Readings, candidate_attention, readings_of
 from tests.support.models.small_batch import small_batch
 
 
@@ -72,13 +72,6 @@ def test_it_equals_the_formula(rab: Tensor | None) -> None:
     torch.testing.assert_close(attended(x, READINGS, rab), literal(x, READINGS, rab))
 
 
-@pytest.mark.parametrize("tile", [1, 12, 1 << 18])
-def test_tiles_of_any_size_give_the_same(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TILE", tile)
-    x, rab = operands(READINGS), table()
-    torch.testing.assert_close(attended(x, READINGS, rab), literal(x, READINGS, rab))
-
-
 @pytest.mark.parametrize("tile", [1, 1 << 18])
 def test_the_gradients_are_those_of_finite_differences(
     tile: int, monkeypatch: pytest.MonkeyPatch
@@ -109,22 +102,6 @@ def test_nothing_of_the_size_of_the_pairs_is_kept() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         attended(x, readings, table())
     assert max(kept) <= max(part.numel() for part in x) < 200 * 300
-
-
-def test_bfloat16_is_summed_in_float32() -> None:
-    x, rab = operands(READINGS, dtype=torch.bfloat16), table().bfloat16()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = attended(x, READINGS, rab)
-    assert found.dtype == torch.float32
-    wide = Operands(*(part.float() for part in x))
-    torch.testing.assert_close(found, literal(wide, READINGS, rab.float()))
-
-
-def test_nobody_to_score() -> None:
-    zero = torch.zeros(0, dtype=torch.int64)
-    readings = Readings(zero, torch.zeros(1, dtype=torch.int64), torch.zeros(1).long(), zero)
-    assert attended(operands(readings), readings, table()).shape == (0, 2, 4)
-    assert list(readings.parts(4)) == []
 
 
 def test_rows_that_begin_together_share_a_reading() -> None:

@@ -10,15 +10,15 @@ from torch import Tensor
 from adwright.data.batches.batch import Batch
 from adwright.models.calibration import (
     Calibrator,
+    EmbeddingConfig,
     IdentityCalibrator,
     IsotonicCalibrator,
     PlattCalibrator,
     TemperatureCalibrator,
     undo_negative_sampling,
 )
-from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.ranking.dense_din import CalibratedScorer, DenseScorer
 from adwright.models.ranking.din import DIN, DINConfig
+from adwright.models.ranking.union import CalibratedScorer, DenseScorer
 from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = DINConfig(mlp_hidden=(8, 4), embedding=EmbeddingConfig(width=4, scale=0.5))
@@ -96,29 +96,6 @@ def test_several_ads_share_a_history() -> None:
     assert found[0] != found[1]
 
 
-def test_a_dropped_mask_would_show() -> None:
-    spec, _ = small_spec()
-    dense = DenseScorer(trained(VARIANTS["softmax"]), spec)
-    item, history, count, *rest = dense_inputs(small_batch(), 5, 4)
-    with torch.no_grad():
-        masked = dense(item, history, count, *rest)
-        unmasked = dense(item, history, count.clamp(min=1), *rest)
-    assert (masked - unmasked).abs().max() > 1e-3
-
-
-def test_later_training_leaves_the_copy_alone() -> None:
-    spec, _ = small_spec()
-    model = trained(SMALL)
-    dense = DenseScorer(model, spec)
-    inputs = dense_inputs(small_batch(), 5)
-    with torch.no_grad():
-        before = dense(*inputs)
-        for parameter in model.parameters():
-            parameter.zero_()
-        assert torch.equal(before, dense(*inputs))
-    assert not dense.training
-
-
 @pytest.mark.parametrize(
     "calibrator",
     [
@@ -141,11 +118,3 @@ def test_probabilities_are_those_of_the_calibrator(calibrator: Calibrator, rate:
     expected = calibrator(undo_negative_sampling(raw, rate))
     found = torch.cat([probability for _, probability in pairs]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_only_embedding_tables_are_copied() -> None:
-    spec, _ = small_spec()
-    model = trained(SMALL)
-    model.row.tables[0] = torch.nn.Linear(1, 1)
-    with pytest.raises(TypeError, match="Linear"):
-        DenseScorer(model, spec)

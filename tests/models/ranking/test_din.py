@@ -14,7 +14,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch, distinct_history
 from adwright.data.batches.jagged import Jagged
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking import din as seen
 from adwright.models.ranking.din import (
     DIN,
@@ -25,7 +25,6 @@ from adwright.models.ranking.din import (
     MovingMoments,
     row_mlp,
     seen_by,
-    sum_over_ranks,
 )
 from tests.support.models.small_batch import small_batch, small_spec
 
@@ -97,25 +96,6 @@ def test_the_loss_is_the_summed_cross_entropy() -> None:
     torch.testing.assert_close(model.loss(batch), literal)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [SMALL, BASE, replace(SMALL, weight="softmax"), replace(SMALL, attention_activation="dice")],
-    ids=["din", "base", "softmax", "dice"],
-)
-def test_it_overfits_one_batch(config: DINConfig) -> None:
-    model, batch = _model(config), small_batch()
-    for table in model.modules():
-        if isinstance(table, torch.nn.Embedding):
-            table.sparse = False
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(80):
-        optimiser.zero_grad()
-        loss = model.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert float(loss.detach()) < 0.1
-
-
 def test_a_base_model_has_its_share_of_the_logit_and_of_the_loss() -> None:
     config = replace(SMALL, base_share=0.25)
     assert (config.title, config.base()) == ("DIN+Base", SMALL.base())
@@ -164,12 +144,6 @@ def test_each_field_of_the_config_changes_the_scores(change: dict[str, object]) 
     base, batch = _model(SMALL), small_batch()
     changed = _model(replace(SMALL, **change))  # type: ignore[arg-type]
     assert not torch.allclose(base(batch), changed(batch))
-
-
-def test_history_scale_changes_the_base_model() -> None:
-    batch = small_batch()
-    scores = [_model(replace(BASE, history_scale=scale)).eval()(batch) for scale in (1.0, 10.0)]
-    assert not torch.allclose(*scores)
 
 
 def test_each_part_of_the_batch_matters() -> None:
@@ -266,11 +240,6 @@ def test_alpha_and_momentum_change_the_result() -> None:
     assert float(fast()[0]) > float(slow()[0])
 
 
-def test_without_a_process_group_a_sum_over_ranks_is_the_value() -> None:
-    values = torch.arange(3.0)
-    assert sum_over_ranks(values) is values
-
-
 @pytest.mark.parametrize("limit", [0, 8, 1000])
 def test_both_forms_hold_each_visible_event_once(
     limit: int, monkeypatch: pytest.MonkeyPatch
@@ -326,21 +295,3 @@ def test_each_row_has_one_logit_of_its_own(activation: Activation) -> None:
     assert together.shape == (6, 1)
     for row in range(6):
         torch.testing.assert_close(mlp(rows[row : row + 1])[0], together[row])
-
-
-def test_without_an_activation_at_the_end_a_logit_may_be_anything() -> None:
-    torch.manual_seed(0)
-    mlp = row_mlp(3, (8,), "prelu")
-    logits = mlp(10 * torch.randn(200, 3)).detach()
-    assert float(logits.min()) < 0 < float(logits.max())
-    assert isinstance(mlp[-1], torch.nn.Linear)
-
-
-def test_layers_without_activation_would_be_one_matrix() -> None:
-    """The activation bends: twice the input is not twice the logit."""
-    torch.manual_seed(1)
-    for activation in ("dice", "prelu"):
-        mlp = row_mlp(3, (6,), activation).eval()
-        x = torch.randn(20, 3)
-        zero = mlp(torch.zeros(1, 3))
-        assert not torch.allclose(mlp(-x) - zero, -(mlp(x) - zero), atol=1e-4)

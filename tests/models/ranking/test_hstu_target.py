@@ -15,7 +15,7 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking import hstu_target as module
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.models.sequential.hstu import HSTULayer
@@ -131,15 +131,6 @@ def test_groups_may_come_in_any_order_and_company() -> None:
     torch.testing.assert_close(model(turned), together[turned.row], rtol=1e-5, atol=1e-6)
 
 
-def test_the_pieces_in_which_events_are_read_do_not_matter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, batch = _model().eval(), small_batch()
-    whole = model(batch)
-    monkeypatch.setattr(module, "PART", 1)
-    torch.testing.assert_close(model(batch), whole, rtol=1e-5, atol=1e-6)
-
-
 def test_one_reading_equals_a_reading_for_each_visit() -> None:
     model = _model().eval()
     history = Jagged(torch.tensor([1, 2, 1, 3, 9, 4, 5]), torch.tensor([0, 7]))
@@ -183,39 +174,11 @@ def test_a_row_does_not_see_other_rows() -> None:
     assert not torch.isclose(after[1], before[1])
 
 
-def test_the_order_of_the_history_is_known_by_distance_alone() -> None:
-    batch = small_batch()
-    turned = batch.history.values.clone()
-    turned[[0, 1]] = turned[[1, 0]]
-    other = replace(batch, history=Jagged(turned, batch.history.offsets))
-    model = _model(replace(SMALL, blocks=1)).eval()
-    assert not torch.isclose(model(other)[1], model(batch)[1])
-    # One layer without distances sees a set; deeper ones know who could see whom.
-    model = _model(replace(SMALL, blocks=1, position=False)).eval()
-    torch.testing.assert_close(model(other)[0], model(batch)[0], rtol=1e-5, atol=1e-6)
-
-
 def test_the_loss_is_the_summed_cross_entropy() -> None:
     model, batch = _model().eval(), small_batch()
     p = torch.sigmoid(model(batch))
     literal = -(batch.label * p.log() + (1 - batch.label) * (1 - p).log()).sum()
     torch.testing.assert_close(model.loss(batch), literal)
-
-
-@pytest.mark.parametrize("config", [SMALL, PLAIN], ids=["default", "plain"])
-def test_it_overfits_one_batch(config: HSTUTargetConfig) -> None:
-    model, batch = _model(config), small_batch()
-    for table in model.modules():
-        if isinstance(table, torch.nn.Embedding):
-            table.sparse = False
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
-    for _ in range(80):
-        optimiser.zero_grad()
-        loss = model.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert float(loss.detach()) < 0.1
-    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_the_gradients_are_those_of_finite_differences() -> None:

@@ -10,7 +10,7 @@ import torch
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.stochastic_length import StochasticLength
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.hstu_target import HSTUTarget, HSTUTargetConfig
 from adwright.models.ranking.union import (
@@ -21,7 +21,6 @@ from adwright.models.ranking.union import (
     dense_scorer,
     explaining,
     is_mixable,
-    mean_of_logits,
     mixed_model,
     ranker_config,
     ranker_model,
@@ -143,14 +142,6 @@ def test_one_alone_is_saved_where_it_is_ahead(better: str) -> None:
     assert name == better
     assert f"saved is {better} alone" in why
     assert f"{better} by +0." in why
-
-
-def test_the_mean_is_of_logits() -> None:
-    p, q = np.array([0.2, 0.5, 0.0]), np.array([0.6, 0.5, 1.0])
-    odds = np.sqrt(p[:2] / (1 - p[:2]) * q[:2] / (1 - q[:2]))
-    found = mean_of_logits([p, q])
-    np.testing.assert_allclose(found[:2], odds / (1 + odds))
-    assert found[2] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_one_network_says_the_mean_of_both() -> None:

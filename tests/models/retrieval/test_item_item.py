@@ -12,15 +12,17 @@ import pytest
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.models.retrieval import item_item as module
-from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
-from adwright.models.retrieval.item_item_loops import best_sums
-from adwright.models.retrieval.linear import (
+from adwright.models.retrieval.item_item import (
+    ItemItem,
+    ItemItemConfig,
     LinearCounts,
+    NeighbourConfig,
     count_linear,
+    count_neighbours,
     linear_neighbours,
     regression,
 )
-from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours
+from adwright.models.retrieval.item_item_loops import best_sums
 
 ITEMS, PEOPLE = 9, 14
 LOOPS = "adwright.models.retrieval.item_item_loops"
@@ -118,22 +120,6 @@ def test_the_best_are_those_of_the_scores(rule: ItemItem, unseen: bool, k: int) 
         np.testing.assert_allclose(scores[person][known], expected[: len(known)], rtol=1e-5)
 
 
-def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule, asked = model(own=0.2), pasts()
-    owner, codes = np.repeat(np.arange(PEOPLE), 9), np.tile(np.arange(1, 10), PEOPLE)
-
-    def answers() -> list[np.ndarray]:
-        best = rule.best(asked, 5, unseen=True)
-        return [rule.scores(asked), rule.pair_scores(asked, owner, codes), *best]
-
-    whole = answers()
-    monkeypatch.setattr(module, "ROWS", 1)
-    for name, size in (("CELLS", 25), ("ENTRIES", 30), ("GROUP", 2)):
-        monkeypatch.setattr(module, name, size)
-        for one, other in zip(answers(), whole, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-6)
-
-
 @RULES
 @pytest.mark.parametrize("unseen", [False, True])
 @pytest.mark.parametrize("k", [1, 4, 12])
@@ -151,16 +137,6 @@ def test_compiled_loops_add_up_the_same(
         assert LOOPS in sys.modules
         assert compiled[0].tolist() == plain[0].tolist()
         assert compiled[1].tolist() == plain[1].tolist()
-
-
-def test_nobody_and_nothing_are_answered() -> None:
-    rule = model()
-    none = Pasts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(1, np.int64))
-    assert rule.scores(none).shape == (0, ITEMS + 1)
-    assert rule.best(none, 3)[0].shape == (0, 3)
-    empty = replace(none, offsets=np.zeros(4, np.int64))
-    assert not rule.best(empty, 3)[0].any()
-    assert not rule.pair_scores(empty, np.array([0, 3 - 1]), np.array([1, 2])).any()
 
 
 def test_only_moments_that_weigh_count() -> None:
@@ -343,15 +319,3 @@ def test_items_that_explain_each_other_share_what_follows() -> None:
     weights = regression(counts, 1.0)
     assert weights[:2, 2] == pytest.approx([50 / 101, 50 / 101], rel=1e-4)
     assert weights[2, 3] == pytest.approx(50 / 51, rel=1e-4)
-
-
-def test_it_is_asked_as_item_item_is() -> None:
-    counts = counted()
-    table = linear_neighbours(counts, regression(counts, 1.0), 5, target=0.0)
-    config = ItemItemConfig(NeighbourConfig(neighbours=5), recency=0.5)
-    model = ItemItem(config, table, counts.count)
-    pasts = Pasts(np.array([1, 2]), np.array([1, 0]), np.array([0, 2]))
-    dense = np.zeros((ITEMS_LINEAR + 1, ITEMS_LINEAR + 1))
-    np.put_along_axis(dense, table.codes.astype(int), table.score, 1)
-    dense[:, 0] = 0
-    np.testing.assert_allclose(model.scores(pasts)[0], 0.5 * dense[1] + dense[2], rtol=1e-5)

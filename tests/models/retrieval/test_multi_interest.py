@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +14,8 @@ from torch import Tensor
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.retrieval.multi_interest import (
-    AGE_BUCKETS,
     HCN,
     Behaviours,
     CoInterest,
@@ -27,17 +24,11 @@ from adwright.models.retrieval.multi_interest import (
     InterestConfig,
     Level,
     MultiInterest,
-    Salience,
     Teacher,
-    age_bucket,
-    attend,
-    combine,
-    distillation_loss,
     recent,
     redundancy,
     score_candidates,
 )
-from adwright.training.retrieval.ranks import query_scores
 from benchmarks.delivery._comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
 from tests.support.data.small_next_basket import small_task
 from tests.support.models.interest_checks import (
@@ -45,7 +36,6 @@ from tests.support.models.interest_checks import (
     TRAIN,
     check_company,
     check_empty,
-    check_learns,
     check_saved,
     outcome,
     shake,
@@ -164,47 +154,9 @@ def test_the_teacher_adds_the_distance_of_its_list(weighting: str) -> None:
     assert float(added.detach()) == pytest.approx(wanted, rel=1e-3)
 
 
-def test_distillation_is_zero_for_the_teacher_itself() -> None:
-    offsets, logits = torch.tensor([0, 3, 3, 5]), torch.tensor([1.0, 2, 0.5, 3, 3])
-    assert float(distillation_loss(logits + 4, logits, offsets)) == pytest.approx(0, abs=1e-6)
-    assert float(distillation_loss(-logits, logits, offsets)) > 0.1
-    nothing = torch.zeros(0)
-    assert float(distillation_loss(nothing, nothing, torch.tensor([0, 0]))) == 0
-
-
 def test_a_teacher_without_a_score_for_each_candidate_is_refused() -> None:
     with pytest.raises(ValueInvalidError, match="one score per candidate"):
         Teacher(_teacher(4).candidates, torch.zeros(5))
-
-
-def test_scores_of_candidates_are_those_of_the_whole_catalogue() -> None:
-    model, batch = _model(), TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("test"))
-    with torch.no_grad():
-        vectors, queries = model.item_vectors(torch.arange(13)), model.queries(batch)
-    every = query_scores(queries, vectors)
-    for u in range(3):
-        torch.testing.assert_close(score_candidates(queries[u], vectors), every[u])
-    soft = score_candidates(queries[0], vectors, "softmax", 1e4)
-    torch.testing.assert_close(soft, every[0], rtol=1e-4, atol=1e-4)
-
-
-def test_combining_one_score_changes_nothing() -> None:
-    scores = torch.randn(1, 5)
-    torch.testing.assert_close(combine(scores, "softmax", 3.0, dim=0), scores[0])
-    torch.testing.assert_close(combine(scores, "max", 3.0, dim=0), scores[0])
-
-
-def test_ten_thousand_candidates_are_scored_in_three_milliseconds() -> None:
-    queries, vectors = torch.randn(4, 65), torch.randn(10_000, 65)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    spent = []
-    for _ in range(10):
-        begin = time.process_time()
-        score_candidates(queries, vectors)
-        spent.append(time.process_time() - begin)
-    torch.set_num_threads(threads)
-    assert min(spent) < 0.003
 
 
 def test_only_the_latest_events_are_read() -> None:
@@ -220,14 +172,6 @@ def test_only_the_latest_events_are_read() -> None:
             TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[20:24], max_history=2)
         ),
     )
-
-
-def test_a_subclass_says_how_interests_arise() -> None:
-    model = MultiInterest(
-        CONFIG, TASK_MULTI_INTEREST.spec, TASK_MULTI_INTEREST.items, TASK_MULTI_INTEREST.count
-    )
-    with pytest.raises(NotImplementedError):
-        model.queries(TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("test")))
 
 
 @dataclass(frozen=True)
@@ -297,13 +241,6 @@ def test_padding_keeps_every_event_in_its_place() -> None:
     assert scalar[1].tolist() == [5, 0, 0, 0, 0]
 
 
-def test_a_batch_of_people_without_history_can_be_padded() -> None:
-    batch = _batch([[], []])
-    behaviours = Behaviours.of(batch, torch.zeros(0, 6), batch.history.values)
-    assert behaviours.vectors.shape == (2, 1, 6)
-    assert not behaviours.mask.any()
-
-
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=4), st.integers(1, 7))
 def test_recent_keeps_the_end_of_each_history(lengths: list[int], events: int) -> None:
     histories = [list(range(length)) for length in lengths]
@@ -313,30 +250,6 @@ def test_recent_keeps_the_end_of_each_history(lengths: list[int], events: int) -
     ages = Jagged(batch.age, batch.history.offsets).to_lists()
     kept = Jagged(cut.age, cut.history.offsets).to_lists()
     assert kept == [age[-events:] for age in ages]
-
-
-def test_buckets_of_age_are_half_octaves() -> None:
-    ages = torch.tensor([0.0, 0.5, 1.0, 3.0, 7.0, 1e9])
-    wanted = [min(math.floor(2 * math.log2(1 + a)), AGE_BUCKETS - 1) for a in ages.tolist()]
-    assert age_bucket(ages).tolist() == wanted
-
-
-def test_attention_ignores_what_the_mask_excludes() -> None:
-    logits = torch.tensor([[1.0, 5.0, 2.0], [0.0, 0.0, 0.0]])
-    mask = torch.tensor([[True, False, True], [False, False, False]])
-    weight = attend(logits, mask)
-    assert weight[0, 1] == 0
-    assert weight[0].sum() == pytest.approx(1)
-    assert weight[1].tolist() == [0, 0, 0]
-
-
-def test_salience_is_of_age_and_item() -> None:
-    salience, behaviours = Salience(6, 2), _behaviours()
-    _shaken(salience)
-    found = salience(behaviours)
-    for k in range(2):
-        wanted = salience.of_item[k] @ _items()[3] + salience.of_age[behaviours.bucket[0, 2], k]
-        torch.testing.assert_close(found[0, k, 2], wanted)
 
 
 def _literal_extraction(
@@ -407,17 +320,6 @@ def test_an_event_of_another_list_or_of_the_padding_changes_nothing() -> None:
     torch.testing.assert_close(one, two)
 
 
-def test_the_residual_leaves_nothing_that_one_centre_explains() -> None:
-    """Events that are all one vector: after the first level nothing moves the centre."""
-    model = HierarchicalExtraction(6, lists=1, interests=1, levels=3, residual=1.0, sharpness=4.0)
-    with torch.no_grad():
-        model.levels[0].gate.bias.fill_(30.0)
-    behaviours = _behaviours(_batch([[2, 2, 2]]))
-    start = torch.nn.functional.normalize(torch.ones(1, 1, 6), dim=2)
-    centre = model(behaviours, behaviours.mask[:, None], start)[0, 0, 0]
-    torch.testing.assert_close(centre, _items()[2], rtol=1e-4, atol=1e-5)
-
-
 def test_competition_keeps_the_centres_apart() -> None:
     """Where every centre takes of every event alike, all end up in one place."""
     torch.manual_seed(0)
@@ -482,12 +384,6 @@ def _behaviours_hcn() -> Behaviours:
     return Behaviours.of(batch, torch.randn(13, 8), batch.history.values)
 
 
-def test_it_gives_k_vectors_that_need_no_person_on_the_item_side() -> None:
-    model = _model_hcn()
-    assert model.queries(TASK.batch(TASK.visits("test"))).shape == (10, 3, 9)
-    assert model.item_vectors(torch.tensor([1, 5])).shape == (2, 9)
-
-
 def test_long_and_short_history_are_apart() -> None:
     behaviours = _behaviours_hcn()
     long, short = _model_hcn(replace(CONFIG_HCN, overlap=False)).lists(behaviours).unbind(1)
@@ -536,11 +432,6 @@ def test_a_person_without_history_has_vectors() -> None:
     check_empty(_model_hcn())
 
 
-@pytest.mark.parametrize("interests", [1, 3])
-def test_it_learns_one_batch_by_heart(interests: int) -> None:
-    check_learns(_model_hcn(replace(CONFIG_HCN, interests=interests, hidden=24)))
-
-
 def test_an_artifact_gives_back_the_same_numbers(tmp_path: Path) -> None:
     check_saved(_model_hcn(), _model_hcn, tmp_path)
 
@@ -581,11 +472,6 @@ def test_every_field_of_the_distillation_changes_the_loss(change: dict[str, obje
         for config in (CONFIG_HCN, replace(CONFIG_HCN, **change))  # type: ignore[arg-type]
     }
     assert len(losses) == 2
-
-
-def test_sharpness_changes_the_softmax_weighted_loss() -> None:
-    soft = replace(CONFIG_HCN, weighting="softmax")
-    assert outcome(_model_hcn(soft))[0] != outcome(_model_hcn(replace(soft, sharpness=4.0)))[0]
 
 
 @pytest.mark.parametrize(
@@ -712,11 +598,6 @@ def test_a_history_is_the_same_alone_and_in_company_comirec(make: type[ComiRec])
 @MODELS
 def test_a_person_without_history_has_vectors_comirec(make: type[ComiRec]) -> None:
     check_empty(make())  # type: ignore[call-arg]
-
-
-@MODELS
-def test_it_learns_one_batch_by_heart_comirec(make: type[ComiRec]) -> None:
-    check_learns(make())  # type: ignore[call-arg]
 
 
 @MODELS

@@ -11,8 +11,8 @@ import pytest
 
 from adwright.core.errors import ConfigError
 from adwright.data.sequences.pasts import moment_numbers
-from adwright.models.retrieval import neighbours as module
-from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours, count_neighbours
+from adwright.models.retrieval import item_item as module
+from adwright.models.retrieval.item_item import NeighbourConfig, Neighbours, count_neighbours
 
 ITEMS = 8
 Rows = dict[int, list[tuple[float, int]]]
@@ -80,16 +80,6 @@ def test_it_is_the_formula(config: NeighbourConfig, seed: int) -> None:
     assert (found.codes.dtype, found.score.dtype) == (np.int32, np.float32)
 
 
-def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    item, moment, offsets = made_up(9, users=20)
-    whole = count_neighbours(item, moment, offsets, ITEMS, CONFIGS[0])
-    for name, size in (("ROWS", 3), ("PAIRS", 40)):
-        monkeypatch.setattr(module, name, size)
-        parts = count_neighbours(item, moment, offsets, ITEMS, CONFIGS[0])
-        assert np.array_equal(parts.codes, whole.codes)
-        assert np.array_equal(parts.score, whole.score)
-
-
 def test_an_event_meets_the_nearest_of_a_large_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REACH", 1)
     item, offsets = np.array([1, 2, 3, 4]), np.array([0, 4])
@@ -115,13 +105,6 @@ def test_every_setting_counts(change: dict[str, float]) -> None:
     one = count_neighbours(*log, ITEMS, CONFIGS[0])
     other = count_neighbours(*log, ITEMS, replace(CONFIGS[0], **change))
     assert not np.array_equal(one.score, other.score)
-
-
-def test_a_log_of_nothing_has_no_neighbours() -> None:
-    none = np.zeros(0, np.int64)
-    found = count_neighbours(none, none, np.zeros(3, np.int64), 4, NeighbourConfig())
-    assert found.codes.shape == (5, 100)
-    assert not found.codes.any()
 
 
 @pytest.mark.parametrize(

@@ -15,25 +15,21 @@ from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
-from adwright.models.retrieval.retriever import (
+from adwright.models.retrieval.two_tower import (
     FeatureMasks,
     Information,
     Masking,
-    counts_tensor,
-    inclusion_log_probability,
-    layers,
-    log_share,
-    mutual_information,
-    normalised_information,
-    pool,
-    single_codes,
-    softmax_loss,
-)
-from adwright.models.retrieval.two_tower import (
     Popularity,
     TwoTower,
     TwoTowerConfig,
     contrastive_loss,
+    counts_tensor,
+    inclusion_log_probability,
+    log_share,
+    mutual_information,
+    normalised_information,
+    single_codes,
+    softmax_loss,
 )
 from tests.support.data.small_next_basket import small_task
 
@@ -55,11 +51,6 @@ def test_the_loss_is_the_formula_with_gradients() -> None:
     )
 
 
-def test_a_query_that_took_every_candidate_costs_nothing() -> None:
-    logits = torch.randn(1, 2)
-    assert float(softmax_loss(logits, Jagged.from_lists([[0, 1]], dtype=torch.int64))) == 0
-
-
 def test_log_q_is_the_probability_of_being_drawn_at_least_once() -> None:
     count = torch.tensor([0.0, 1.0, 3.0])
     found = inclusion_log_probability(count, torch.tensor([1, 2]), 8)
@@ -70,42 +61,12 @@ def test_log_q_is_the_probability_of_being_drawn_at_least_once() -> None:
     torch.testing.assert_close(found.exp(), shares, atol=0.05, rtol=0)
 
 
-def test_pool_sums_each_list() -> None:
-    lists = Jagged.from_lists([[1, 2], [], [3]], dtype=torch.int64)
-    vectors = torch.tensor([[1.0], [2.0], [4.0]])
-    sums = pool(vectors, torch.tensor([1.0, 0.5, 2.0]), lists)
-    assert sums.tolist() == [[2], [0], [8]]
-
-
-def test_layers_end_without_an_activation() -> None:
-    assert [type(part).__name__ for part in layers([4, 3, 2])] == ["Linear", "ReLU", "Linear"]
-    assert counts_tensor(torch.tensor([0, 2]).numpy()).tolist() == [0, 2]
-
-
 def test_shares_count_one_event_more_of_each_item() -> None:
     count = np.array([0, 3, 0, 9])
     wanted = [math.log((n + 1) / 16) for n in count]
     torch.testing.assert_close(log_share(count), torch.tensor(wanted))
     assert float(log_share(count).exp().sum()) == 1.0
     assert torch.equal(counts_tensor(count), torch.tensor([0.0, 3.0, 0.0, 9.0]))
-
-
-def test_an_item_that_was_never_seen_is_drawn_next_to_never() -> None:
-    count = torch.tensor([0.0, 5.0, 0.0, 95.0])
-    log_q = inclusion_log_probability(count, torch.tensor([1, 2, 3]), 50)
-    assert torch.isfinite(log_q).all()
-    assert log_q.argsort().tolist() == [1, 0, 2]
-    more = inclusion_log_probability(count, torch.tensor([1, 2, 3]), 500)
-    assert (more >= log_q).all()
-    assert (more <= 0).all()
-
-
-def test_large_logits_do_not_overflow() -> None:
-    logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    loss = softmax_loss(logits, Jagged.from_lists([[1]], dtype=torch.int64))
-    assert float(loss.detach()) == 2e4
-    (gradient,) = torch.autograd.grad(loss, logits)
-    assert gradient.tolist() == [[1.0, -1.0, 0.0]]
 
 
 INFORMATION = np.array(
@@ -183,12 +144,6 @@ def test_it_equals_the_formula() -> None:
     assert found[0, 3] == pytest.approx(found[0, 0])
 
 
-def test_independent_features_share_nothing() -> None:
-    codes = np.stack(np.meshgrid(np.arange(4), np.arange(5)), -1).reshape(-1, 2)
-    assert mutual_information(codes)[0, 1] == pytest.approx(0)
-    assert normalised_information(mutual_information(codes * 0)).tolist() == [[0, 0], [0, 0]]
-
-
 @pytest.mark.parametrize(
     "masks",
     [
@@ -211,17 +166,6 @@ def test_each_view_keeps_a_group_and_the_id_is_on_either_side() -> None:
     # So the poorer view is either one.
     poorer = sum(share for mask, share in found.items() if sum(mask[1:]) == 3)
     assert poorer == pytest.approx(0.5, abs=0.03)
-
-
-@pytest.mark.parametrize("kind", ["random", "correlated"])
-def test_random_masks_hide_half(kind: Masking) -> None:
-    # Without two groups there is nothing to be correlated, and masks are random.
-    masks = FeatureMasks(kind, tuple("abcde"), ((0,),), (1, 2, 3, 4), np.zeros((1, 1)))
-    found = _shares(masks)
-    assert {sum(mask) for mask in found} == {2, 3}
-    assert len(found) == 20
-    for share in found.values():
-        assert share == pytest.approx(1 / 20, abs=0.015)
 
 
 def test_copies_are_hidden_together() -> None:
@@ -404,20 +348,6 @@ def test_complementary_views_share_no_feature(monkeypatch: pytest.MonkeyPatch) -
     assert codes.tolist() == again.tolist()
 
 
-def test_view_items_are_drawn_uniformly() -> None:
-    model, drawn = _model(replace(CONFIG, views="spread_out", view_items=3)), torch.zeros(13)
-
-    def note(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        drawn.index_add_(0, inputs[0], torch.ones(len(inputs[0])))
-
-    model.item.register_forward_pre_hook(note)
-    torch.manual_seed(0)
-    for _ in range(400):
-        model.view_loss()
-    assert drawn[0] == 0
-    assert float((drawn[1:] / 400 - 3 / 12).abs().max()) < 0.08
-
-
 def test_a_history_is_the_same_alone_and_in_company() -> None:
     model = _model()
     batch = TASK.batch(TASK.visits("test"))
@@ -432,19 +362,6 @@ def test_a_person_without_history_has_a_vector() -> None:
         torch.zeros((1, 3), dtype=torch.int64),
     )
     assert bool(_model().queries(empty).isfinite().all())
-
-
-def test_it_learns_one_batch_by_heart() -> None:
-    model = _model(replace(CONFIG, views="none", temperature=0.2))
-    batch = TASK.batch(TASK.visits("train")[10:14])
-    dense = list(model.parameters())
-    optimiser = torch.optim.SGD(dense, lr=0.03)
-    before = float(model.loss(batch).detach())
-    for _ in range(400):
-        optimiser.zero_grad()
-        model.loss(batch).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert float(model.loss(batch).detach()) < 0.6 * before
 
 
 @pytest.mark.parametrize(
@@ -489,12 +406,6 @@ def test_information_may_be_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     _model()
     _model(replace(CONFIG, information="normalised"))
     assert asked == ["raw", "normalised"]
-
-
-def test_the_weight_of_the_prior_changes_the_score() -> None:
-    model, other = _model(), _model(replace(CONFIG, prior_weight=0.2))
-    codes = torch.arange(13)
-    assert not torch.equal(model.item_vectors(codes), other.item_vectors(codes))
 
 
 def test_feature_dropout_hides_more_at_a_higher_rate() -> None:

@@ -11,8 +11,12 @@ import pytest
 from adwright.core.errors import ValueInvalidError
 from adwright.data.sequences.datasets import log_of_sequences, log_of_task
 from adwright.data.sequences.pasts import Pasts
-from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
-from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours
+from adwright.models.retrieval.item_item import (
+    ItemItem,
+    ItemItemConfig,
+    NeighbourConfig,
+    Neighbours,
+)
 from adwright.models.retrieval.rules import LATEST, TITLES, NextRule, NextRules, rule_lists
 from adwright.training.retrieval.rules import fit_rules
 from tests.support.data.small_next_basket import small_task

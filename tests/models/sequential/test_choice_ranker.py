@@ -63,16 +63,6 @@ def test_training_asks_what_serving_asks(name: str) -> None:
         torch.testing.assert_close(found[first:last], wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_candidates_do_not_see_each_other() -> None:
-    model, choices = _ranker(), _choices()
-    before = choice_logits(model, choices)
-    values = choices.items.values.clone()
-    values[1] = values[1] % DATA.items + 1
-    after = choice_logits(model, replace(choices, items=replace(choices.items, values=values)))
-    changed = (before - after).abs().amax(1) > 1e-6
-    assert changed.nonzero()[:, 0].tolist() == [1]
-
-
 def test_the_loss_is_binary() -> None:
     model, choices = _ranker(), _choices()
     literal = 0.0
@@ -153,40 +143,6 @@ def test_negatives_are_drawn_as_the_choice_task_draws_them() -> None:
             assert counts[person, code] / times == pytest.approx(expected, abs=0.08)
     assert made.past.action is not None
     assert made.past.action.tolist() == [1] * 5
-
-
-def test_it_learns_what_follows_what() -> None:
-    """Items come in turn, so the next one is known; the last one taken tells it."""
-    items = torch.arange(12).repeat(4, 1) + torch.arange(4)[:, None]
-    batch = SequenceBatch.serving(
-        Jagged((items % DATA.items + 1).flatten(), torch.arange(5) * 12),
-        time=torch.arange(48) * 1000,
-    )
-    torch.manual_seed(0)
-    config = replace(CONFIG, width=16, qk_width=8, v_width=8)
-    model = ChoiceRanker(config, DATA.items, draws=DRAWS, count=COUNT + 1)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.005)
-
-    def right() -> float:
-        """Share of pairs of something taken and something drawn that are in the right order."""
-        found = []
-        for seed in range(10):
-            choices = model.choices(batch, np.random.default_rng(seed))
-            owner, taken = choices.items.owner(), choices.label == 1
-            logit = choice_logits(model, choices)[:, 0].detach()
-            pairs = (owner[taken, None] == owner[~taken]).nonzero()
-            found.append(logit[taken][pairs[:, 0]] > logit[~taken][pairs[:, 1]])
-        return float(torch.cat(found).float().mean())
-
-    before = right()
-    # A step sees one moment of each of four people, so it takes some.
-    for _ in range(240):
-        optimiser.zero_grad()
-        loss = model.loss(batch) / model.asked(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert before < 0.7
-    assert right() > 0.85
 
 
 def test_without_times_each_event_is_a_moment() -> None:

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential import dense as module
-from adwright.models.sequential.dense import DenseRanker, DenseRetriever, inputs_read
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential import union as module
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceConfig
+from adwright.models.sequential.union import DenseRanker, DenseRetriever, inputs_read
 from tests.support.models.sequence_checks import DATA, LONGEST, shake
 
 SIZES: dict[str, Any] = {"width": 8, "max_length": LONGEST, "heads": 2}
@@ -240,16 +239,6 @@ def test_a_dense_ranker_is_the_ragged_one(name: str, events: int) -> None:
     torch.testing.assert_close(found, one_by_one(config, one), rtol=0, atol=1e-5)
 
 
-def test_a_candidate_is_judged_alone() -> None:
-    one, dense = person(5), DenseRanker(ranker(RANKER))
-    with torch.no_grad():
-        together = dense(**ranker_inputs(RANKER, one))
-        for at, code in enumerate(CODES):
-            alone = dense(**ranker_inputs(RANKER, one, code[None]))
-            torch.testing.assert_close(alone[0], together[at], rtol=0, atol=1e-5)
-    torch.testing.assert_close(together[0], together[3], rtol=0, atol=1e-5)
-
-
 def test_each_input_of_a_retriever_is_read_and_padding_is_not() -> None:
     config = RETRIEVERS["all and own"]
     dense, inputs = DenseRetriever(retriever(config)), dense_inputs(config, [person(7)], 2)
@@ -299,21 +288,3 @@ def test_a_forgotten_mask_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         test_a_dense_retriever_is_the_ragged_one("plain")
     with pytest.raises(AssertionError):
         test_a_dense_ranker_is_the_ragged_one("plain", LONGEST - 1)
-
-
-def test_later_training_leaves_the_copy_alone() -> None:
-    models = (retriever(CONFIG), retriever(RETRIEVERS["sasrec"]), ranker(RANKER))
-    for model in models:
-        dense: DenseRanker | DenseRetriever
-        if isinstance(model, HSTURanker):
-            dense, inputs = DenseRanker(model), ranker_inputs(RANKER, person(4))
-        else:
-            dense = DenseRetriever(model)
-            inputs = dense_inputs(model.config, [person(4)])
-        with torch.no_grad():
-            before = dense(**inputs)
-            for parameter in model.parameters():
-                parameter.zero_()
-            assert torch.equal(before, dense(**inputs))
-        assert not dense.training
-        assert not any(p.requires_grad for p in dense.parameters())

@@ -15,7 +15,7 @@ from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import AttentionSpec
 from adwright.models.kernels.silu_attention import silu_attention
 from adwright.models.sequential import hstu
-from adwright.models.sequential.hstu import HSTU, HSTUConfig, HSTULayer, HSTUStack, normed
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, HSTUStack
 from adwright.models.sequential.losses import LossConfig
 from adwright.models.sequential.sequence_model import SequenceTokens
 from tests.support.models.sequence_checks import (
@@ -25,7 +25,6 @@ from tests.support.models.sequence_checks import (
     check_causal,
     check_company,
     check_empty,
-    check_learns,
     check_saved,
     check_shapes,
     outcome,
@@ -225,11 +224,6 @@ def test_the_time_of_the_request_is_read_where_it_is_known() -> None:
         assert same == (known == "last_event")
 
 
-@pytest.mark.parametrize("config", [CONFIG, ALL], ids=["plain", "all"])
-def test_it_learns_one_batch_by_heart(config: HSTUConfig) -> None:
-    check_learns(_model(replace(config, dropout=0.05, width=16)))
-
-
 def test_an_artifact_gives_back_the_same_numbers(tmp_path: Path) -> None:
     check_saved(_model(ALL), lambda: _model(ALL), tmp_path)
 
@@ -261,16 +255,6 @@ def test_every_field_changes_the_loss(change: dict[str, object]) -> None:
     before, _ = outcome(_model())
     after, _ = outcome(_model(replace(CONFIG, **change)))  # type: ignore[arg-type]
     assert before != after
-
-
-def test_prefix_and_lengths_of_a_truncation_change_the_loss() -> None:
-    window = replace(CONFIG, window=4)
-    assert outcome(_model(window))[0] != outcome(_model(replace(window, prefix=2)))[0]
-    losses = {
-        outcome(_model(replace(CONFIG, blocks=3, truncate_after=a, truncate_to=m)))[0]
-        for a, m in ((1, 3), (2, 3), (1, 4))
-    }
-    assert len(losses) == 3
 
 
 def test_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,15 +327,6 @@ def test_gradients_that_are_computed_again_are_those_of_differences(
     assert torch.autograd.gradcheck(run, (x, *stack.parameters()))
 
 
-def test_a_frozen_table_has_no_gradient() -> None:
-    model = _model(replace(CONFIG, recompute=True))
-    model.stack.get_parameter("layers.0.rab_p").requires_grad_(False)
-    _gradients(model, batch_of([0, 3]))
-    assert model.stack.get_parameter("layers.0.rab_p").grad is None
-    assert model.stack.get_parameter("layers.1.rab_p").grad is not None
-    assert model.stack.get_parameter("layers.0.rab_t").grad is not None
-
-
 def test_half_is_kept_where_half_is_computed_again() -> None:
     """Of D = H Dqk = H Dv numbers a token and layer: x, four parts before SiLU, A V."""
 
@@ -408,65 +383,6 @@ def test_data_that_lack_what_the_model_reads_are_refused() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
-
-
-def _layer(**changes: object) -> HSTULayer:
-    torch.manual_seed(1)
-    return HSTULayer(replace(CONFIG, **changes), longest=6)
-
-
-def test_biases_are_added_by_distance_and_by_bucket() -> None:
-    layer = _layer()
-    scores = torch.randn(2, 3, 4)
-    distance, bucket = torch.randint(0, 9, (3, 4)), torch.randint(0, 129, (3, 4))
-    found = layer.biased(scores, distance, bucket)
-    assert layer.rab_p is not None
-    assert layer.rab_t is not None
-    for i in range(3):
-        for j in range(4):
-            # Distances beyond the longest sequence take the last entry.
-            near = layer.rab_p[min(int(distance[i, j]), 5)]
-            late = layer.rab_t[int(bucket[i, j])]
-            torch.testing.assert_close(found[:, i, j], scores[:, i, j] + near + late)
-    assert torch.equal(
-        layer.biased(scores, distance, None), scores + layer.rab_p[distance.clamp(max=5)]
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "given"),
-    [({"position": False}, "bucket"), ({"time": False}, "distance")],
-)
-def test_a_layer_without_a_table_adds_nothing_of_it(changes: dict[str, bool], given: str) -> None:
-    layer, scores = _layer(**changes), torch.zeros(3)
-    at = torch.tensor([0, 2, 5])
-    nothing = torch.zeros(3, dtype=torch.int64)
-    moved = layer.biased(scores, at if given == "bucket" else nothing, nothing)
-    other = layer.biased(scores, nothing, at if given == "distance" else nothing)
-    assert torch.equal(moved, other)
-    neither = _layer(position=False, time=False)
-    assert torch.equal(neither.biased(scores, at, at), scores)
-
-
-def test_the_norm_has_neither_weight_nor_bias() -> None:
-    x = torch.randn(5, 8, dtype=torch.float64)
-    wanted = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-6).sqrt()
-    torch.testing.assert_close(normed(x), wanted)
-    assert torch.equal(normed(torch.ones(2, 8)), torch.zeros(2, 8))
-
-
-@pytest.mark.parametrize("norm", ["layer", "group"])
-@pytest.mark.parametrize("concat", [False, True])
-def test_the_gate_multiplies_what_was_attended_to(norm: str, concat: bool) -> None:
-    layer = _layer(norm=norm, concat=concat)
-    u, attended = torch.randn(3, 8), torch.randn(3, 2, 4)
-    known = normed(attended.flatten(1)) if norm == "layer" else normed(attended).flatten(1)
-    wanted = torch.cat([u, known, known * u], 1) if concat else known * u
-    assert torch.equal(layer.gate(u, attended), wanted)
-    # A closed gate leaves the input as it was.
-    x = torch.randn(3, 8)
-    if not concat:
-        assert torch.equal(layer.merge(torch.zeros(3, 8), attended, x), x)
 
 
 def test_the_stack_says_who_sees_whom() -> None:

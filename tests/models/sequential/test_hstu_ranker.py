@@ -105,19 +105,6 @@ def test_a_mask_that_sees_one_token_ahead_is_caught(monkeypatch: pytest.MonkeyPa
         test_a_logit_knows_its_item_and_no_action_from_there_on()
 
 
-@pytest.mark.parametrize("config", [CONFIG, ALL], ids=["plain", "all"])
-def test_a_sequence_is_the_same_alone_and_in_company(config: HSTURankerConfig) -> None:
-    model = _model(config).eval()
-    shake(model)
-    people = list(range(8))
-    together, event = model.logits(batch_of(people))
-    alone = [model.logits(batch_of([u])) for u in people]
-    torch.testing.assert_close(together, torch.cat([x for x, _ in alone]), rtol=1e-4, atol=1e-4)
-    starts = batch_of(people).items.offsets
-    wanted = torch.cat([e + s for (_, e), s in zip(alone, starts, strict=False)])
-    assert torch.equal(event, wanted)
-
-
 def test_the_loss_is_binary_in_each_task() -> None:
     model, batch = _model().eval(), batch_of([2, 5])
     shake(model)
@@ -155,18 +142,6 @@ def test_after_a_truncation_only_the_latest_items_are_asked() -> None:
             e for end, n in zip(ends, lengths.tolist(), strict=True) for e in range(end - n, end)
         ]
         assert event.tolist() == wanted
-
-
-@pytest.mark.parametrize("config", [CONFIG, ALL], ids=["plain", "all"])
-def test_it_learns_one_batch_by_heart(config: HSTURankerConfig) -> None:
-    model, batch = _model(replace(config, width=16)), batch_of([0, 1, 2, 3])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.02)
-    before = float(model.loss(batch).detach())
-    for _ in range(60):
-        optimiser.zero_grad()
-        model.loss(batch).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert float(model.loss(batch).detach()) < 0.2 * before
 
 
 def test_an_artifact_gives_back_the_same_numbers(tmp_path: Path) -> None:

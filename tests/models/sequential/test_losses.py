@@ -104,16 +104,6 @@ def test_per_position_is_the_sampled_softmax_of_the_research_code() -> None:
     _same(LossConfig("per_position", TAU, negatives=6), drawn, [1.0] * (ITEMS + 1))
 
 
-@pytest.mark.parametrize("draw", ["uniform", "popular"])
-def test_many_shared_draws_approach_the_exact_loss(draw: str) -> None:
-    queries, target, table = _inputs()
-    torch.manual_seed(0)
-    exact = next_item_loss(queries, target, table, LossConfig("exact", TAU), count=COUNT)
-    config = LossConfig("shared", TAU, shared=60_000, draw=draw)  # type: ignore[arg-type]
-    many = next_item_loss(queries, target, table, config, count=COUNT)
-    assert float(many.detach()) == pytest.approx(float(exact.detach()), rel=0.01)
-
-
 def test_accidental_hits_are_no_negatives() -> None:
     inputs, target, table = _inputs()
     queries, positive = inputs.detach(), unit(table.detach()[target])
@@ -196,14 +186,6 @@ def test_every_field_changes_the_loss(kind: str, change: dict[str, object]) -> N
     assert len(losses) == 2
 
 
-def test_large_logits_do_not_overflow() -> None:
-    queries, target, table = _inputs(torch.float32)
-    for kind in ("exact", "shared", "per_position"):
-        config = LossConfig(kind, 1e-3)  # type: ignore[arg-type]
-        loss = next_item_loss(queries, target, table, config, count=COUNT)
-        assert math.isfinite(float(loss.detach()))
-
-
 @pytest.mark.parametrize(
     "wrong", [{"kind": "full"}, {"draw": "any"}, {"temperature": 0.0}, {"chunk": 0}]
 )
@@ -236,34 +218,6 @@ def test_a_bias_and_terms_of_own_items_by_hand() -> None:
             personal=OwnItemTerms(bonus, others),
         )
         assert float(found.detach()) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("kind", ["exact", "shared", "per_position"])
-def test_own_items_that_add_nothing_change_nothing(kind: str) -> None:
-    queries, target, table = _inputs()
-    config = LossConfig(kind, TAU, negatives=4, shared=6)  # type: ignore[arg-type]
-    nothing = OwnItemTerms(
-        torch.zeros(POSITIONS, dtype=torch.float64),
-        torch.full((POSITIONS,), -torch.inf, dtype=torch.float64),
-    )
-    found = []
-    for personal in (None, nothing):
-        torch.manual_seed(3)
-        loss = next_item_loss(queries, target, table, config, count=COUNT, personal=personal)
-        found.append([loss.detach(), *torch.autograd.grad(loss, (queries, table))])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-@pytest.mark.parametrize("kind", ["exact", "shared", "per_position"])
-def test_a_bias_that_is_the_same_for_all_items_changes_nothing(kind: str) -> None:
-    queries, target, table = _inputs()
-    config = LossConfig(kind, TAU, negatives=4, shared=6)  # type: ignore[arg-type]
-    found = []
-    for bias in (None, torch.full((ITEMS + 1,), 1.5, dtype=torch.float64)):
-        torch.manual_seed(3)
-        found.append(next_item_loss(queries, target, table, config, count=COUNT, bias=bias))
-    torch.testing.assert_close(found[0], found[1])
 
 
 def test_gradients_of_the_personal_terms_are_those_of_autograd() -> None:
@@ -299,11 +253,6 @@ def test_draws_come_with_how_often_each_is_expected(draw: str) -> None:
     for code in (1, ITEMS):
         drawn = codes == code
         assert int(drawn.sum()) == pytest.approx(float(shift[drawn][0].exp()), rel=0.15)
-
-
-def test_unit_vectors_keep_their_direction_and_nothing_stays_nothing() -> None:
-    found = unit(torch.tensor([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]]))
-    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]))
 
 
 def test_no_positions_lose_nothing() -> None:
@@ -457,20 +406,6 @@ def test_cells_at_some_events_only() -> None:
     many = own_cells(np.zeros(5000, np.int64), 1, np.arange(5000))
     assert (many // TIME_BUCKETS).max() == COUNT_BUCKETS - 1
     assert (np.diff((many // TIME_BUCKETS)[:, 0]) >= 0).all()
-
-
-def test_without_the_options_nothing_is_added() -> None:
-    model = HSTU(replace(CONFIG, popularity=False, repeats=False), ITEMS_REPEATS)
-    batch = _batch(times=True)
-    queries = model.queries(batch)
-    assert queries.shape == (4, 4)
-    assert len(model.own_terms(batch, queries)[0]) == 0
-    assert not {"bias", "repeats.table"} & set(model.state_dict())
-
-
-def test_the_unknown_item_may_be_among_the_own() -> None:
-    batch = SequenceBatch.serving(Jagged.from_lists([[0, 2, 0]], dtype=torch.int64))
-    assert own_items(batch, 0, torch.tensor([2])).codes.tolist() == [0, 2]
 
 
 def test_a_new_model_orders_own_items_by_how_often_they_were_taken() -> None:

@@ -26,12 +26,9 @@ from adwright.models.sequential.mfalcon import (
     Kernel,
     LayerHistory,
     LayerMask,
-    PackedHistory,
-    fused_for,
     in_common,
     layer_masks,
     layers_of,
-    own_bias,
     read_history,
     score_candidates,
 )
@@ -217,17 +214,6 @@ def test_a_person_who_comes_again_is_read_on() -> None:
     assert (falcon.misses, len(falcon)) == (4, 3)
 
 
-def test_a_kept_history_is_not_mistaken_for_another_person(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What is in common is asked for each time, also under the same key."""
-    monkeypatch.setattr(
-        "adwright.models.sequential.mfalcon.in_common", lambda model, kept, person: kept.tokens
-    )
-    with pytest.raises((AssertionError, RuntimeError)):
-        test_a_person_who_comes_again_is_read_on()
-
-
 def test_many_threads_may_ask() -> None:
     falcon = Falcon(model_of(), capacity=3)
     people = [person_of(u) for u in range(6)]
@@ -398,22 +384,6 @@ def test_what_changed_in_the_past_is_read_again(name: str, place: int, what: str
     _same(read_history(model, changed, kept, common), read_history(model, changed))
 
 
-def test_another_context_has_nothing_in_common() -> None:
-    model, person = MODELS["context"], drawn_person(5)
-    kept = read_history(model, person)
-    assert person.context is not None
-    assert in_common(model, kept, replace(person, context=person.context - 1)) == 0
-    without = MODELS["plain"]
-    kept = read_history(without, person)
-    assert in_common(without, kept, replace(person, context=person.context - 1)) == 10
-
-
-def test_events_cut_at_the_front_have_nothing_in_common() -> None:
-    model, person = MODELS["plain"], drawn_person(10)
-    later = person.at(torch.arange(1, 10), torch.tensor([0, 9]))
-    assert in_common(model, read_history(model, person), later) == 0
-
-
 def test_a_token_that_saw_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The property is about the mask: without it, reading on gives something else."""
     real = module.pairs
@@ -456,11 +426,6 @@ def test_what_is_missing_is_said_also_to_somebody_known() -> None:
             read_history(model, poorer, kept, in_common(model, kept, poorer))
 
 
-def test_a_history_without_room_is_refused() -> None:
-    with pytest.raises(ValueInvalidError, match="no place"):
-        read_history(MODELS["plain"], drawn_person(LONGEST))
-
-
 def test_a_history_of_another_model_is_refused() -> None:
     kept = read_history(MODELS["plain"], drawn_person(5))
     with pytest.raises(ValueInvalidError, match="without truncation"):
@@ -468,20 +433,6 @@ def test_a_history_of_another_model_is_refused() -> None:
 
 
 pairs = pytest.mark.skipif(not has_pairs(), reason="the processor multiplies no bfloat16")
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("tokens", [0, 1, 16, 37])
-@pytest.mark.parametrize("size", [1, 4, 7])
-def test_packing_loses_nothing_but_rounding(tokens: int, size: int, dtype: torch.dtype) -> None:
-    k, v = torch.randn(tokens, 3, size), torch.randn(tokens, 3, size + 2)
-    packed = PackedHistory.of(LayerHistory(k, v, torch.arange(tokens)), dtype)
-    assert len(packed) == tokens
-    assert torch.equal(packed.k, k.to(dtype).float())
-    assert torch.equal(packed.v, v.to(dtype).float())
-    assert packed.time is not None
-    assert torch.equal(packed.time, torch.arange(tokens))
-    assert packed.keys.dtype == packed.values.dtype == dtype
 
 
 LARGE = HSTURankerConfig(
@@ -528,20 +479,6 @@ def test_many_tiles_equal_torch(change: dict[str, Any], candidates: int) -> None
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pairs
-def test_bfloat16_errs_by_its_rounding() -> None:
-    """Every product is rounded by 2^-9 of itself; of many, errors cancel."""
-    model = _large()
-    history = read_history(model, drawn_person(190))
-    codes, masks = torch.arange(1, DATA.items + 1), layer_masks(model, history, LATE)
-    found = []
-    for bfloat16 in (False, True):
-        fused = FusedScorer(model, bfloat16=bfloat16)
-        found.append(fused.score(fused.pack(history), codes, masks))
-    error = (found[0] - found[1]).square().mean().sqrt() / found[0].square().mean().sqrt()
-    assert 1e-5 < float(error) < 2**-8
-
-
 def test_what_was_not_packed_is_refused() -> None:
     model = model_of()
     history = read_history(model, drawn_person(5))
@@ -549,11 +486,6 @@ def test_what_was_not_packed_is_refused() -> None:
         FusedScorer(model).score(
             history, torch.ones(1, dtype=torch.long), layer_masks(model, history, 0)
         )
-
-
-def test_another_type_has_no_tiles() -> None:
-    assert fused_for(model_of())
-    assert not fused_for(model_of().double())
 
 
 @pytest.mark.parametrize(
@@ -596,23 +528,6 @@ def test_what_a_window_leaves() -> None:
     assert late.bucket.tolist() == [int(time_bucket(torch.tensor(s))) for s in (95, 10)]
 
 
-def test_layers_that_see_the_same_share_how() -> None:
-    model = model_of(replace(CONFIG, blocks=4, truncate_after=2, truncate_to=6))
-    found = layer_masks(model, read_history(model, person_of(3, 7)), LATE)
-    assert [len(mask.distance) for mask in found] == [14, 14, 5, 5]
-    assert found[0] is found[1]
-    assert found[2] is found[3]
-
-
-def test_a_candidate_is_no_time_away_from_itself() -> None:
-    (layer, *_) = layers_of(model_of())
-    assert layer.rab_p is not None
-    assert layer.rab_t is not None
-    assert torch.equal(own_bias(layer)[0], layer.rab_p[0] + layer.rab_t[0])
-    (bare, *_) = layers_of(model_of(replace(CONFIG, time=False, position=False)))
-    assert own_bias(bare).tolist() == [0.0]
-
-
 def test_an_event_hidden_by_the_window_changes_nothing() -> None:
     """The mask at work: K and V of hidden tokens may be anything."""
     model = model_of(replace(CONFIG, blocks=1, window=5, prefix=2))
@@ -630,13 +545,3 @@ def test_an_event_hidden_by_the_window_changes_nothing() -> None:
 
     assert torch.equal(moved(hidden), before)
     assert not torch.allclose(moved(~hidden), before)
-
-
-def test_candidates_do_not_see_each_other() -> None:
-    model = model_of()
-    history = read_history(model, person_of(3, 7))
-    masks = layer_masks(model, history, LATE)
-    together = score_candidates(model, history, CODES, masks)
-    for row, code in enumerate(CODES):
-        alone = score_candidates(model, history, code[None], masks)[0]
-        torch.testing.assert_close(together[row], alone, rtol=1e-5, atol=1e-6)

@@ -15,11 +15,9 @@ from torch.overrides import TorchFunctionMode
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential.dense import DenseRanker, DenseRetriever
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig, next_item_loss
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import (
     Encoded,
     SequenceConfig,
@@ -29,8 +27,6 @@ from adwright.models.sequential.sequence_model import (
 from adwright.models.sequential.union import (
     RetrieverConfig,
     config_type,
-    default_config,
-    dense_network,
     retriever_config,
     sequence_model,
     sequence_retriever,
@@ -103,13 +99,6 @@ def test_the_unknown_item_is_its_place_alone_and_is_never_learnt() -> None:
     assert float(given.item.weight.grad[0].abs().sum()) == 0
 
 
-def test_dropout_is_for_training() -> None:
-    given, batch = _input(replace(CONFIG, dropout=0.5)), batch_of([2])
-    assert (given(batch, None).x == 0).any()
-    given.eval()
-    assert torch.equal(given(batch, None).x, given(batch, None).x)
-
-
 @pytest.mark.parametrize("context", [False, True])
 def test_the_latest_events_keep_their_context(context: bool) -> None:
     batch = batch_of([0, 1, 2])
@@ -169,14 +158,6 @@ def test_counts_reach_the_loss() -> None:
         torch.manual_seed(1)
         losses.add(float(model.loss(batch_of([2, 5])).detach()))
     assert len(losses) == 2
-
-
-@pytest.mark.parametrize("change", [{"width": 4}, {"context": True}])
-def test_sizes_change_the_input(change: dict[str, object]) -> None:
-    torch.manual_seed(0)
-    one = _input()(batch_of([2]), None).x
-    other = _input(replace(CONFIG, **change))(batch_of([2]), None).x  # type: ignore[arg-type]
-    assert one.shape != other.shape or not torch.equal(one, other)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -330,20 +311,6 @@ def test_popularity_starts_with_the_counts(config: Any) -> None:
     assert plain.bias is not None
     assert int(model.bias[1:].argmax()) == int(DATA.count[1:].argmax())
     assert torch.equal(plain.bias, plain.bias[:1].expand_as(plain.bias))
-
-
-def test_each_model_has_a_network_to_export() -> None:
-    kinds = [type(dense_network(sequence_model(c, DATA.items).eval())) for c in CONFIGS]
-    assert kinds == [DenseRetriever, DenseRetriever, DenseRanker]
-
-
-def test_the_defaults_have_one_size() -> None:
-    hstu, sasrec = default_config("hstu"), default_config("sasrec")
-    assert (type(hstu), type(sasrec)) == (HSTUConfig, SASRecConfig)
-    for name in ("width", "max_length", "blocks", "heads", "popularity", "repeats", "loss"):
-        assert getattr(hstu, name) == getattr(sasrec, name)
-    with pytest.raises(ConfigError, match="no sequence model"):
-        default_config("gru")
 
 
 def test_what_a_config_says_of_its_model() -> None:

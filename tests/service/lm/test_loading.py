@@ -22,7 +22,7 @@ from adwright.lm.serving.engine import AdapterModels
 from adwright.service.lm.app import create_lm_app
 from adwright.service.lm.config import LmServiceConfig
 from adwright.service.lm.routes import Adapters
-from adwright.tuning.efficient.memory import LadderTuning
+from adwright.tuning.efficient import LadderTuning
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import models_of, saved_parts
 from tests.support.service.scripted_models import Recorded, app_of

@@ -13,8 +13,7 @@ from adwright.data.features import Feature
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import Log
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.calibration import Method
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig, Method
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.models.ranking.union import RankerConfig, RankerModel, ranker_model

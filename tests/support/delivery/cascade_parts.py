@@ -17,12 +17,12 @@ from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.decision import Request
 from adwright.delivery.stages.histories import Histories
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from tests.support.data.small_next_basket import START, small_task
 
 #: After everything that anybody of the task did.

@@ -10,7 +10,7 @@ from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, open_log, save_log
 from adwright.delivery.joined_log import JoinedLog, join_logs
 from adwright.delivery.retraining.retrain import RetrainedModel
-from adwright.metrics.reports.comparison import Comparison
+from adwright.metrics.reports.report import Comparison
 from tests.support.store.small_world import ITEMS, events
 
 

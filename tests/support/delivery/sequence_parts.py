@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from adwright.data.sequences.datasets import sequences_of_task
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.training.sequential.artifact import VISITS_FILE, SequenceArtifact
 from tests.support.delivery.cascade_parts import task
 from tests.support.models.sequence_checks import shake

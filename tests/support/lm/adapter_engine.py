@@ -14,10 +14,10 @@ from adwright.lm.serving.engine import AdapterModels
 from adwright.lm.serving.kinds import GatheredMethod
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.tuning.additive.adapters import IA3, SSF, SerialAdapter
-from adwright.tuning.efficient.memory import LoRAFA
+from adwright.tuning.efficient import LoRAFA
 from adwright.tuning.methods import apply, load_tuned
 from adwright.tuning.reparameterised.lora import DoRA, LoRA
-from adwright.tuning.selective.masks import BitFit
+from adwright.tuning.selective import BitFit
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import shake
 

@@ -11,12 +11,11 @@ from torch.nn import functional
 
 from adwright.tuning.additive.adapters import AdapterFusion, SerialAdapter
 from adwright.tuning.additive.prompts import DePT
-from adwright.tuning.efficient.quantised import BitDelta
-from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_kinds import PeftKind, Wrapped
-from adwright.tuning.references import FullTuning
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
+from adwright.tuning.efficient import BitDelta
+from adwright.tuning.methods import Method, PeftKind, Wrapped, apply
+from adwright.tuning.reparameterised.factors import LoRAHub
+from adwright.tuning.reparameterised.lora import ActivatedLoRA
+from adwright.tuning.selective import FullTuning
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tiny_llama import VOCABULARY, tiny_llama, tiny_tokens
 from tests.support.lm.tuning_methods import OURS, SOURCE, WRAPPED, shake

@@ -20,18 +20,21 @@ from adwright.tuning.additive.adapters import (
     ParallelAdapter,
     SerialAdapter,
 )
-from adwright.tuning.additive.prompts import DePT, PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning, LoRAFA, MeZO
-from adwright.tuning.efficient.quantised import PEQA, BitDelta
-from adwright.tuning.hybrid import MAM, UniPELT
-from adwright.tuning.methods import Method, apply
-from adwright.tuning.peft_kinds import PeftKind, Wrapped
-from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.factors import SAID, Compacter, KronA, VeRA
-from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.selective.masks import LTSFT, BitFit, DiffPruning, FishMask, PaFi
+from adwright.tuning.additive.prompts import MAM, DePT, PrefixTuning, PromptTuning, UniPELT
+from adwright.tuning.efficient import PEQA, AdapterDrop, BitDelta, LadderTuning, LoRAFA, MeZO
+from adwright.tuning.methods import Method, PeftKind, Wrapped, apply
+from adwright.tuning.reparameterised.factors import SAID, Compacter, KronA, LoRAHub, VeRA
+from adwright.tuning.reparameterised.lora import ActivatedLoRA, DoRA, DyLoRA, LoRA, MoSLoRA, SoRA
+from adwright.tuning.selective import (
+    LTSFT,
+    BitFit,
+    DiffPruning,
+    FishMask,
+    FullTuning,
+    HeadOnly,
+    NormTuning,
+    PaFi,
+)
 from adwright.tuning.tuned import Tuned
 
 #: Four texts of twelve words.

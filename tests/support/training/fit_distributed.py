@@ -23,7 +23,7 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.errors import AdwrightError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.loop.distributed import process_group
 from adwright.training.loop.run_folder import RunFolder

@@ -30,7 +30,7 @@ from adwright.core.artifacts import save_artifact
 from adwright.core.errors import ResourceError
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.training.loop import run_folder
 from adwright.training.ranking.fit import FitConfig, fit

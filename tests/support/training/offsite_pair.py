@@ -177,7 +177,7 @@ class Both:
         self.model = model(layers)
 
         def serve() -> None:
-            from adwright.training.offsite.cloud import serve_base
+            from adwright.training.offsite.revive import serve_base
 
             try:
                 serve_base(self.model, listener.accept(timeout=20), **settings)

@@ -22,10 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
-from adwright.training.offsite.cloud import serve_base
-from adwright.training.offsite.device import tune_on_device
-from adwright.training.offsite.pipeline import KillRevive
-from adwright.training.offsite.sandwich import own, train_offsite
+from adwright.training.offsite.revive import serve_base, tune_on_device
+from adwright.training.offsite.sandwich import KillRevive, own, train_offsite
 from adwright.training.offsite.wire import Address, Channel, Listener, connect
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig

@@ -27,10 +27,10 @@ from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig, TuneResult, answer_nll, tune
 from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import AdapterDrop, MeZO
+from adwright.tuning.efficient import AdapterDrop, MeZO
 from adwright.tuning.methods import Method, apply
-from adwright.tuning.references import FullTuning, NormTuning
 from adwright.tuning.reparameterised.lora import LoRA
+from adwright.tuning.selective import FullTuning, NormTuning
 from adwright.tuning.tuned import Tuned
 
 #: Nine texts in steps of four: the last step of an epoch has one, and one process has none.

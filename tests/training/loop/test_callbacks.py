@@ -14,27 +14,24 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, MissingExtraError
-from adwright.core.progress import Progress
-from adwright.training.loop.callbacks import (
+from adwright.training.loop.loop import train
+from adwright.training.loop.stage_timer import Stages
+from adwright.training.loop.threads import torch_threads
+from adwright.training.loop.trainee import (
     Callback,
     MLflow,
     RunBegins,
     RunEnds,
     StepDone,
+    StepLoss,
     TensorBoard,
     ValidationDone,
     WritesDown,
     trackers,
 )
-from adwright.training.loop.loop import Telling, train
-from adwright.training.loop.run_folder import RunPosition
-from adwright.training.loop.stage_timer import Stages
-from adwright.training.loop.threads import torch_threads
-from adwright.training.loop.trainee import StepLoss
 from tests.training.loop.test_loop import CONFIG, Interrupted, Line, stop_at
 
 
@@ -82,16 +79,6 @@ def test_a_run_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     assert notes.told[-1] is ends
     with pytest.raises(FrozenInstanceError):
         begins.epochs = 4
-
-
-def test_the_loss_is_the_mean_of_the_step() -> None:
-    class Fixed(Line):
-        def gradients(self, batch: Tensor, at: RunPosition) -> StepLoss:
-            return replace(super().gradients(batch, at), loss=6.0, count=4)
-
-    notes = Notes()
-    train(Fixed(replace(CONFIG, epochs=1)), callbacks=[notes])
-    assert {one.loss for one in notes.of(StepDone)} == {1.5}
 
 
 def test_each_way_to_end_is_told(tmp_path: Path) -> None:
@@ -338,11 +325,6 @@ def test_each_validation_is_a_line(capsys: pytest.CaptureFixture[str], clock: Fi
     ]
 
 
-def test_the_last_epoch_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    train(Line(replace(CONFIG, epochs=1), goals=(0.5,)))
-    assert lines(capsys)[-1] == "epoch 1/1, step 5: goal 0.5000, the best so far"
-
-
 def test_the_line_of_an_epoch_has_the_loss_and_the_last_measure(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -352,13 +334,6 @@ def test_the_line_of_an_epoch_has_the_loss_and_the_last_measure(
     assert ", loss " in first
     assert "goal" not in first
     assert second.endswith("goal 0.5000")
-
-
-def test_a_measure_is_named_by_its_trainee(capsys: pytest.CaptureFixture[str]) -> None:
-    line = Line(replace(CONFIG, epochs=1), goals=(7.0,))
-    line.goal = "valid_share"
-    train(line)
-    assert "valid_share 5.0000, the best so far" in lines(capsys)[-1]
 
 
 def test_without_a_goal_nothing_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
@@ -398,16 +373,6 @@ def test_what_is_closed_and_what_goes_on_for_longer_is_said(
     closed = Line(replace(CONFIG, epochs=4), fit={"epochs": 4})
     train(closed, closed.folder(tmp_path), resume=True, stop_now=True)
     assert lines(capsys)[-1] == "closed after step 8: the weights of epoch 1 are kept"
-
-
-def test_an_epoch_of_which_nothing_is_left_has_no_bar(
-    capsys: pytest.CaptureFixture[str], clock: FixedClock
-) -> None:
-    line = Line()
-    telling, at = Telling(line, (), clock), RunPosition(step=5)
-    with telling.bar(at, lambda: at) as bar:
-        assert isinstance(bar, Progress)
-    assert lines(capsys) == []
 
 
 def test_stages_add_up_and_are_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,15 +17,11 @@ from adwright.models.ranking.din import DIN
 from adwright.training.loop.distributed import (
     broadcast,
     gather,
-    is_distributed,
     on_first,
-    process_group,
-    rank,
     share_of,
     sum_gradients,
-    world_size,
 )
-from adwright.training.ranking.predict import open_stream
+from adwright.training.ranking.fit import open_stream
 from tests.support.training import fit_distributed
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -71,16 +67,6 @@ def test_two_processes_of_torchrun_equal_one(
     assert (tmp_path / "one" / "again-0").read_text().startswith(refused)
     assert (tmp_path / "two" / "again-0").read_text().startswith(refused)
     assert (tmp_path / "two" / "again-1").read_text().startswith("ResourceError: the first process")
-
-
-def test_alone_there_is_one_process_of_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with process_group():
-        assert (rank(), world_size(), is_distributed()) == (0, 1, False)
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    monkeypatch.setenv("MASTER_ADDR", "localhost")
-    with process_group():
-        assert (rank(), world_size(), is_distributed()) == (0, 1, False)
 
 
 def test_alone_everything_stays_as_it_is(task: Task, make_din: Callable[..., DIN]) -> None:
@@ -153,18 +139,6 @@ def test_gradients_of_both_processes_are_summed(monkeypatch: pytest.MonkeyPatch)
             assert full[row].tolist() == [sums.get(row, 0.0)] * table.embedding_dim
     # One message for all dense weights and the loss, and a fixed number for all tables.
     assert two.messages == 1 + 3 * 2
-
-
-def test_shares_are_the_groups_of_the_batch(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, _ = next(open_stream(task, "train", StreamConfig(groups_per_batch=7)).epoch())
-    Two(monkeypatch)
-    rows: list[int] = []
-    for number in (0, 1):
-        monkeypatch.setattr("adwright.training.loop.distributed.rank", lambda n=number: n)
-        share = share_of(batch)
-        rows += share.row.tolist()
-        assert len(share.history) in (len(batch.history) // 2, -(-len(batch.history) // 2))
-    assert sorted(rows) == sorted(batch.row.tolist())
 
 
 @pytest.mark.parametrize("interest", ["sum", "attention"])

@@ -116,13 +116,6 @@ def test_it_learns_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "epoch 1/40: 5 batches in" in capsys.readouterr().err
 
 
-@pytest.mark.draws_curves
-def test_the_picture_is_there_at_the_end(tmp_path: Path) -> None:
-    line = Line(replace(CONFIG, epochs=2))
-    train(line, line.folder(tmp_path))
-    assert (tmp_path / "curves.svg").read_text("utf-8").startswith("<svg")
-
-
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 6, 7, 14])
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, step: int) -> None:
     whole = Line()
@@ -214,22 +207,6 @@ def test_the_rate_follows_its_schedule() -> None:
     )
     train(line)
     assert rates == pytest.approx([0.5 / (1 + step) for step in range(15)])
-
-
-def test_a_schedule_goes_on_where_a_run_is_resumed(tmp_path: Path) -> None:
-    """Loading an optimiser replaces its groups."""
-
-    def made() -> Line:
-        line = Line()
-        line.share_of_rate = lambda at: 1 / (1 + at.steps)  # type: ignore[method-assign]
-        return line
-
-    whole, first, second = made(), made(), made()
-    train(whole)
-    with pytest.raises(Interrupted):
-        train(first, first.folder(tmp_path), on_step=stop_at(7))
-    train(second, second.folder(tmp_path), resume=True)
-    assert second.weights() == whole.weights()
 
 
 def test_a_loss_or_goal_that_is_not_finite_ends_it(tmp_path: Path) -> None:

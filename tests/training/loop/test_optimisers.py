@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from adwright.core.errors import ConfigError
-from adwright.training.loop.optimisers import BLOCK, RowWise, RowWiseAdamW, Rule, row_sums
+from adwright.training.loop.distributed import BLOCK, RowWise, RowWiseAdamW, Rule, row_sums
 
 N_ROWS, WIDTH, RATE, EPS = 9, 3, 0.1, 1e-8
 
@@ -98,26 +98,6 @@ def test_decay_equals_the_formula_of_the_paper(rule: Rule) -> None:
     assert torch.allclose(embedding.weight, torch.tensor(expected), atol=1e-6, rtol=1e-6)
 
 
-def test_penalty_of_an_epoch_does_not_grow_with_frequency() -> None:
-    # One row in every batch, one in a single batch, both counted: the same total decay.
-    embedding = nn.Embedding(2, 1, sparse=True)
-    nn.init.ones_(embedding.weight)
-    counts = torch.tensor([100.0, 1.0])
-    optimiser = RowWise(
-        [embedding.weight],
-        learning_rate=0.01,
-        rule="sgd",
-        decay=1.0,
-        counts={embedding.weight: counts},
-    )
-    for step in range(100):
-        optimiser.zero_grad()
-        rows = torch.tensor([0] if step else [0, 1])
-        (embedding(rows) * 0).sum().backward()
-        optimiser.step()
-    assert embedding.weight[0].item() == pytest.approx(embedding.weight[1].item(), abs=1e-4)
-
-
 @pytest.mark.parametrize("rule", ["sgd", "adagrad", "adam"])
 def test_only_rows_of_the_batch_change(rule: Rule) -> None:
     embedding = table()
@@ -138,14 +118,6 @@ def test_only_rows_of_the_batch_change(rule: Rule) -> None:
     for name, value in optimiser.state[embedding.weight].items():
         changed = (value != state[name]).reshape(N_ROWS, -1).any(1)
         assert torch.equal(changed, touched), name
-
-
-def test_one_number_of_state_a_row() -> None:
-    embedding = table()
-    optimiser = RowWise([embedding.weight], learning_rate=RATE, rule="adagrad")
-    assert {n: v.shape for n, v in optimiser.state[embedding.weight].items()} == {
-        "square": (N_ROWS,)
-    }
 
 
 def test_a_row_counted_less_than_once_is_seen_once() -> None:
@@ -196,17 +168,6 @@ def test_state_survives_saving() -> None:
     second.load_state_dict(first.state_dict())
     train(embeddings[1], second, 1)
     assert torch.equal(embeddings[0].weight, embeddings[1].weight)
-
-
-def test_no_tables_and_no_gradients_are_fine() -> None:
-    RowWise([], learning_rate=RATE).step()
-    embedding = table()
-    before = embedding.weight.detach().clone()
-    optimiser = RowWise([embedding.weight], learning_rate=RATE)
-    optimiser.step()
-    embedding(torch.zeros(0, dtype=torch.int64)).sum().backward()
-    optimiser.step()
-    assert torch.equal(embedding.weight, before)
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -379,21 +340,6 @@ def test_what_rows_missed_is_what_zeros_would_have_done(moment: Any) -> None:
     assert torch.equal(once, lazy)
 
 
-def test_bytes_of_state() -> None:
-    weight = table_rowwise_adamw(1000, 64)
-    for moment, each in (("bfloat16", 2.0), ("float32", 4.0)):
-        optimiser = RowWiseAdamW([weight], moment=moment, **SETTINGS)  # type: ignore[arg-type]
-
-        def kept(state: dict[str, Tensor]) -> float:
-            held = sum(x.numel() * x.element_size() for x in state.values() if x.dim())
-            return held / weight.numel()
-
-        run(optimiser, weight, [(torch.ones(1000, 64), list(range(1000)))])
-        assert kept(optimiser.state[weight]) == each + 4 / 64
-        run(optimiser, weight, [(torch.ones(1000, 64), [3, 4])])
-        assert kept(optimiser.state[weight]) == each + 8 / 64
-
-
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_state_is_taken_up_with_the_same_bits(kind: str, wide: bool) -> None:
@@ -422,7 +368,7 @@ def test_large_tables_are_updated_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     whole, parts = table_rowwise_adamw(40, 6), table_rowwise_adamw(40, 6)
     steps = [(gradient, list(range(40))) for gradient in gradients(3, 40, 6)]
     run(RowWiseAdamW([whole], **SETTINGS), whole, steps)
-    monkeypatch.setattr("adwright.training.loop.optimisers.BLOCK", 6 * 7)
+    monkeypatch.setattr("adwright.training.loop.distributed.BLOCK", 6 * 7)
     run(RowWiseAdamW([parts], **SETTINGS), parts, steps)
     assert torch.equal(whole, parts)
     assert BLOCK > 6 * 40

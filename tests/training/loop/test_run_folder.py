@@ -16,8 +16,7 @@ from torch import nn
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, ResumeError
-from adwright.core.version import __version__
-from adwright.training.loop.optimisers import RowWise
+from adwright.training.loop.distributed import RowWise
 from adwright.training.loop.run_folder import (
     Interrupts,
     RunFolder,
@@ -27,8 +26,7 @@ from adwright.training.loop.run_folder import (
     pack,
     unpack,
 )
-from adwright.training.loop.trainee import dense_and_sparse
-from tests.training.loop.test_loop import CONFIG, Line
+from tests.training.loop.test_loop import Line
 
 ASKED = {"fit": {"epochs": 3, "stream": {"window": 8}}, "data_hash": "abc"}
 TENSORS = {"model/w": torch.arange(6.0).view(2, 3), "adam/0/step": torch.tensor(3.0)}
@@ -51,12 +49,6 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         run.require_new()
     with pytest.raises(ConfigError, match=r"already holds a run"):
         run.begin(RunPosition(), {}, TENSORS)
-
-
-def test_config_says_what_was_asked_for_and_by_what(tmp_path: Path) -> None:
-    found = json.loads(begun(tmp_path / "run").config.read_text())
-    versions = {"adwright": __version__, "torch": torch.__version__}
-    assert found == {**ASKED, "protocol": "made up", **versions}
 
 
 def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
@@ -262,23 +254,6 @@ def test_losses_and_the_goal_have_panels_of_their_own(tmp_path: Path) -> None:
     assert points(path) == 12
 
 
-def test_a_loss_that_decides_stands_beside_the_training(tmp_path: Path) -> None:
-    path = tmp_path / "curves.svg"
-    lines = [{"step": n, "train_loss": 2.0 / n, "valid_nll": 3.0 / n} for n in (1, 2, 3)]
-    draw_curves(path, lines, "valid_nll")
-    assert points(path) == 6
-    assert "valid_nll" not in path.read_text("utf-8")
-    jobs = [{"job": name, **line} for line in lines for name in ("a", "b")]
-    draw_curves(path, jobs, "valid_nll")
-    assert "a: training" in path.read_text("utf-8")
-    assert points(path) == 12
-
-
-def test_without_records_there_is_no_picture(tmp_path: Path) -> None:
-    draw_curves(tmp_path / "curves.svg", [], "goal")
-    assert not (tmp_path / "curves.svg").exists()
-
-
 def press() -> None:
     signal.raise_signal(signal.SIGINT)
 
@@ -442,40 +417,6 @@ def test_an_optimiser_in_bfloat16_loses_nothing() -> None:
     packed = pack(layer, {}, {"adam": optimiser})
     assert packed["adam/0/exp_avg"].dtype == torch.float32
     assert torch.equal(packed["adam/0/exp_avg"].bfloat16(), state["exp_avg"])
-
-
-def test_tables_are_told_from_dense_weights() -> None:
-    model = nn.ModuleDict(
-        {
-            "sparse": nn.Embedding(3, 2, sparse=True),
-            "dense": nn.Embedding(3, 2),
-            "layer": nn.Linear(2, 1),
-        }
-    )
-    model["layer"].bias.requires_grad_(False)
-    dense, tables = dense_and_sparse(model)
-    assert [id(table) for table in tables] == [id(model["sparse"].weight)]
-    assert {id(p) for p in dense} == {id(model["dense"].weight), id(model["layer"].weight)}
-
-
-def test_gradients_are_of_the_mean_loss() -> None:
-    line, batch = Line(), torch.arange(4.0)[:, None]
-    torch.manual_seed(1)
-    summed, count = line.loss(batch)
-    (summed / count).backward()  # type: ignore[no-untyped-call]
-    expected = line.model.weight.grad.clone()
-    line.model.zero_grad()
-    torch.manual_seed(1)
-    found = line.gradients(batch, RunPosition())
-    assert torch.equal(line.model.weight.grad, expected)
-    assert (found.loss, found.count, found.shown) == (float(summed.detach()), 4, 1)
-
-
-def test_a_checkpoint_is_due_each_so_many_steps() -> None:
-    line = Line()
-    due = [line.is_checkpoint_due(RunPosition(steps=steps)) for steps in (1, 2, 3, 4)]
-    assert due == [False, True, False, True]
-    assert CONFIG.checkpoint_every == 2
 
 
 def test_without_a_loss_a_trainee_says_so() -> None:

@@ -26,8 +26,15 @@ from adwright.core.errors import (
     ResumeError,
     ValueInvalidError,
 )
-from adwright.training.offsite.device import OnDevice, tune_on_device
-from adwright.training.offsite.pipeline import (
+from adwright.training.offsite.revive import (
+    CloudRun,
+    DeviceRun,
+    OnDevice,
+    run_cloud,
+    run_device,
+    tune_on_device,
+)
+from adwright.training.offsite.sandwich import (
     KillRevive,
     Lives,
     OwnerRun,
@@ -35,7 +42,6 @@ from adwright.training.offsite.pipeline import (
     run_owner,
     run_trainer,
 )
-from adwright.training.offsite.revive import CloudRun, DeviceRun, run_cloud, run_device
 from adwright.training.offsite.wire import WireMessage, connect, read_address
 from adwright.training.tuning.texts import PairsConfig, Texts
 from adwright.training.tuning.tune import TuneConfig, answer_nll, tune
@@ -246,11 +252,6 @@ def test_each_module_comes_back_in_time(share: float) -> None:
         assert turns == 0 or max(dead) <= math.ceil(modules / turns)
 
 
-def test_without_a_window_nobody_dies() -> None:
-    lives = Lives(KillRevive(window=0), 3)
-    assert not any(lives.is_due(step) for step in range(10))
-
-
 @pytest.mark.parametrize("wrong", [(-1, 0.5, 0.1), (1, 0.0, 0.1), (1, 1.1, 0.1), (1, 0.5, -0.1)])
 def test_settings_out_of_range_are_refused(wrong: tuple[int, float, float]) -> None:
     with pytest.raises(ConfigError):
@@ -310,24 +311,6 @@ def test_what_is_saved_is_an_adapter_of_the_base(asked: DeviceRun) -> None:
     # Before anybody is asked.
     with pytest.raises(ResourceError, match="already holds an adapter"):
         run_device(asked)
-
-
-def test_without_held_out_texts_there_is_no_loss_of_them(asked: DeviceRun) -> None:
-    _, told, _ = cloud(CloudRun(asked.model, targets=("q_proj",), wait=60))
-    data = replace(asked.data, valid=0.0)
-    report = run_device(replace(asked, data=data, address=told.get(timeout=60)))
-    assert report.valid is None
-    stored = json.loads((asked.out / "report.json").read_text())
-    assert (stored["valid"], stored["held"], stored["texts"]) == (None, 0, 20)
-
-
-def test_both_sides_name_the_same_maps(asked: DeviceRun) -> None:
-    thread, told, ended = cloud(CloudRun(asked.model, targets=("v_proj",), wait=60))
-    with pytest.raises(ConfigError, match="other maps than LoRA"):
-        run_device(replace(asked, address=told.get(timeout=60)))
-    thread.join(60)
-    assert "the peer gave up: ConfigError" in str(ended[0])
-    assert not asked.out.exists()
 
 
 def test_where_nobody_is_there_it_is_said(asked: DeviceRun) -> None:
@@ -601,19 +584,6 @@ def test_a_module_does_what_its_formulas_say() -> None:
     torch.testing.assert_close(there.sent[1].tensor("slope"), x.grad)
     # 6 T r (in + out).
     assert here.operations == 6 * 6 * 2 * (3 + 4)
-
-
-def test_a_pass_that_does_not_train_costs_no_operations() -> None:
-    here = device()
-    asked = WireMessage("input", {"module": 0}, {"x": torch.zeros(6, 3)})
-    hidden = WireMessage("hidden", {}, {"hidden": torch.zeros(6, 3)})
-    there: Any = Scripted(asked, hidden)
-    assert torch.equal(here.forward(there, PACKED, trains=False), hidden.tensor("hidden"))
-    assert here.operations == 0
-    # Nothing was kept of it, so nothing can be sent back.
-    slope = WireMessage("slope", {"module": 0}, {"slope": torch.zeros(6, 4)})
-    with pytest.raises(DataError, match="slope of another size"):
-        here.backward(Scripted(slope), torch.zeros(6, 3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

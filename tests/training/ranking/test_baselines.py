@@ -10,10 +10,8 @@ from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.split import Split
 from adwright.data.tasks.task import Task
 from adwright.metrics.classification import auc, log_loss
-from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours
-from adwright.training.ranking import baselines as rules
-from adwright.training.ranking.baselines import (
+from adwright.models.retrieval.item_item import ItemItemConfig, NeighbourConfig, count_neighbours
+from adwright.training.ranking.fit import (
     fit_rows_item_item,
     has_rules,
     rows_item_item,
@@ -40,14 +38,6 @@ def test_counts_keep_their_ranking(task: Task) -> None:
         assert measured == pytest.approx(plain) or measured == pytest.approx(1 - plain)
 
 
-def test_probabilities_beat_the_mean(task: Task) -> None:
-    label = task.rows("test").collect()["label"].to_numpy()
-    flat = log_loss(label, np.full(len(label), label.mean()))
-    found = rule_probabilities(task, seed=0)
-    assert log_loss(label, found["frequency"]) < flat
-    assert log_loss(label, found["logistic"]) < flat
-
-
 def test_the_logistic_takes_all_three(task: Task) -> None:
     label = task.rows("test").collect()["label"].to_numpy()
     found = rule_probabilities(task, seed=0)
@@ -55,16 +45,6 @@ def test_the_logistic_takes_all_three(task: Task) -> None:
     assert auc(label, found["item-item"]) > 0.6
     assert auc(label, found["logistic"]) > auc(label, found["frequency"])
     assert log_loss(label, found["logistic"]) < log_loss(label, found["popularity"])
-
-
-def test_the_seed_counts(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = rule_probabilities(task, seed=0)["logistic"]
-    assert np.array_equal(plain, rule_probabilities(task, seed=5)["logistic"])
-    monkeypatch.setattr(rules, "NEGATIVES", 300)
-    sampled = rule_probabilities(task, seed=0)["logistic"]
-    assert not np.array_equal(sampled, rule_probabilities(task, seed=5)["logistic"])
-    # Sampled negatives are weighted, so the level stays that of the full data.
-    assert np.abs(sampled - plain).mean() < 0.1
 
 
 def test_a_task_without_counts_has_no_rules(task: Task, tmp_path: Path) -> None:
@@ -128,13 +108,3 @@ def test_a_row_is_scored_by_what_its_user_took_before(
         (asked,) = codes_of(task_item_item_rows, pl.Series([row["item_id"]]))
         assert found[n] == pytest.approx(model.scores(one)[0, asked], rel=1e-5)
     assert found.any()
-
-
-def test_the_settings_count(task_item_item_rows: Task, tmp_path: Path) -> None:
-    plain = fit_rows_item_item(task_item_item_rows)
-    assert plain.config == ItemItemConfig()
-    one, other = (
-        rows_item_item(m, task_item_item_rows, "test")
-        for m in (plain, fit_rows_item_item(task_item_item_rows, CONFIG))
-    )
-    assert not np.array_equal(one, other)

@@ -16,20 +16,18 @@ from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.sources.log import save_log
 from adwright.data.tasks.from_log import LogTaskConfig
 from adwright.data.tasks.task import Task, write_task
-from adwright.models.embeddings import EmbeddingConfig
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.ranking.din import DINConfig
 from adwright.models.ranking.hstu_target import HSTUTargetConfig
 from adwright.training.ranking.config import (
+    RANKER_SPACE,
     RunConfig,
     TaskConfig,
     default_fit,
     open_task,
-    response_task,
-)
-from adwright.training.ranking.defaults import (
-    RANKER_SPACE,
     ranker_defaults,
     ranker_search,
+    response_task,
     with_settings,
 )
 from adwright.training.ranking.fit import FitConfig, PartialFit
@@ -86,12 +84,6 @@ def test_a_run_file_names_its_model(tmp_path: Path) -> None:
 def test_bad_settings_are_refused(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()  # type: ignore[operator]
-
-
-def test_a_folder_task_is_opened(tmp_path: Path) -> None:
-    task = shop_task(tmp_path / "task", users=3)
-    config = TaskConfig(kind="folder", folder=tmp_path / "task")
-    assert open_task(config).data_hash == task.data_hash
 
 
 def test_a_log_becomes_a_task(tmp_path: Path) -> None:

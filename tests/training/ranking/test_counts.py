@@ -11,9 +11,9 @@ from torch import nn
 from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task
 from adwright.models.ranking.din import DIN
-from adwright.training.loop.optimisers import row_sums
+from adwright.training.loop.distributed import row_sums
+from adwright.training.ranking.fit import open_stream
 from adwright.training.ranking.frames import Occurrence, training_counts
-from adwright.training.ranking.predict import open_stream
 
 
 def brute_force_events(
@@ -126,16 +126,6 @@ def test_an_epoch_decays_a_row_by_lambda_at_most_where_rows_are_counted(
     assert float(by_events.max()) > 2
 
 
-def test_every_sparse_table_is_counted(task: Task, make_din: Callable[..., DIN]) -> None:
-    model = make_din(task)
-    tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
-    counts = training_counts(model, task)
-    assert set(counts) == tables
-    for weight, number in counts.items():
-        assert number.shape == weight.shape[:1]
-        assert number.dtype == torch.float32
-
-
 def test_events_after_the_training_period_do_not_count(
     task: Task, make_din: Callable[..., DIN]
 ) -> None:
@@ -145,8 +135,3 @@ def test_events_after_the_training_period_do_not_count(
     number = counts[model.item.tables[0].weight]
     events = float(number.sum()) - task.n_rows("train")
     assert 0 < events < 0.9 * all_events
-
-
-def test_a_model_without_tables_has_no_counts(task: Task) -> None:
-    assert training_counts(nn.Linear(1, 1), task) == {}
-    assert training_counts(nn.Linear(1, 1), task, occurrence="events") == {}

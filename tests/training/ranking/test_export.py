@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.artifacts import load_artifact
 from adwright.core.errors import (
     ArtifactError,
     ConfigError,
@@ -20,10 +20,15 @@ from adwright.core.errors import (
     ValueInvalidError,
 )
 from adwright.data.tasks.task import Task
-from adwright.models.calibration import IsotonicCalibrator, PlattCalibrator
-from adwright.training.ranking import export
-from adwright.training.ranking.export import OnnxScorer, export_onnx, export_program, scorer_inputs
-from adwright.training.ranking.ranker import Ranker
+from adwright.models.calibration import PlattCalibrator
+from adwright.training.ranking import ranker as export
+from adwright.training.ranking.ranker import (
+    OnnxScorer,
+    Ranker,
+    export_onnx,
+    export_program,
+    scorer_inputs,
+)
 from tests.support.data.ranking_task import HSTU, ITEMS, MODEL, shop_task, untrained
 from tests.training.conftest import build_task
 
@@ -128,16 +133,6 @@ def test_another_network_is_refused(task: Task, tmp_path: Path) -> None:
     assert not (tmp_path / "scorer").exists()
 
 
-def test_padding_changes_nothing(
-    ranker: Ranker, scorer: OnnxScorer, visit: pl.DataFrame, events: pl.DataFrame
-) -> None:
-    inputs = scorer_inputs(ranker, visit, of_length(visit, events, 5))
-    padded = dict(inputs)
-    padded["history"] = np.append(inputs["history"], [0, 0, 0])
-    padded["count"] = np.append(inputs["count"], np.zeros(3, np.float32))
-    np.testing.assert_allclose(scorer(padded)[0], scorer(inputs)[0], atol=1e-6)
-
-
 def test_inputs_follow_the_rows(ranker: Ranker, visit: pl.DataFrame, events: pl.DataFrame) -> None:
     inputs = scorer_inputs(ranker, visit, events)
     turned = scorer_inputs(ranker, visit.reverse(), events)
@@ -175,17 +170,6 @@ def test_what_is_there_is_not_replaced_and_that_is_said_before_any_work(
     monkeypatch.delattr(export, "export_program")
     with pytest.raises(ResourceError, match="exists"):
         export_onnx(ranker, folder / "scorer")
-
-
-def test_steps_are_exported_too(
-    ranker: Ranker, visit: pl.DataFrame, events: pl.DataFrame, folder: Path
-) -> None:
-    stepped = replace(
-        ranker, calibrator=IsotonicCalibrator((0.0, 0.1, 0.3, 1.0), (0.01, 0.05, 0.4, 0.9))
-    )
-    export_onnx(stepped, folder / "scorer", overwrite=True)
-    _, probability = OnnxScorer.load(folder / "scorer")(scorer_inputs(stepped, visit, events))
-    np.testing.assert_allclose(probability, stepped.score_rows(visit, events), atol=1e-5)
 
 
 def test_lists_of_codes_are_exported_too(tmp_path: Path) -> None:
@@ -234,10 +218,3 @@ def test_missing_packages_are_named(
         export_onnx(ranker, tmp_path / "scorer")
     with pytest.raises(MissingExtraError, match=r"adwright\[export\]"):
         OnnxScorer(b"")
-
-
-def test_another_artifact_is_no_scorer(tmp_path: Path) -> None:
-    save_artifact(tmp_path / "a", kind="scorer", config={})
-    with pytest.raises(ArtifactError, match="no scorer"):
-        OnnxScorer.load(tmp_path / "a")
-    assert ITEMS.height == 40

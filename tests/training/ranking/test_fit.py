@@ -22,11 +22,18 @@ from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task, write_task
 from adwright.metrics.classification import group_auc, log_loss
 from adwright.models.ranking.din import DIN
-from adwright.training.loop.optimisers import RowWise
+from adwright.training.loop.distributed import RowWise
 from adwright.training.ranking import fit as fit_module
-from adwright.training.ranking.fit import FitConfig, PartialFit, as_begun, fit, load_best
+from adwright.training.ranking.fit import (
+    FitConfig,
+    PartialFit,
+    as_begun,
+    fit,
+    load_best,
+    open_stream,
+    predict,
+)
 from adwright.training.ranking.frames import training_counts
-from adwright.training.ranking.predict import open_stream, predict
 
 Make = Callable[..., DIN]
 MakeLogistic = Callable[..., nn.Module]
@@ -50,16 +57,6 @@ def without_noise(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if "unit.first" in weights:
         weights["unit.first"][2, -1] = 0
     return weights
-
-
-def test_the_signal_is_learned(task: Task, make_din: Make, config: Config, tmp_path: Path) -> None:
-    model = make_din(task)
-    found = fit(model, task, config(epochs=6, learning_rate=0.01, patience=6), tmp_path / "run")
-    losses = [line["train_loss"] for line in metrics(tmp_path / "run")]
-    assert losses[-1] < 0.8 * losses[0]
-    assert found.gauc > 0.65
-    test = predict(model, task, "test")
-    assert group_auc(test.label, test.probability, test.user) > 0.65
 
 
 @pytest.mark.parametrize(
@@ -195,16 +192,6 @@ def test_resumed_with_dropout_is_the_same(
     assert fit(again, task, settings, run, resume=True) == found
     assert compare.equal(state(whole), state(again))
     assert metrics(run) == metrics(tmp_path / "whole")
-
-
-def test_random_numbers_of_the_caller_are_left_alone(
-    task: Task, make_logistic: MakeLogistic, config: Config, tmp_path: Path
-) -> None:
-    model = make_logistic(dropout=0.5)
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    fit(model, task, config(), tmp_path / "run")
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_resume_is_refused_where_it_would_be_another_run(
@@ -374,29 +361,6 @@ def test_validations_of_an_epoch(
     assert sum(line["rows"] for line in lines[-1:]) == task.n_rows("train")
 
 
-class Diverging(nn.Module):
-    """Its loss is not a number from the third batch on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.batches = 0
-
-    def forward(self, batch: Any) -> Tensor:
-        return self.scale * batch.numeric[:, 0]
-
-    def loss(self, batch: Any) -> Tensor:
-        self.batches += 1
-        return self.scale * (math.nan if self.batches == 3 else 1.0)
-
-
-def test_a_loss_that_is_no_number_stops_the_run(task: Task, config: Config, tmp_path: Path) -> None:
-    model = Diverging()
-    with pytest.raises(ConfigError, match=r"no longer a finite.*epoch 1, step 3.*learning rate"):
-        fit(model, task, config(), tmp_path / "run")
-    assert bool(torch.isfinite(model.scale))
-
-
 def relabelled(task: Task, folder: Path, label: pl.Expr) -> Task:
     parts = [task.rows(split).with_columns(split=pl.lit(split)) for split in SPLITS]
     events = [pl.read_parquet(task.events_path(split)) for split in SPLITS]
@@ -464,11 +428,6 @@ def test_what_is_given_wins_over_what_follows_from_the_data() -> None:
     assert PartialFit().over(default) == default
     assert [one.is_complete for one in (asked, default, PartialFit())] == [False, True, False]
     assert FitConfig().over(default) == FitConfig()
-
-
-def test_the_two_have_the_same_settings() -> None:
-    for partial, whole in ((PartialFit, FitConfig), (PartialStream, StreamConfig)):
-        assert [f.name for f in fields(partial)] == [f.name for f in fields(whole)]  # type: ignore[arg-type]
 
 
 def test_a_table_of_a_run_file_is_partial() -> None:

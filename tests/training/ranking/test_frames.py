@@ -10,12 +10,12 @@ import torch
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.tasks.task import Task
+from adwright.training.ranking.fit import open_stream
 from adwright.training.ranking.frames import (
     batches_of,
     check_rows,
     needed_columns,
 )
-from adwright.training.ranking.predict import open_stream
 from tests.support.data.ranking_task import FIT, START, shop_task
 
 
@@ -68,16 +68,6 @@ def test_tables_give_the_same_as_the_files_of_a_task(
     assert all_seen(frames(task, rows, events, max_history=max_history)) == expected
 
 
-def test_rows_and_events_may_come_in_any_order(
-    task: Task, rows: pl.DataFrame, events: pl.DataFrame
-) -> None:
-    order = np.random.default_rng(1).permutation(rows.height)
-    shuffled = all_seen(frames(task, rows[order], events.sort("time", descending=True)))
-    plain = all_seen(frames(task, rows, events))
-    sets = {r: (i, sorted(h), c, n) for r, (i, h, c, n) in plain.items()}
-    assert {int(order[r]): (i, sorted(h), c, n) for r, (i, h, c, n) in shuffled.items()} == sets
-
-
 def test_counts_in_the_rows_are_not_believed(
     task: Task, rows: pl.DataFrame, events: pl.DataFrame
 ) -> None:
@@ -121,12 +111,6 @@ def test_the_unknown_is_code_zero(task: Task, rows: pl.DataFrame, events: pl.Dat
     assert batch.history.lengths.tolist() == [0]
 
 
-def test_no_rows_and_no_events(task: Task, rows: pl.DataFrame, events: pl.DataFrame) -> None:
-    assert frames(task, rows[:0], events) == []
-    (batch,) = frames(task, rows[:5], events[:0])
-    assert batch.history.values.numel() == 0
-
-
 def test_many_rows_of_one_person_are_cut_into_groups(
     task: Task, rows: pl.DataFrame, events: pl.DataFrame
 ) -> None:
@@ -154,11 +138,6 @@ def test_bad_cells_and_columns_are_refused(
         frames(task, rows, events.with_columns(empty))
     with pytest.raises(SchemaError, match=column):
         frames(task, rows, events.drop(column))
-
-
-def test_a_time_must_be_a_timestamp(task: Task, rows: pl.DataFrame, events: pl.DataFrame) -> None:
-    with pytest.raises(SchemaError, match="timestamp"):
-        frames(task, rows.with_columns(time=pl.lit("today")), events)
 
 
 def test_whole_numbers_may_stand_for_times(

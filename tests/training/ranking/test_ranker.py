@@ -23,8 +23,7 @@ from adwright.core.errors import (
 )
 from adwright.data.tasks.task import Task
 from adwright.models.calibration import IdentityCalibrator, PlattCalibrator
-from adwright.training.ranking.frames import item_names
-from adwright.training.ranking.predict import predict
+from adwright.training.ranking.fit import predict
 from adwright.training.ranking.ranker import KIND, Ranker
 from tests.support.data.ranking_task import (
     HSTU,
@@ -205,13 +204,6 @@ def test_hstu_is_saved_and_explains_nothing(
     assert made.recommend(events, rows, k=2).height == 2 * rows["user_id"].n_unique()
 
 
-def test_names_come_from_the_catalogue(ranker: Ranker) -> None:
-    assert ranker.names(["i1", "i0", "nothing"]) == ["rice, own, 1 g", "tea", "nothing"]
-    films = pl.DataFrame({"item_id": ["a", "b"], "title": ["Alien", None], "type": ["x", "y"]})
-    assert item_names(films)["name"].to_list() == ["Alien", "b"]
-    assert item_names(ITEMS.select("item_id"))["name"][0] == "i0"
-
-
 def test_save_and_load_keep_everything(
     ranker: Ranker, rows: pl.DataFrame, events: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -233,11 +225,6 @@ def test_save_and_load_keep_everything(
     assert full.save(tmp_path / "r", overwrite=True, clock=FixedClock()) == first
 
 
-def test_an_unmeasured_ranker_has_no_report(ranker: Ranker, tmp_path: Path) -> None:
-    replace(ranker, report=None).save(tmp_path / "r")
-    assert Ranker.load(tmp_path / "r").report is None
-
-
 def resaved(folder: Path, target: Path, **changes: object) -> None:
     """The artifact with parts of it replaced, and with right hashes."""
     saved = load_artifact(folder / "run" / "ranker")
@@ -249,16 +236,6 @@ def resaved(folder: Path, target: Path, **changes: object) -> None:
         "feature_spec": saved.feature_spec,
     }
     save_artifact(target, **{**values, **changes})  # type: ignore[arg-type]
-
-
-def test_the_kinds_of_its_history_are_kept(folder: Path, ranker: Ranker, tmp_path: Path) -> None:
-    replace(ranker, history_kinds=("view", "rating")).save(tmp_path / "r")
-    assert load_artifact(tmp_path / "r").config["history"] == ["view", "rating"]
-    assert Ranker.load(tmp_path / "r").history_kinds == ("view", "rating")
-    saved = load_artifact(folder / "run" / "ranker")
-    older = {name: value for name, value in saved.config.items() if name != "history"}
-    resaved(folder, tmp_path / "older", config=older)
-    assert Ranker.load(tmp_path / "older").history_kinds == ("click", "purchase")
 
 
 def test_other_artifacts_are_refused_clearly(folder: Path, tmp_path: Path) -> None:
@@ -323,12 +300,6 @@ def test_new_items_are_known_by_their_features(
         ranker.with_items(new.drop("type"))
     with pytest.raises(ValueInvalidError, match="unique"):
         ranker.with_items(pl.concat([new, new]))
-
-
-def test_what_popularity_counts_is_kept(ranker: Ranker, tmp_path: Path) -> None:
-    assert ranker.popularity_kinds is None
-    replace(ranker, popularity_kinds=("click", "purchase")).save(tmp_path / "r")
-    assert Ranker.load(tmp_path / "r").popularity_kinds == ("click", "purchase")
 
 
 def test_tables_of_other_libraries_are_taken(ranker: Ranker, task: Task) -> None:

@@ -4,12 +4,10 @@ import errno
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor, nn
@@ -25,9 +23,9 @@ from adwright.data.batches.stream import StreamConfig
 from adwright.data.tasks.task import Task, write_task
 from adwright.models.ranking.din import DIN
 from adwright.training.ranking import scoring
-from adwright.training.ranking.predict import open_stream, predict, predict_batches
+from adwright.training.ranking.fit import open_stream, predict, predict_batches
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.ranking.scoring import events_of, open_events, score_file
+from adwright.training.ranking.scoring import events_of, score_file
 from tests.support.data.ranking_task import shop_task, untrained
 
 
@@ -90,23 +88,6 @@ def test_unknown_items_are_marked(
     odd.write_parquet(tmp_path / "odd.parquet")
     score_file(ranker, tmp_path / "odd.parquet", files[1], tmp_path / "s.parquet")
     assert pl.read_parquet(tmp_path / "s.parquet")["known_item"].to_list() == [True, False, True]
-
-
-def test_integer_ids_and_no_rows(
-    ranker: Ranker, rows: pl.DataFrame, files: tuple[Path, Path], tmp_path: Path
-) -> None:
-    numbered = rows[:5].with_columns(user_id=pl.lit(7))
-    numbered.write_parquet(tmp_path / "numbered.parquet")
-    events = pl.read_parquet(files[1])[:4].with_columns(user_id=pl.lit(7))
-    events.with_columns(time=pl.col("time") - timedelta(days=99)).write_parquet(
-        tmp_path / "e.parquet"
-    )
-    args = (tmp_path / "numbered.parquet", tmp_path / "e.parquet", tmp_path / "s.parquet")
-    assert score_file(ranker, *args) == 5
-    assert pl.read_parquet(args[2])["user_id"].to_list() == [7] * 5
-    rows[:0].write_parquet(tmp_path / "none.parquet")
-    assert score_file(ranker, tmp_path / "none.parquet", *args[1:], overwrite=True) == 0
-    assert pl.read_parquet(args[2]).height == 0
 
 
 def test_bad_input_is_refused_by_place(
@@ -264,16 +245,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "events.parquet"
 
 
-def test_only_events_that_may_matter_are_read(file: Path) -> None:
-    people = pl.Series(["u0"])
-    with open_events(file) as source:
-        assert source.of(people)["user_id"].unique().to_list() == ["u0"]
-        groups = range(pq.ParquetFile(file).num_row_groups)
-        read = [source.may_hold(group, people) for group in groups]
-    assert any(read)
-    assert not all(read)
-
-
 def test_of_one_person_the_kinds_count_too(file: Path, tmp_path: Path) -> None:
     found, clicked = (events_of(file, "u1", kinds=kinds) for kinds in (("view",), ("click",)))
     assert found.height == clicked.height == 20
@@ -307,11 +278,6 @@ def test_every_file_that_is_a_log_will_do(file: Path, tmp_path: Path, ending: st
     assert seconds[0] == seconds[1]
 
 
-def test_without_kinds_all_events_count(tmp_path: Path) -> None:
-    EVENTS.drop("kind").rename({"user_id": "customer"}).write_csv(tmp_path / "e.csv")
-    assert events_of(tmp_path / "e.csv", "u2").height == 40
-
-
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadableError, match="no such"):
         events_of(tmp_path / "none.csv", "u1")
@@ -321,18 +287,6 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(FileUnreadableError, match="damaged"):
         events_of(tmp_path / "bad.parquet", "u1")
-
-
-def test_rows_come_in_file_order(task: Task, make_din: Callable[..., DIN]) -> None:
-    model = make_din(task)
-    found = predict(model, task, "valid")
-    rows = task.rows("valid").collect()
-    assert found.label.tolist() == rows["label"].to_list()
-    # One code a person, in the order of the file.
-    codes = {user: code for code, user in enumerate(rows["user_id"].unique().sort())}
-    assert found.user.tolist() == [codes[user] for user in rows["user_id"]]
-    assert found.probability.dtype == np.float64
-    assert ((found.probability > 0) & (found.probability < 1)).all()
 
 
 def test_equals_one_batch_a_person(task: Task, make_din: Callable[..., DIN]) -> None:
@@ -379,10 +333,6 @@ class Extreme(nn.Module):
     def forward(self, batch: object) -> Tensor:
         rows: int = len(batch)  # type: ignore[arg-type]
         return torch.full((rows,), -1e5)
-
-
-def test_extreme_logits_do_not_overflow(task: Task) -> None:
-    assert (predict(Extreme(), task, "valid").probability == 0).all()
 
 
 def test_an_empty_split_is_refused(task: Task, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from torch import nn
@@ -14,15 +13,16 @@ from adwright.core.errors import ArtifactCorruptError, ArtifactError
 from adwright.metrics.arrays import hash_order
 from adwright.metrics.ranking import ndcg, recall
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.retrieval.artifact import (
+from adwright.training.retrieval.fit import (
     KIND,
-    Lookup,
     RetrieverArtifact,
+    catalogue_vectors,
     embed_catalogue,
     nearest_by_cosine,
+    query_scores,
+    retrieved_ranks,
     with_vectors,
 )
-from adwright.training.retrieval.ranks import catalogue_vectors, query_scores, retrieved_ranks
 from tests.support.data.small_next_basket import small_task
 from tests.support.delivery.cascade_parts import hcn, task, two_tower
 
@@ -119,11 +119,6 @@ def load_artifact_of(artifact: RetrieverArtifact, folder: Path):  # type: ignore
     return load_artifact(folder)
 
 
-def test_the_catalogue_is_the_tasks() -> None:
-    assert isinstance(two_tower().catalogue, pl.DataFrame)
-    assert two_tower().items.ids == task().items.ids
-
-
 def test_the_nearest_rows_leave_out_the_item_itself_and_the_unknown_one() -> None:
     angles = np.array([0.0, 0.0, 0.1, -0.1, 1.0, 3.0])
     vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
@@ -158,10 +153,6 @@ def test_the_table_stands_in_for_the_tower() -> None:
         model.scale.fill_(3.0)
     assert torch.equal(model(codes), torch.zeros(3, 3))
     assert torch.allclose(served(codes), before * 1.5)
-
-
-def test_a_table_is_no_weight() -> None:
-    assert Lookup(torch.zeros(2, 2)).state_dict() == {}
 
 
 TASK = small_task()
@@ -259,16 +250,6 @@ def test_ties_stand_in_the_order_of_a_hash(unseen: bool) -> None:
         inside = found.rank <= depth
         assert found.tied[inside].tolist() == np.array(tied)[inside].tolist()
         assert found.ranks().tie_share > 0
-
-
-def test_no_item_is_favoured_in_a_tie() -> None:
-    visits = np.arange(len(TASK))
-
-    def flat(some: np.ndarray) -> torch.Tensor:
-        return torch.ones(len(some), 13)
-
-    rank = retrieved_ranks(flat, TASK, visits, depth=12).rank
-    assert abs(rank.mean() - 6.5) < 0.5
 
 
 def test_a_visit_that_loses_all_targets_stays_without_any() -> None:

@@ -17,13 +17,20 @@ from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.metrics.ranking import recall
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
-from adwright.training.retrieval.defaults import hcn_defaults, retriever_search, two_tower_defaults
-from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
-from adwright.training.retrieval.ranks import catalogue_vectors, retrieved_ranks
-from adwright.training.retrieval.second_task import (
+from adwright.training.retrieval.fit import (
+    DistillationTargets,
+    RetrievalConfig,
+    catalogue_vectors,
+    fit_retriever,
+    retrieved_ranks,
+)
+from adwright.training.retrieval.run import (
     FEW_LABELS,
     choose_unseen,
+    hcn_defaults,
+    retriever_search,
     second_task,
+    two_tower_defaults,
     with_second_task,
 )
 from adwright.training.search import Defaults
@@ -41,24 +48,8 @@ def _model(seed: int = 0) -> TwoTower:
     return TwoTower(config, TASK.spec, TASK.items, TASK.count)
 
 
-def _recall(model: TwoTower) -> float:
-    model.eval()
-    found = retrieved_ranks(catalogue_vectors(model, TASK), TASK, TASK.visits("test"), depth=4)
-    return recall(found.ranks(), 4)
-
-
 class _Stopped(Exception):
     pass
-
-
-def test_it_learns_what_people_take() -> None:
-    model = _model()
-    before = _recall(model)
-    result = fit_retriever(model, TASK, CONFIG)
-    assert _recall(model) > before + 0.15
-    assert result.steps == 6 * 12
-    assert len(result.records) == 6
-    assert result.recall == max(line["valid_recall@3"] for line in result.records)
 
 
 @pytest.mark.parametrize("cut", [7, 12, 30])
@@ -86,11 +77,6 @@ def test_without_validation_the_last_weights_are_kept() -> None:
     result = fit_retriever(_model(), TASK, config)
     assert result.recall != result.recall
     assert result.epoch == 2
-
-
-def test_part_of_the_visits_an_epoch() -> None:
-    config = replace(CONFIG, epochs=1, visits_per_epoch=32)
-    assert fit_retriever(_model(), TASK, config).steps == 2
 
 
 def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
@@ -143,17 +129,12 @@ TARGETS = DistillationTargets(
     np.array([3, 1, 4, 1, 5]),
     np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32),
 )
-NONE = DistillationTargets(*(np.zeros(n, np.int64) for n in (0, 1, 0)), np.zeros(0, np.float32))
 
 
 def test_a_batch_gets_the_lists_of_its_visits() -> None:
     teacher = TARGETS.of(np.array([5, 9, 2, 0]))
     assert teacher.candidates.to_lists() == [[4, 1, 5], [], [3, 1], []]
     assert teacher.scores.tolist() == pytest.approx([0.3, 0.4, 0.5, 0.1, 0.2])
-
-
-def test_no_targets_are_empty_lists() -> None:
-    assert NONE.of(np.array([0, 7])).candidates.to_lists() == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -199,24 +180,6 @@ def _one_item_is_best(code: int) -> DistillationTargets:
 
 
 FIT = RetrievalConfig(epochs=4, batch=16, learning_rate=0.02, validation_visits=0)
-
-
-def _place(model: HCN, code: int) -> float:
-    """Mean rank of an item among all, over the test visits."""
-    with torch.no_grad():
-        queries = model.queries(TASK_DISTILLATION.batch(TASK_DISTILLATION.visits("test")))
-        scores = (queries @ model.item_vectors(torch.arange(len(TASK_DISTILLATION.items))).T).amax(
-            1
-        )[:, 1:]
-    return float((scores >= scores[:, code - 1, None]).sum(1).double().mean())
-
-
-def test_a_model_learns_what_the_finer_one_wants() -> None:
-    code = 7
-    taught, plain = _model_distillation(), _model_distillation()
-    fit_retriever(plain, TASK_DISTILLATION, FIT)
-    fit_retriever(taught, TASK_DISTILLATION, FIT, distillation=_one_item_is_best(code))
-    assert _place(taught, code) < 1.5 < _place(plain, code)
 
 
 def test_a_run_is_not_taken_up_with_other_lessons(tmp_path: Path) -> None:
@@ -290,7 +253,7 @@ def test_validation_chooses_the_weight_and_nothing_is_tried_twice(
         goal = {0.0: 0.1, 0.3: 0.2, 1.0: 0.3}[alpha]
         return type("Found", (), {"recall": goal})()
 
-    monkeypatch.setattr("adwright.training.retrieval.second_task.fit_retriever", fit)
+    monkeypatch.setattr("adwright.training.retrieval.run.fit_retriever", fit)
     found = with_second_task(FEW, TOWERS, folder=tmp_path)
     assert {alpha for alpha, _ in tried} == {0.0, 0.3, 1.0}
     assert (found.model.views, found.model.alpha) == ("correlated", 1.0)
@@ -311,7 +274,7 @@ def test_none_is_kept_where_views_are_no_better(
     def fit(model: TwoTower, task: NextBasket, config: RetrievalConfig) -> object:
         return type("Found", (), {"recall": 0.1})()
 
-    monkeypatch.setattr("adwright.training.retrieval.second_task.fit_retriever", fit)
+    monkeypatch.setattr("adwright.training.retrieval.run.fit_retriever", fit)
     found = with_second_task(FEW, TOWERS, folder=tmp_path)
     assert found.model == TOWERS.model
     assert "no second task is best" in found.why[-1]
@@ -405,13 +368,6 @@ def test_places_stand_for_days_where_there_are_no_times() -> None:
         assert "half-lives of 10 places and 1.5 places" in two_tower_defaults(places).why
         assert "the short history reaches back 5 places" in hcn_defaults(places).why
     assert not task.timeless
-
-
-def test_hcn_has_the_same_training() -> None:
-    task = small_task()
-    assert hcn_defaults(task).fit == two_tower_defaults(task).fit
-    assert hcn_defaults(task).model.short_days == 5
-    assert "the short history reaches back 5 days" in hcn_defaults(task).why
 
 
 def _quick(epochs: int = 1) -> RetrievalConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,14 @@ from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ValueInvalidError
 from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import ndcg, recall
-from adwright.models.retrieval.item_item import ItemItemConfig
-from adwright.models.retrieval.linear import count_linear, linear_neighbours, regression
-from adwright.models.retrieval.neighbours import NeighbourConfig, count_neighbours
+from adwright.models.retrieval.item_item import (
+    ItemItemConfig,
+    NeighbourConfig,
+    count_linear,
+    count_neighbours,
+    linear_neighbours,
+    regression,
+)
 from adwright.training.retrieval import item_item as linear
 from adwright.training.retrieval import item_item as module
 from adwright.training.retrieval.item_item import (
@@ -48,18 +52,6 @@ def test_the_table_is_counted_from_training_events() -> None:
     assert not np.array_equal(whole.neighbours.score, found.neighbours.score)
 
 
-def test_ranks_of_lists_by_hand() -> None:
-    asked = BASKETS.test.some(np.array([0, 3]))
-    own = [asked.targets[a:b].tolist() for a, b in zip(asked.offsets, asked.offsets[1:])]  # noqa: B905
-    codes = np.array([[own[0][0], 99, own[0][-1]], [99, 98, own[1][0]]])
-    found = listed_ranks(codes, asked)
-    expected = []
-    for targets, row in zip(own, codes.tolist(), strict=True):
-        expected += sorted(row.index(t) + 1 if t in row else 4 for t in targets)
-    assert found.ranks.tolist() == expected
-    assert found.offsets.tolist() == asked.offsets.tolist()
-
-
 @pytest.mark.parametrize("log", [WALKS, BASKETS], ids=["walks", "baskets"])
 @pytest.mark.parametrize("repeats", [False, True])
 def test_the_best_trial_is_kept(log: NextLog, repeats: bool) -> None:
@@ -77,27 +69,6 @@ def test_the_best_trial_is_kept(log: NextLog, repeats: bool) -> None:
     ranks = listed_ranks(codes, log.valid)
     assert ndcg(ranks, 10) == pytest.approx(best.ndcg)
     assert recall(ranks, 50) == pytest.approx(best.recall)
-
-
-def test_the_walk_is_found() -> None:
-    """People go two items on: the search finds that only what comes after counts."""
-    found = search_item_item(WALKS, repeats=True)
-    codes, _ = fit_item_item(WALKS, found.config).best(WALKS.pasts(WALKS.test), 1)
-    last = WALKS.item[WALKS.test.end - 1]
-    assert (codes[:, 0] == (last + 1) % 15 + 1).mean() > 0.8
-    assert found.config.recency < 0.8
-
-
-def test_seed_and_sizes_count(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "adwright")
-    few = search_item_item(WALKS, repeats=True, questions=10, events=100)
-    assert (few.questions, few.events) == (10, few.events)
-    assert 100 <= few.events < search_item_item(WALKS, repeats=True).events
-    assert few.trials == search_item_item(WALKS, repeats=True, questions=10, events=100).trials
-    other = search_item_item(WALKS, repeats=True, questions=10, events=100, seed=1)
-    assert few.trials != other.trials
-    assert caplog.messages[0] == few.text()
-    assert "settings the best on 10 validation questions" in few.text()
 
 
 def test_without_validation_the_defaults_stand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,9 +197,3 @@ def test_without_questions_the_first_settings_stand() -> None:
     found = fit_linear(known, CONFIG, repeats=False)
     assert found.model.config.neighbours.shrink == linear.SHRINKS[0]
     assert found.ndcg == 0
-
-
-def test_the_same_seed_gives_the_same_table() -> None:
-    one, two = (fit_linear(log(), CONFIG, repeats=True, seed=3).model for _ in range(2))
-    np.testing.assert_array_equal(one.neighbours.codes, two.neighbours.codes)
-    np.testing.assert_array_equal(one.neighbours.score, two.neighbours.score)

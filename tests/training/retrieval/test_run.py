@@ -14,14 +14,12 @@ import pytest
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import ndcg
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.models.retrieval.rules import TITLES, NextRule
 from adwright.models.retrieval.two_tower import TwoTower, TwoTowerConfig
 from adwright.training.retrieval import rules as module
-from adwright.training.retrieval.artifact import RetrieverArtifact
-from adwright.training.retrieval.fit import RetrievalConfig
-from adwright.training.retrieval.retrain import RetrainConfig, joined_task, retrain_two_tower
+from adwright.training.retrieval.fit import RetrievalConfig, RetrieverArtifact
 from adwright.training.retrieval.rules import (
     HALF_LIVES,
     decayed_counts,
@@ -29,9 +27,16 @@ from adwright.training.retrieval.rules import (
     new_targets,
     refit_rules,
     rule_ranks,
-    rules_ranks,
 )
-from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever, settings_of
+from adwright.training.retrieval.run import (
+    RetrainConfig,
+    RetrieverKind,
+    RetrieverRun,
+    joined_task,
+    retrain_two_tower,
+    run_retriever,
+    settings_of,
+)
 from tests.support.data.small_next_basket import small_task, with_few_labels
 from tests.support.data.small_sequences import small_sequences
 from tests.support.store.small_world import ITEMS, START, before, events
@@ -130,15 +135,6 @@ def test_ranks_are_places_in_the_whole_order(rule: NextRule, unseen: bool, depth
     assert np.diff(found.offsets).tolist() == [len(places) for places in expected]
 
 
-def test_parts_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = fit_rules(BASKETS, repeats=True, item_item=PLAIN)
-    whole = rules_ranks(rules, BASKETS, BASKETS.test, unseen=False)
-    assert list(whole) == list(TITLES.values())
-    monkeypatch.setattr(module, "TOGETHER", 3)
-    for name, ranks in rules_ranks(rules, BASKETS, BASKETS.test, unseen=False).items():
-        assert np.array_equal(ranks.ranks, whole[name].ranks)
-
-
 @pytest.mark.parametrize("log", [BASKETS, WALKS], ids=["baskets", "walks"])
 def test_new_targets_are_those_that_nobody_had(log: NextLog) -> None:
     found = new_targets(log, log.test)
@@ -164,13 +160,6 @@ def test_what_is_fitted_again_knows_all_events(log: NextLog) -> None:
         days = float(rules.half_life or 0)
         assert np.array_equal(again.lately, decayed_counts(log.item, log.time, log.items, days))
         assert not np.array_equal(again.lately, rules.lately)
-
-
-def test_settings_are_searched_or_given() -> None:
-    searched = fit_rules(BASKETS, repeats=True)
-    assert fit_rules(BASKETS, repeats=True, item_item=PLAIN).item_item.config == PLAIN
-    assert searched.item_item.config != PLAIN
-    assert not fit_rules(BASKETS, repeats=False, item_item=PLAIN).repeats
 
 
 def test_the_category_is_the_one_that_validates_best() -> None:
@@ -233,25 +222,6 @@ def test_the_task_holds_both_and_tests_on_what_neither_has() -> None:
     }
     other = joined_task(events(), written().head(5), ITEMS, start=START, end=END)
     assert other.data_hash != task.data_hash
-
-
-def test_the_model_learns_from_both(tmp_path: Path) -> None:
-    found = retrain_two_tower(
-        events(), written(), ITEMS, start=START, end=END, config=SMALL, run=tmp_path / "run"
-    )
-    assert (found.before, found.written) == (before().height, written().height)
-    assert (found.visits, found.k) == (100, 5)
-    assert found.recall is not None
-    assert found.popular is not None
-    assert found.recall > found.popular > 0
-    assert (tmp_path / "run" / "metrics.jsonl").is_file()
-    again = retrain_two_tower(events(), written(), ITEMS, start=START, end=END, config=SMALL)
-    assert again.recall == found.recall
-    other = replace(SMALL, fit=replace(SMALL.fit, seed=1))
-    assert (
-        retrain_two_tower(events(), written(), ITEMS, start=START, end=END, config=other).recall
-        != found.recall
-    )
 
 
 def test_a_log_that_ends_before_leaves_nothing_to_measure() -> None:

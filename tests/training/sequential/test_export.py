@@ -12,14 +12,13 @@ import pytest
 import torch
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.errors import ArtifactError, ConfigError, ResourceError, ValueInvalidError
+from adwright.core.errors import ArtifactError, ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
-from adwright.models.sequential.dense import DenseRanker, DenseRetriever
-from adwright.training.sequential import export as module
-from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.export import (
+from adwright.training.sequential import artifact as module
+from adwright.training.sequential.artifact import (
     OnnxSequence,
+    SequenceArtifact,
     export_saved,
     export_sequence,
     ranker_inputs,
@@ -120,19 +119,6 @@ def test_an_exported_ranker_says_the_same() -> None:
             torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
 
 
-def test_dynamo_breaks_no_graph() -> None:
-    """Traced as code, without data-dependent Python."""
-    one, asker, judge = person(4), retriever(ALL), ranker(JUDGE)
-    for dense, inputs in (
-        (DenseRetriever(asker), retriever_inputs(asker, one)),
-        (DenseRanker(judge), ranker_inputs(judge, one, CODES.numpy(), request_time=LATE)),
-    ):
-        given = tensors(inputs)
-        program = torch.export.export(dense, (), kwargs=given, strict=True)
-        with torch.no_grad():
-            torch.testing.assert_close(program.module()(**given), dense(**given))
-
-
 def test_a_retriever_as_onnx(folder: Path) -> None:
     model, program = retriever(ALL), OnnxSequence.load(folder / "retriever")
     for lengths in LENGTHS:
@@ -179,13 +165,6 @@ def test_the_artifact_says_what_a_server_needs(folder: Path) -> None:
         **{name: ["people", "events"] for name in ("items", "time", "next_time")},
         **{"lengths": ["people"], "context": ["people", 2]},
     }
-
-
-def test_nothing_is_replaced_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written_before(monkeypatch, folder / "retriever")
-    with pytest.raises(ResourceError, match="exists"):
-        export_sequence(artifact_of(retriever(ALL)), folder / "retriever")
-    export_sequence(artifact_of(retriever(ALL)), folder / "retriever", overwrite=True)
 
 
 def test_a_wrong_export_is_not_written(

@@ -21,10 +21,9 @@ from adwright.core.errors import ConfigError, ResumeError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.metrics.ranking import ndcg
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.losses import LossConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.sequential.fit import (
     SequenceCost,
@@ -119,16 +118,6 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines == list(result.records)
     assert len(list(run.glob("checkpoint-*"))) == 1
-
-
-def test_no_two_steps_draw_the_same() -> None:
-    seeds: list[int] = []
-    config = replace(CONFIG, epochs=2, validation_people=5)
-    model, before = _model(), torch.get_rng_state()
-    fit_sequential(model, DATA, config, on_step=lambda _: seeds.append(torch.initial_seed()))
-    assert len(set(seeds)) == len(seeds) == 8
-    # The caller's own draws go on as if nothing had been.
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_it_stops_where_validation_no_longer_improves() -> None:
@@ -275,19 +264,6 @@ def test_data_split_by_time_is_validated_by_what_the_caller_measures() -> None:
     assert not torch.equal(seen[1], seen[2])
 
 
-def test_what_is_told_is_the_measure_that_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    goals = iter((0.3, 0.5, 0.4))
-
-    def validate() -> tuple[float, dict[str, float]]:
-        goal = next(goals)
-        return goal, {"valid_recall@50": goal, f"valid_ndcg@{CONFIG.k}": 1 - goal}
-
-    fit_sequential(_model(), _by_time(), replace(CONFIG, epochs=3), validate=validate)
-    told = capsys.readouterr().err
-    assert "valid_recall@50 0.5000, the best so far" in told
-    assert "valid_recall@50 0.4000, best 0.5000 in epoch 2" in told
-
-
 def test_a_validation_of_ones_own_is_a_run_of_its_own(tmp_path: Path) -> None:
     def stop(step: int) -> None:
         if step == 5:
@@ -325,13 +301,6 @@ def test_a_goal_that_is_not_finite_is_refused() -> None:
         fit_sequential(_model(), DATA, CONFIG, validate=lambda: (np.nan, {}))
 
 
-def test_bfloat16_learns_as_well() -> None:
-    model = _model()
-    fit_sequential(model, DATA, replace(CONFIG, epochs=8, precision="bfloat16"))
-    assert ndcg(rank_next(model, DATA, "test").ranks, 10) > 0.4
-    assert all(p.dtype == torch.float32 for p in model.parameters())
-
-
 def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=1)
     run = tmp_path / "run"
@@ -344,14 +313,6 @@ def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
         fit_sequential(_model(), DATA, replace(config, seed=1), run, resume=True)
     with pytest.raises(ResumeError, match=r"another config, model or data: model\.class was"):
         fit_sequential(_sasrec(), DATA, config, run, resume=True)
-
-
-def test_a_loss_that_is_not_finite_is_refused() -> None:
-    model = _model()
-    with torch.no_grad():
-        model.input.position[0, 0] = np.nan
-    with pytest.raises(ConfigError, match="finite"):
-        fit_sequential(model, DATA, CONFIG)
 
 
 def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run, compare: Any) -> None:
@@ -427,34 +388,6 @@ def test_no_division_is_better_by_more_than_the_bound(seed: int) -> None:
     assert max(loads) <= best * (4 / 3 - 1 / (3 * processes)) + 1e-9
 
 
-@pytest.mark.parametrize("processes", [2, 8])
-def test_loads_are_nearer_to_their_mean_than_at_random(processes: int) -> None:
-    """128 sequences of lengths as on MovieLens 1M: many short ones, many cut at 200."""
-    rng = np.random.default_rng(0)
-    ours, theirs = [], []
-    for _ in range(20):
-        lengths = np.minimum(rng.pareto(1.2, 128) * 40 + 20, 200).astype(np.int64)
-        cost = SequenceCost(1.0, 1e-3).of(lengths)
-        ours.append(largest(cost, divided(cost, processes)))
-        theirs.append(largest(cost, np.array_split(rng.permutation(128), processes)))
-    assert np.mean(theirs) > 1.05
-    assert np.mean(ours) < 1.005
-    assert max(ours) < 1.02
-    # Where one sequence costs more than a share of all, it is alone.
-    cost = np.array([50.0, *[1.0] * 20])
-    parts = divided(cost, processes)
-    assert any(part.tolist() == [0] for part in parts)
-
-
-def test_sequences_without_cost_are_shared_out_evenly() -> None:
-    assert [len(part) for part in divided(np.zeros(8), 4)] == [2, 2, 2, 2]
-    assert [len(part) for part in divided(np.ones(3), 5)] == [1, 1, 1, 0, 0]
-
-
-def test_cost_is_a_sum_of_events_and_pairs() -> None:
-    assert SequenceCost(2.0, 0.5).of(np.array([0, 1, 10])).tolist() == [0.0, 2.5, 70.0]
-
-
 @pytest.mark.parametrize("name", ["hstu", "sasrec", "ranker"])
 def test_the_cost_of_a_model_follows_its_sizes(name: str) -> None:
     def cost(blocks: int = 2, width: int = 16, items: int = 9, **loss: object) -> SequenceCost:
@@ -511,14 +444,6 @@ def test_every_sample_is_in_one_batch(samples: int, batch: int) -> None:
     sizes = [len(one) for one in batches]
     assert max(sizes) <= batch
     assert max(sizes) - min(sizes) <= 1
-
-
-def test_batches_hold_about_the_same_number_of_events() -> None:
-    lengths = np.minimum(np.random.default_rng(0).pareto(1, 4000) * 20 + 2, 200).astype(int)
-    balanced = balanced_batches(lengths, 100, np.random.default_rng(1))
-    plain = np.random.default_rng(1).permutation(4000).reshape(40, 100)
-    spread = [np.std([lengths[one].sum() for one in kind]) for kind in (balanced, plain)]
-    assert spread[0] < 0.1 * spread[1]
 
 
 def test_epochs_differ_and_repeat() -> None:

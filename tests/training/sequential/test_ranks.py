@@ -14,17 +14,15 @@ from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.data.tasks.negatives import Draws
 from adwright.metrics.classification import auc, log_loss
-from adwright.metrics.ranking import hit_rate, ndcg, recall
+from adwright.metrics.ranking import hit_rate, ndcg
 from adwright.models.retrieval.rules import TITLES
 from adwright.models.sequential.choice_ranker import ChoiceRanker, choice_logits
 from adwright.models.sequential.hstu import HSTU, HSTUConfig
 from adwright.models.sequential.hstu_ranker import HSTURanker, HSTURankerConfig
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.retrieval.ranks import retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
-from adwright.training.sequential.fit import SequentialConfig, fit_sequential, people_of
+from adwright.training.sequential.fit import people_of
 from adwright.training.sequential.ranks import (
     choice_validation,
     predict_actions,
@@ -34,8 +32,6 @@ from adwright.training.sequential.ranks import (
     visit_batch,
     visit_choices,
     visit_queries,
-    visit_scorer,
-    visit_validation,
 )
 from adwright.training.sequential.run import baseline_ranks, next_log
 from adwright.training.sequential.runfile import SequenceData
@@ -98,14 +94,6 @@ def test_ties_stand_in_a_hashed_order_and_are_counted() -> None:
     assert np.array_equal(found.ranks.ranks, again.ranks.ranks)
 
 
-def test_only_those_asked_for() -> None:
-    everyone = rank_next(_ByLast(), DATA, "test")
-    chosen = everyone.people[[4, 1]]
-    some = rank_next(_ByLast(), DATA, "test", people=chosen)
-    assert some.people.tolist() == chosen.tolist()
-    assert some.ranks.ranks.tolist() == everyone.ranks.ranks[[4, 1]].tolist()
-
-
 def test_nobody_to_ask_is_an_error() -> None:
     same = replace(DATA, item=np.ones_like(DATA.item))
     with pytest.raises(ValueInvalidError, match="nobody has a target"):
@@ -163,13 +151,6 @@ def test_all_visits_of_a_person_in_one_pass_are_what_each_alone_is(
     assert visit_queries(model, TASK, visits[:0]).shape == (0, 8)
 
 
-def test_a_model_without_times_is_asked_too() -> None:
-    torch.manual_seed(0)
-    model = SASRec(SASRecConfig(width=8, max_length=64), len(TASK.items) - 1).eval()
-    visits = np.arange(len(TASK))
-    assert torch.allclose(visit_queries(model, TASK, visits), _one_by_one(model, visits), atol=1e-5)
-
-
 def test_a_visit_knows_when_it_is_and_not_what_else_was_taken_then() -> None:
     visit = TASK.visits("test")[:1]
     batch = visit_batch(TASK, visit, 64)
@@ -181,23 +162,6 @@ def test_a_visit_knows_when_it_is_and_not_what_else_was_taken_then() -> None:
     later = [min([t for t in [*times, asked] if t > now]) for now in times]
     assert batch.time.tolist() == times.tolist()
     assert batch.next_time.tolist() == later
-
-
-def test_training_on_visits_teaches_what_people_take() -> None:
-    sequences = sequences_of_task(TASK, split="task")
-    model = _hstu()
-    visits = TASK.visits("valid")
-    before = retrieved_ranks(visit_scorer(model, TASK), TASK, visits, depth=4).ranks()
-    measure = visit_validation(model, TASK, visits, depth=4, k=2)
-    fit_sequential(
-        model,
-        sequences,
-        SequentialConfig(epochs=20, batch=4, learning_rate=0.02),
-        validate=measure,
-    )
-    goal, line = measure()
-    assert goal == line["valid_recall@4"] > recall(before, 4)
-    assert set(line) == {"valid_recall@4", "valid_ndcg@2"}
 
 
 DATA_VALIDATION = small_sequences()
@@ -326,24 +290,6 @@ def test_a_visit_is_asked_about_what_was_taken_and_what_was_drawn() -> None:
             request_time=int(TASK.visit_time[visit] // 1_000_000),
         )
         torch.testing.assert_close(found[:, 0], logits[start:end].detach(), rtol=1e-4, atol=1e-4)
-
-
-def test_the_same_weights_give_the_same_number() -> None:
-    model, visits = ranker(), TASK.visits("valid")
-    measure = choice_validation(model, TASK, visits, chunk=5)
-    goal, line = measure()
-    assert measure() == (goal, line)
-    assert goal == -line["valid_log_loss"]
-    assert 0 < line["valid_auc"] < 1
-    other, _ = choice_validation(model, TASK, visits, chunk=5, seed=1)()
-    assert other != goal
-    choices = visit_choices(model, TASK, visits, np.random.default_rng(0))
-    p = torch.sigmoid(choice_logits(model, choices)[:, 0].detach().double())
-    literal = -torch.where(choices.label == 1, p, 1 - p).log().mean()
-    whole, _ = choice_validation(model, TASK, visits, chunk=999)()
-    assert -whole == pytest.approx(float(literal), rel=1e-6)
-    shake(model)
-    assert measure()[0] != goal
 
 
 def test_visits_without_a_history_are_passed_over() -> None:

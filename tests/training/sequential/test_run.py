@@ -15,20 +15,24 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import ConfigError, ResourceError, ResumeError
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.metrics.ranking import ndcg
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 from adwright.models.retrieval.rules import TITLES
-from adwright.models.sequential.hstu import HSTU, HSTUConfig
-from adwright.models.sequential.sasrec import SASRec, SASRecConfig
-from adwright.training.loop.callbacks import Callback, StepDone
-from adwright.training.retrieval.ranks import retrieved_ranks
-from adwright.training.run_settings import TrainedRun
+from adwright.models.sequential.hstu import HSTU, HSTUConfig, SASRec, SASRecConfig
+from adwright.training.loop.trainee import Callback, StepDone
+from adwright.training.retrieval.fit import retrieved_ranks
+from adwright.training.search import TrainedRun
 from adwright.training.sequential import run as module
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import rank_next, visit_scorer
 from adwright.training.sequential.run import decided_run, run_sequence
-from adwright.training.sequential.runfile import SequenceData, SequenceRun, default_run
+from adwright.training.sequential.runfile import (
+    FROM_DATA,
+    SequenceData,
+    SequenceRun,
+    default_run,
+    sequence_defaults,
+)
 from tests.broken.cases import contents
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
@@ -151,13 +155,6 @@ def test_the_last_event_is_asked_where_nothing_else_is_known(tmp_path: Path) -> 
     assert other["Personal frequency"].metrics != other["Popularity"].metrics
 
 
-def test_sequences_without_times_train_a_model_without(tmp_path: Path) -> None:
-    untimed = replace(WALKS, sequences=small_sequences(times=False))
-    result = run(HSTU_RUN, untimed, tmp_path / "out")
-    assert not result.artifact.model.config.time  # type: ignore[union-attr]
-    assert not result.artifact.timed
-
-
 def test_a_run_is_taken_up_and_ends_with_the_same_bits(tmp_path: Path) -> None:
     run(HSTU_RUN, VISITS, tmp_path / "whole")
     short = replace(HSTU_RUN, fit=replace(FIT, epochs=1))
@@ -185,15 +182,6 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
         run(SASREC_RUN, VISITS, out)
 
 
-def test_the_seed_decides(tmp_path: Path) -> None:
-    one, two, three = (
-        run(replace(SASREC_RUN, seed=seed), VISITS, tmp_path / str(at)).artifact.vectors
-        for at, seed in enumerate((5, 5, 6))
-    )
-    assert np.array_equal(one, two)
-    assert not np.array_equal(one, three)
-
-
 def test_few_households_validate(tmp_path: Path) -> None:
     few = replace(FIT, validation_people=2)
     measured = [
@@ -204,13 +192,6 @@ def test_few_households_validate(tmp_path: Path) -> None:
     assert measured[0]["valid_ndcg@10"] != measured[1]["valid_ndcg@10"]
     final = replace(HSTU_RUN, fit=replace(FIT, train_on_validation=True))
     assert not records(run(final, VISITS, tmp_path / "final").folder)
-
-
-def test_it_reads_what_the_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "open_sequences", lambda _: WALKS)
-    result = run_sequence(replace(SASREC_RUN, out=tmp_path / "out"))
-    assert result.artifact.name == "walks"
-    assert "read the sequences" in result.stages
 
 
 class Stop(Callback):

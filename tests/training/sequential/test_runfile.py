@@ -14,19 +14,20 @@ from adwright.core.errors import ConfigError
 from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.sequences.stochastic_length import StochasticLength
 from adwright.data.tasks.own.next_item import open_next_item
-from adwright.models.sequential.hstu import HSTUConfig
-from adwright.models.sequential.sasrec import SASRecConfig
+from adwright.models.sequential.hstu import HSTUConfig, SASRecConfig
 from adwright.models.sequential.union import default_config
 from adwright.training.search import Defaults
-from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults, sequence_search
 from adwright.training.sequential.fit import OLD_NAMES, SequentialConfig, renamed
 from adwright.training.sequential.runfile import (
+    FROM_DATA,
     SequenceDataConfig,
     SequenceRun,
     default_run,
     names_journey,
     open_sequences,
     read_run,
+    sequence_defaults,
+    sequence_search,
     with_options,
 )
 from tests.support.data.small_sequences import small_sequences
@@ -290,12 +291,6 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         SequentialConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_defaults_are_those_of_the_public_experiments() -> None:
-    config = SequentialConfig()
-    assert (config.learning_rate, config.betas, config.batch) == (1e-3, (0.9, 0.98), 128)
-    assert (config.weight_decay, config.clip_norm, config.optimiser) == (0.0, 0.0, "adamw")
-
-
 def test_what_was_saved_under_old_names_is_read() -> None:
     config = SequentialConfig(all_windows=True, exclude_seen=False, epochs=3)
     new = to_jsonable(config)
@@ -354,11 +349,6 @@ def test_what_the_data_lack_is_not_read() -> None:
     assert isinstance(sequence_defaults(timed, "sasrec").model, SASRecConfig)
     with pytest.raises(ConfigError, match="no sequence model"):
         sequence_defaults(timed, "gru")
-
-
-def test_a_large_catalogue_is_learned_from_some_positions() -> None:
-    assert sequence_defaults(sequences_of(100, 10, 60_000)).model.loss.positions == 512
-    assert sequence_defaults(sequences_of(100, 10, 600)).model.loss.positions == 0
 
 
 def test_what_is_not_left_to_the_data_stays() -> None:

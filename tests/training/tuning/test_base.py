@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError, ResourceError
-from adwright.training.tuning.base import (
+from adwright.core.errors import ArtifactError, ConfigError, ResourceError
+from adwright.training.tuning.run import (
     PACKABLE,
+    TuneRun,
     beside_base,
     in_tokens,
     load_base,
-    load_tokenizer,
+    merge_run,
     require_four_bit,
+    run_tuning,
 )
-from adwright.training.tuning.merging import merge_run
-from adwright.training.tuning.run import TuneRun, run_tuning
 from adwright.training.tuning.texts import PairsConfig
 from adwright.training.tuning.tune import answer_nll, tune
 from adwright.tuning.additive.adapters import ParallelAdapter
 from adwright.tuning.methods import METHODS, Method, apply
 from adwright.tuning.modules import LINEAR, places
-from adwright.tuning.references import FullTuning, HeadOnly
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.lora import LoRA, is_packed
-from adwright.tuning.selective.masks import BitFit
+from adwright.tuning.reparameterised.lora import ActivatedLoRA, LoRA, is_packed
+from adwright.tuning.selective import BitFit, FullTuning, HeadOnly
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.lm.tiny_llama import save_tiny, tiny_tokenizer
 from tests.support.lm.tuning_methods import shake
@@ -108,7 +105,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(ConfigError, match="needs a CUDA device"):
         run_tuning(asked)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("adwright.training.tuning.base.find_spec", lambda _: None)
+    monkeypatch.setattr("adwright.training.tuning.run.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"bitsandbytes.*pip install bitsandbytes"):
         require_four_bit(LoRA())
 
@@ -122,8 +119,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_base_is_loaded_in_the_type_that_its_method_needs(
     saved: str, monkeypatch: pytest.MonkeyPatch, quick: torch.dtype
 ) -> None:
-    monkeypatch.setattr("adwright.training.tuning.base.quick_dtype", lambda _: quick)
-    monkeypatch.setattr("adwright.training.tuning.base.fitting_dtype", lambda _: torch.bfloat16)
+    monkeypatch.setattr("adwright.training.tuning.run.quick_dtype", lambda _: quick)
+    monkeypatch.setattr("adwright.training.tuning.run.fitting_dtype", lambda _: torch.bfloat16)
     found = {
         (method, dtype): load_base(saved, method, dtype=dtype)[0].dtype
         for method in (None, LoRA(), FullTuning())
@@ -134,23 +131,8 @@ def test_a_base_is_loaded_in_the_type_that_its_method_needs(
         *(quick, quick, torch.float32)
     ]
     assert {dtype for (_, asked), dtype in found.items() if asked} == {torch.float16}
-    monkeypatch.setattr("adwright.training.tuning.base.memory_left", lambda: 1000)
+    monkeypatch.setattr("adwright.training.tuning.run.memory_left", lambda: 1000)
     assert load_base(saved)[0].dtype is torch.bfloat16
-
-
-def test_the_tokenizer_is_that_of_the_base(saved: str) -> None:
-    _, tokenizer, note = load_base(saved)
-    assert note == ""
-    assert load_tokenizer(saved)("sale 1")["input_ids"] == tokenizer("sale 1")["input_ids"]
-
-
-def test_without_transformers_the_extra_is_named(
-    saved: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    for load in (load_base, load_tokenizer):
-        with pytest.raises(MissingExtraError, match=r"adwright\[lm\]"):
-            load(saved)
 
 
 def test_an_invocation_is_encoded_and_by_default_what_opens_an_answer() -> None:

@@ -106,12 +106,6 @@ def test_both_promises_are_kept_where_the_load_allows_it(rate: float) -> None:
     assert beside.times.share > 0.7
 
 
-def test_a_light_load_is_answered_at_once() -> None:
-    _, light = simulated(0.05, 300.0)
-    _, heavy = simulated(1.0, 300.0)
-    assert sum(light.gaps) / len(light.gaps) < 0.7 * sum(heavy.gaps) / len(heavy.gaps)
-
-
 def test_under_a_load_that_is_too_high_the_bounds_go_before_the_share() -> None:
     beside, work = simulated(4.0, 120.0)
     assert beside.times.share < 0.7
@@ -211,17 +205,6 @@ def test_tuning_and_answers_are_what_they_are_alone(tmp_path: Path) -> None:
         len(j.tokens) - len(j.answer.prompt) - 1 for j in asked
     )
     assert len(served) == 2
-
-
-def test_the_base_is_in_memory_once() -> None:
-    model = tiny_llama()
-    tree = share_base(model)
-    ServedBeside(tree, tiny_tokens(), name="base", config=SERVING)
-    tuned = apply(share_base(model), LoRA(rank=2))
-    places = {parameter.data_ptr() for parameter in model.parameters()}
-    assert {parameter.data_ptr() for parameter in tree.parameters()} == places
-    base = [p for name, p in tuned.causal.named_parameters() if not name.endswith((".a", ".b"))]
-    assert {parameter.data_ptr() for parameter in base} == places
 
 
 def test_an_answer_whose_pages_were_taken_goes_on(tmp_path: Path) -> None:

@@ -29,16 +29,13 @@ from adwright.training.tuning.tune import (
     tune,
 )
 from adwright.tuning.additive.adapters import AdaMix, Mixture, SerialAdapter
-from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import AdapterDrop, LadderTuning, MeZO
-from adwright.tuning.hybrid import UniPELT
-from adwright.tuning.methods import Method, apply, load_tuned
+from adwright.tuning.additive.prompts import PrefixTuning, PromptTuning, UniPELT
+from adwright.tuning.efficient import AdapterDrop, LadderTuning, MeZO
+from adwright.tuning.methods import Method, PeftKind, Wrapped, apply, load_tuned
 from adwright.tuning.packing.texts import attends_apart
-from adwright.tuning.peft_kinds import PeftKind, Wrapped
-from adwright.tuning.references import FullTuning, HeadOnly, NormTuning
+from adwright.tuning.reparameterised.factors import LoRAHub
 from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, SoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.selective.masks import DiffPruning
+from adwright.tuning.selective import DiffPruning, FullTuning, HeadOnly, NormTuning
 from adwright.tuning.tuned import Tuned
 from tests.support.training import tune_distributed
 from tests.support.training.tune_distributed import held_numbers
@@ -115,15 +112,6 @@ def test_the_measure_is_the_mean_over_answers() -> None:
         assert answer_nll(model, data, tokens=tokens) == pytest.approx(total / answers, abs=1e-5)
 
 
-def test_parts_of_a_step_add_up() -> None:
-    whole, parts = tuned(), tuned()
-    once = replace(CONFIG, steps=3, clip_norm=0.0)
-    tune(whole, texts(), once)
-    tune(parts, texts(), replace(once, micro=1))
-    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
 METHODS = {
     "prompt": PromptTuning(length=3),
     "prefix": PrefixTuning(length=3),
@@ -154,21 +142,6 @@ def test_lorahub_searches_round_by_round(tmp_path: Path) -> None:
         tune(half, data, config, tmp_path / "run", on_step=cut)
     tune(again, data, config, tmp_path / "run", resume=True)
     assert same(weights(whole), weights(again))
-
-
-def test_lorahub_compares_on_the_same_texts(tmp_path: Path) -> None:
-    data, sources = texts(), (tmp_path / "a", tmp_path / "b")
-    for at, folder in enumerate(sources):
-        part = tuned_by(LoRA(rank=4), seed=at)
-        tune(part, data, replace(CONFIG, seed=at))
-        part.save(folder)
-    config = replace(CONFIG, epochs=4, batch=2, micro=1)
-    hub = tuned_by(LoRAHub(rank=4, penalty=0.0), sources=sources)
-    own = data.some(config.rows(0, len(data)))
-    losses = [answer_nll(hub, own)]
-    tune(hub, data, config, on_step=lambda _: losses.append(answer_nll(hub, own)))
-    assert all(after <= before + 1e-6 for before, after in pairwise(losses))
-    assert losses[-1] < losses[0]
 
 
 def literal_adamix_step(model: Tuned, data: Texts, config: TuneConfig) -> list[torch.Tensor]:
@@ -243,36 +216,11 @@ def test_a_saved_prompt_is_tuned_on(tmp_path: Path) -> None:
     assert answer_nll(again, other) < before
 
 
-def test_mezo_reads_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(CONFIG, steps=3, batch=10, learning_rate=1e-3)
-    whole, parts = tuned_by(MeZO(rank=2)), tuned_by(MeZO(rank=2))
-    tune(whole, texts(), config)
-    sizes: list[int] = []
-    kept = Texts.packed
-    monkeypatch.setattr(
-        Texts, "packed", lambda own, rows: sizes.append(len(rows)) or kept(own, rows)
-    )
-    tune(parts, texts(), replace(config, micro=4))
-    assert max(sizes) == 4
-    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
-
-
 def test_what_is_tuned_has_to_be_float32() -> None:
     narrow = apply(base().to(torch.bfloat16), NormTuning())
     with pytest.raises(ConfigError, match="float32") as caught:
         tune(narrow, texts(), CONFIG)
     assert "layernorm" in str(caught.value)
-
-
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_texts_of_a_step_do_not_see_each_other(method: Method) -> None:
-    model, data = tuned_by(method), texts(4)
-    each = [answer_nll(model, data.some([row])) for row in range(4)]
-    assert answer_nll(model, data) == pytest.approx(np.mean(each), abs=1e-5)
-    before = answer_nll(model, data)
-    tune(model, data, replace(CONFIG, epochs=10))
-    assert answer_nll(model, data) < before
 
 
 def test_mezo_moves_by_forward_passes_alone() -> None:
@@ -545,17 +493,6 @@ def test_layers_compute_twice_and_only_in_training() -> None:
         assert next(count) == 4
     gradients(model.train())
     assert next(count) == 5
-
-
-def test_a_run_ends_with_the_same_numbers() -> None:
-    whole, again = tuned(dropout=0.2), tuned(dropout=0.2)
-    wanted = tune(whole, texts(), CONFIG)
-    found = tune(again, texts(), replace(CONFIG, checkpoint_layers=True))
-    assert same(weights(whole), weights(again))
-    assert [line["train_loss"] for line in found.records] == [
-        line["train_loss"] for line in wanted.records
-    ]
-    assert not again.causal.model.layers[0].gradient_checkpointing
 
 
 def test_layers_that_cannot_are_named() -> None:

@@ -400,7 +400,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def run_page(report: RunReport, script: Script, *, title: str, folder: Path | None = None) -> str:
     """The page as text. folder: where its pictures lie; None shows none. Those that are missing,
     too large or no PNG are left out."""
-    from adwright.metrics.reports.page import page_environment
+    from adwright.metrics.reports.report import page_environment
 
     healing = "".join(
         f"${one.after.name}: {_ways(one.before)} -> {_ways(one.after)}\n" for one in report.healed

@@ -43,7 +43,7 @@ from adwright.audit.targets.target import Ask, ListingCleaner
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import Tokenizer
 from adwright.lm.torch_engine.network import Network
-from adwright.tuning.packing.attention import attending, attends_fully
+from adwright.tuning.packing.texts import attending, attends_fully
 
 # --------------------------------------------------------------------------------------------------
 # Where the attacked tokens lie in the prompts, and whether tokens survive as text.

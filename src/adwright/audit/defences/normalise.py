@@ -29,8 +29,8 @@ from adwright.audit.catalogue import ShopListing
 from adwright.authoring.tasks import harmless
 from adwright.core.config import settings
 from adwright.core.errors import DataError, MissingExtraError
+from adwright.metrics.text.agreement import words_of
 from adwright.metrics.text.mentions import Mention, brand_table, lexicon, scan
-from adwright.metrics.text.words import words_of
 
 # --------------------------------------------------------------------------------------------------
 # Letters of other scripts that look like Latin ones, written as these.

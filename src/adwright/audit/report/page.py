@@ -13,7 +13,7 @@ from adwright.audit.report.trials import AUDIT_MARK
 from adwright.core.atomic import atomic_write_text
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, to_svg
-from adwright.metrics.reports.page import page_environment
+from adwright.metrics.reports.report import page_environment
 
 _TEXT, _NAME = 400, 80
 _HEADER = (

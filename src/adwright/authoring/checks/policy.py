@@ -29,10 +29,9 @@ import numpy.typing as npt
 
 from adwright.authoring.checks.limits import Finding, Severity, account_spans, card_spans
 from adwright.core.config import settings
+from adwright.metrics.text.agreement import require_texts, rouge_l
 from adwright.metrics.text.grounding import unsupported_spans
 from adwright.metrics.text.mentions import language_of, lexicon
-from adwright.metrics.text.rouge import rouge_l
-from adwright.metrics.text.words import require_texts
 
 _SHOUTED = re.compile(r"(?<![\w-])[^\W\d_a-z]{2,}(?:[ '’&-]+[^\W\d_a-z]{2,})*(?![\w-])")
 _MARKS = re.compile(r"[!?]{2,}|(?<!\.)\.{4,}|[*~^=+|]{3,}|[$€£]{2,}|(?:[!] ?){2,}")
@@ -417,7 +416,7 @@ def plain_text(text: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# How alike variants of a text for A/B tests are: the ROUGE-L of each pair (`metrics.text.rouge`).
+# How alike variants of a text for A/B tests are: the ROUGE-L of each pair (`rouge_l`).
 #
 # alikeness(["Tea for you", "Tea for you!", "A quiet cup"])      # [3, 3]
 

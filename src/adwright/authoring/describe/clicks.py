@@ -27,7 +27,13 @@ import polars as pl
 from adwright.authoring.describe.search import INDEXES, DescriptionSearch, Index
 from adwright.core.config import Count, Ge, Gt, Lt, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.metrics.bootstrap import Interval, bootstrap_difference
+from adwright.metrics.bootstrap import (
+    Interval,
+    MethodInterval,
+    bootstrap_difference,
+    two_level_difference,
+    two_level_ratio,
+)
 from adwright.metrics.offpolicy import (
     Estimate,
     Rounds,
@@ -37,7 +43,6 @@ from adwright.metrics.offpolicy import (
     snips,
     summarise_weights,
 )
-from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
 Estimator = Literal["dr", "ips", "snips"]
 Floats = npt.NDArray[np.float64]

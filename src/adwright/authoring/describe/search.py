@@ -30,8 +30,8 @@ from adwright.authoring.describe.queries import Judged
 from adwright.authoring.tasks import Product
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError
+from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from adwright.metrics.ranking import Gain, graded_ndcg_per_query, grades_of_lists
-from adwright.metrics.two_level import MethodInterval, two_level_difference, two_level_ratio
 
 Floats = npt.NDArray[np.float64]
 Index = Literal["title", "original", "written", "both"]

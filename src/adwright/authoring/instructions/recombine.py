@@ -45,7 +45,7 @@ from adwright.authoring.tasks import (
 )
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
-from adwright.metrics.text.words import words_of
+from adwright.metrics.text.agreement import words_of
 
 #: Tasks whose answers can be put together.
 RECOMBINABLE = ("ads", "titles", "answers", "descriptions")

@@ -38,7 +38,7 @@ from adwright.core.config import load_toml
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
-from adwright.metrics.text.rouge import rouge_l
+from adwright.metrics.text.agreement import rouge_l
 
 # --------------------------------------------------------------------------------------------------
 # Seed instructions, written by us: several ways to ask for each task, some with slots.

@@ -31,7 +31,7 @@ from adwright.core.config import settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
-from adwright.metrics.text.words import words_of
+from adwright.metrics.text.agreement import words_of
 
 _SYSTEM = "You write training data for the language model of a shop. Be brief and varied."
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.):]|[-*\u2022])\s*(\S.*)$")

@@ -6,7 +6,7 @@ those who never came with nothing. Measured are
     plain        mean responses per user in B less those in A
     CUPED        the same, less what visits and purchases of the weeks before the start explain
     looks        the same per user and week at the end of each day, with an interval that holds
-                 however often one looks (`metrics.experiment`)
+                 however often one looks (`metrics.offpolicy`)
 
 Looks at the same users have independent increments where a user's behaviour does not change:
 the mean over more days has the covariance with that over fewer that it has with itself.
@@ -44,15 +44,20 @@ from adwright.delivery.policy.rules import (
 )
 from adwright.delivery.policy.slate_policy import ABSplit, Arm, SlatePolicy, build_policy
 from adwright.metrics.bootstrap import Interval, bootstrap_ratio
-from adwright.metrics.experiment import (
+from adwright.metrics.offpolicy import (
     AlwaysValid,
     ArmComparison,
+    Estimate,
+    Rounds,
     always_valid,
     best_mixture,
+    clipped_ips,
     compare,
+    ips,
     sample_ratio,
+    snips,
+    summarise_weights,
 )
-from adwright.metrics.offpolicy import Estimate, Rounds, clipped_ips, ips, snips, summarise_weights
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

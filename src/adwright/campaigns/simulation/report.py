@@ -323,7 +323,7 @@ def write_report(folder: str | Path, report: SimulationReport) -> Path:
 
     Raises ResourceError where the disk is full.
     """
-    from adwright.metrics.reports.page import page_environment
+    from adwright.metrics.reports.report import page_environment
 
     folder = Path(folder)
     atomic_write_text(folder / "report.json", report.to_json())
@@ -340,7 +340,7 @@ def write_report(folder: str | Path, report: SimulationReport) -> Path:
 
 def _charts(report: SimulationReport) -> Sequence[str]:
     from adwright.metrics.reports.charts import interval_chart, to_svg
-    from adwright.metrics.reports.page import inline_svg
+    from adwright.metrics.reports.report import inline_svg
 
     verdict = report.verdict
     charts: list[alt.TopLevelMixin] = [

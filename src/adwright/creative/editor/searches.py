@@ -64,7 +64,7 @@ from adwright.creative.editor.fitness import (
 )
 from adwright.creative.editor.provenance import ESTIMATE
 from adwright.metrics.reports.charts import to_svg
-from adwright.metrics.reports.page import inline_svg, page_environment
+from adwright.metrics.reports.report import inline_svg, page_environment
 
 if TYPE_CHECKING:
     import altair as alt

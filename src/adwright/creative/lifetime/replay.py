@@ -62,8 +62,7 @@ from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_network import Vectors
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
-from adwright.metrics.bootstrap import bootstrap_sums
-from adwright.metrics.two_level import MethodInterval, with_seeds
+from adwright.metrics.bootstrap import MethodInterval, bootstrap_sums, with_seeds
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

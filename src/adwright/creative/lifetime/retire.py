@@ -41,7 +41,7 @@ from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_va
 from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, Vectors
-from adwright.training.run_settings import require_free
+from adwright.training.search import require_free
 
 Ints = npt.NDArray[np.int64]
 

@@ -62,7 +62,7 @@ from adwright.creative.lifetime.survival_curves import FittedLifetime, predicted
 from adwright.creative.lifetime.survival_network import InputSpec, SpellInputs, Vectors
 from adwright.data.batches.jagged import Jagged
 from adwright.metrics.reports.charts import learning_curves, to_svg
-from adwright.metrics.reports.page import inline_svg, page_environment
+from adwright.metrics.reports.report import inline_svg, page_environment
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

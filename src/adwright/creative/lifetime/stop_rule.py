@@ -49,7 +49,7 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
-from adwright.training.run_settings import seeded
+from adwright.training.search import seeded
 
 # --------------------------------------------------------------------------------------------------
 # What a unit will bring for its cost: a Poisson regression of the periods to come.

@@ -84,13 +84,11 @@ from adwright.creative.lifetime.survival_network import (
     marginal_logits,
 )
 from adwright.metrics.survival import harrell_c
-from adwright.training.loop.callbacks import Callback
+from adwright.training.loop.distributed import RowWise
 from adwright.training.loop.loop import train
-from adwright.training.loop.optimisers import RowWise
 from adwright.training.loop.run_folder import RunPosition
-from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
-from adwright.training.run_settings import seeded
-from adwright.training.search import near_power_of_two
+from adwright.training.loop.trainee import Callback, LoopConfig, Trainee, dense_and_sparse
+from adwright.training.search import near_power_of_two, seeded
 
 Floats = NDArray[np.float32]
 _LOW, _HIGH = 0.5, 5.0

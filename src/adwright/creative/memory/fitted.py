@@ -82,11 +82,10 @@ from adwright.creative.memory.block_ridge import (
 from adwright.creative.memory.outcomes import Measure, RecallTable, scores_of_d_prime
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import VectorStore
-from adwright.metrics.bootstrap import Interval, draw_counts
-from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.two_level import MethodInterval, with_seeds
+from adwright.metrics.bootstrap import Interval, MethodInterval, draw_counts, with_seeds
+from adwright.metrics.ranking import spearman
 from adwright.training.model_artifacts import load_trained
-from adwright.training.run_settings import require_free
+from adwright.training.search import require_free
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -75,7 +75,7 @@ from adwright.training.loop.loop import train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee
 from adwright.training.model_artifacts import load_trained, load_weights, weights_of
-from adwright.training.run_settings import require_free, seeded
+from adwright.training.search import require_free, seeded
 
 # --------------------------------------------------------------------------------------------------
 # A trained click rate, ready to be asked: its artifact, kind "click_rate".

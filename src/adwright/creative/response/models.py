@@ -79,8 +79,8 @@ from adwright.creative.judging import ConformalInterval, ResidualScale
 from adwright.creative.response.inputs import AdFeatures, AdInputs, Array
 from adwright.creative.response.outcomes import CreativeOutcomes
 from adwright.metrics.arrays import check_same_length
-from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.within_tests import best_of_test, pair_accuracy, rho_within
+from adwright.metrics.bootstrap import best_of_test, pair_accuracy, rho_within
+from adwright.metrics.ranking import spearman
 
 
 @settings

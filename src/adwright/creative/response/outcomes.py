@@ -40,8 +40,8 @@ from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
 from adwright.data.table_door import find_column
 from adwright.metrics.arrays import check_positive_integer
-from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.within_tests import best_of_test
+from adwright.metrics.bootstrap import best_of_test
+from adwright.metrics.ranking import spearman
 
 # --------------------------------------------------------------------------------------------------
 # Refuse inputs that say how an ad did: a label among the features makes any score look brilliant.

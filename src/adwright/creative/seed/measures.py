@@ -69,9 +69,8 @@ from adwright.creative.seed.texts import (
 from adwright.creative.seed.writer import WrittenAds
 from adwright.lm.engine.generation import LanguageModel
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
-from adwright.metrics.rank_correlation import spearman
-from adwright.metrics.text.rouge import distinct_n
-from adwright.metrics.text.words import ngrams, words_of
+from adwright.metrics.ranking import spearman
+from adwright.metrics.text.agreement import distinct_n, ngrams, words_of
 
 # --------------------------------------------------------------------------------------------------
 # Two judges that know nothing of each other: another encoder, other brands, another kind.

@@ -76,7 +76,7 @@ from adwright.creative.seed.writer import (
 from adwright.lm.engine.generation import Usage
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import interval_chart, learning_curves, to_svg
-from adwright.metrics.reports.page import inline_svg, page_environment
+from adwright.metrics.reports.report import inline_svg, page_environment
 
 # --------------------------------------------------------------------------------------------------
 # What a run of SEED found, as a table, a JSON file and a page.

@@ -70,9 +70,8 @@ from adwright.core.hashing import content_hash
 from adwright.core.progress import duration
 from adwright.creative.records.ad_record import AdRecord, read_verbalised, verbalised
 from adwright.lm.engine.generation import GenerationConfig, Message
+from adwright.metrics.text.agreement import ngrams, rouge_l, words_of
 from adwright.metrics.text.grounding import grounded
-from adwright.metrics.text.rouge import rouge_l
-from adwright.metrics.text.words import ngrams, words_of
 
 #: What is to be written. slogan: one line for a brand or product. headline: one line for a story.
 #: description: a sentence or two on a product. video: an ad scene by scene.

@@ -65,8 +65,13 @@ from adwright.training.ranking.config import RunConfig
 from adwright.training.ranking.fit import FitConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
-from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
-from adwright.training.retrieval.fit import DistillationTargets, RetrievalConfig, fit_retriever
+from adwright.training.retrieval.fit import (
+    DistillationTargets,
+    RetrievalConfig,
+    RetrieverArtifact,
+    RetrieverModel,
+    fit_retriever,
+)
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import (
     SequenceArtifact,

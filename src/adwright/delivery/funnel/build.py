@@ -86,7 +86,7 @@ from adwright.training.retrieval.item_item import (
     search_item_item,
 )
 from adwright.training.retrieval.rules import fit_rules, refit_rules
-from adwright.training.run_settings import require_writable
+from adwright.training.search import require_writable
 
 # --------------------------------------------------------------------------------------------------
 # Which sources are needed, and what serves: decided on validation visits.

@@ -45,8 +45,7 @@ from adwright.delivery.stages.histories import visit_requests
 from adwright.delivery.stages.protocols import Shortlist, best_of
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
-from adwright.metrics.reports.comparison import compare_rankings
-from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.report import EvaluationProtocol, compare_rankings
 
 # --------------------------------------------------------------------------------------------------
 # Visits with everything that sources and models say of them: what a funnel is measured on.

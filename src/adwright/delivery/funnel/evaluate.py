@@ -31,8 +31,8 @@ from adwright.delivery.popularity import Popularity, load_popularity
 from adwright.delivery.served import KIND as SERVED
 from adwright.delivery.stages.histories import Histories
 from adwright.models.retrieval.multi_interest import HCNConfig
-from adwright.training.retrieval.artifact import KIND as RETRIEVER
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import KIND as RETRIEVER
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE

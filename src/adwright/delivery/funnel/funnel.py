@@ -55,7 +55,7 @@ from adwright.delivery.stages.sources import (
     RankedSource,
 )
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact

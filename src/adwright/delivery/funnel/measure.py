@@ -38,7 +38,7 @@ from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
-from adwright.metrics.reports.comparison import verdict
+from adwright.metrics.reports.report import verdict
 from adwright.models.retrieval.rules import NextRules
 from adwright.training.retrieval.rules import new_targets, rules_ranks
 

@@ -29,18 +29,22 @@ from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.models.retrieval.multi_interest import HCN
 from adwright.models.retrieval.two_tower import TwoTower
 from adwright.models.sequential.union import SequenceRetriever, sequence_retriever
-from adwright.training.loop.callbacks import Callback, RunBegins, RunEnds, StepDone, ValidationDone
+from adwright.training.loop.trainee import Callback, RunBegins, RunEnds, StepDone, ValidationDone
 from adwright.training.ranking.config import RunConfig
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run as run_ranker
-from adwright.training.retrieval.artifact import RetrieverArtifact, RetrieverModel
-from adwright.training.retrieval.defaults import hcn_defaults, two_tower_defaults
-from adwright.training.retrieval.fit import RetrievalConfig, fit_retriever
-from adwright.training.run_settings import seeded
+from adwright.training.retrieval.fit import (
+    RetrievalConfig,
+    RetrieverArtifact,
+    RetrieverModel,
+    fit_retriever,
+)
+from adwright.training.retrieval.run import hcn_defaults, two_tower_defaults
+from adwright.training.search import seeded
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.defaults import sequence_defaults
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import some_visits, visit_validation
+from adwright.training.sequential.runfile import sequence_defaults
 
 # --------------------------------------------------------------------------------------------------
 # What is trained in the minutes that there are: a race in slices.

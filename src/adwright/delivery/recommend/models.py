@@ -50,7 +50,7 @@ from adwright.models.retrieval.multi_interest import combine
 from adwright.models.retrieval.rules import fill_places
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import SequenceArtifact

@@ -31,7 +31,7 @@ from adwright.delivery.retraining.retrain import (
     taken_of,
 )
 from adwright.delivery.training_log import model_folder
-from adwright.metrics.reports.comparison import RankingComparison
+from adwright.metrics.reports.report import RankingComparison
 from adwright.models.retrieval.rules import TITLES
 
 MODEL = "this model"

@@ -72,20 +72,20 @@ from adwright.delivery.stages.histories import Histories, microseconds
 from adwright.delivery.training_log import HistoryLog, model_folder, training_log
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.ranking import Ranks
-from adwright.metrics.reports.comparison import (
+from adwright.metrics.reports.report import (
     Comparison,
+    EvaluationProtocol,
     RankingComparison,
     compare,
     compare_rankings,
 )
-from adwright.metrics.reports.report import EvaluationProtocol
 from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.training.ranking.config import RunConfig, TaskConfig
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import run
-from adwright.training.retrieval.artifact import KIND as RETRIEVER
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import KIND as RETRIEVER
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item import (
     ItemItemArtifact,
@@ -95,7 +95,7 @@ from adwright.training.retrieval.item_item import (
 )
 from adwright.training.retrieval.rules import decayed_counts
 from adwright.training.retrieval.run import RetrieverKind, RetrieverRun, run_retriever
-from adwright.training.run_settings import require_free
+from adwright.training.search import require_free
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.run import next_log, run_sequence

@@ -25,7 +25,7 @@ from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sources import ProfileCodes
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.retrieval.artifact import embed_catalogue, with_vectors
+from adwright.training.retrieval.fit import embed_catalogue, with_vectors
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -39,7 +39,7 @@ from adwright.delivery.stages.sources import VectorCache, catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
-from adwright.training.retrieval.artifact import nearest_by_cosine
+from adwright.training.retrieval.fit import nearest_by_cosine
 from adwright.training.sequential.artifact import VISITS_FILE, SequenceArtifact
 from adwright.training.sequential.fit import people_of
 

@@ -35,7 +35,7 @@ from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Scorer, Shortlist
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.multi_interest import combine
-from adwright.training.retrieval.artifact import RetrieverArtifact, nearest_by_cosine
+from adwright.training.retrieval.fit import RetrieverArtifact, nearest_by_cosine
 from adwright.training.sequential.artifact import SequenceArtifact
 
 # --------------------------------------------------------------------------------------------------

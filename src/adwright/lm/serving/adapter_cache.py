@@ -48,7 +48,7 @@ from adwright.lm.serving.kinds import (
 from adwright.lm.serving.prefixes import HostPages, PagePool, PageShape, PrefixPages
 from adwright.tuning.modules import LINEAR, Sizes, Target, places
 from adwright.tuning.reparameterised.lora import DoRA
-from adwright.tuning.storage import fill, fingerprint, read_tuned
+from adwright.tuning.tuned import fill, fingerprint, read_tuned
 
 # --------------------------------------------------------------------------------------------------
 # What adapters of different kinds do at the maps of one base, in one form, read and checked.

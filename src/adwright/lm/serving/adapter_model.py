@@ -49,7 +49,7 @@ from adwright.lm.torch_engine.decode import Grammars
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.network import Network, mapped, network_of, row_mapped, tuned_over
 from adwright.tuning.modules import LINEAR, Sizes, Target, places
-from adwright.tuning.storage import read_tuned
+from adwright.tuning.tuned import read_tuned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -21,16 +21,21 @@ from adwright.tuning.additive.adapters import (
     ParallelAdapter,
     SerialAdapter,
 )
-from adwright.tuning.additive.prompts import Prefix, PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import AdapterDrop, LoRAFA
-from adwright.tuning.hybrid import MAM
+from adwright.tuning.additive.prompts import MAM, Prefix, PrefixTuning, PromptTuning
+from adwright.tuning.efficient import AdapterDrop, LoRAFA
+from adwright.tuning.methods import PROMPTS, PeftKind, Wrapped
 from adwright.tuning.modules import Ahead, Sizes, Target
-from adwright.tuning.peft_kinds import PROMPTS, PeftKind, Wrapped
-from adwright.tuning.reparameterised.activated import ActivatedLoRA, invoked_from
-from adwright.tuning.reparameterised.factors import VeRA
-from adwright.tuning.reparameterised.lora import DoRA, DyLoRA, LoRA, MoSLoRA, SoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.selective.masks import BitFit
+from adwright.tuning.reparameterised.factors import LoRAHub, VeRA
+from adwright.tuning.reparameterised.lora import (
+    ActivatedLoRA,
+    DoRA,
+    DyLoRA,
+    LoRA,
+    MoSLoRA,
+    SoRA,
+    invoked_from,
+)
+from adwright.tuning.selective import BitFit
 from adwright.tuning.tuned import Tuned
 
 _LowRank = LoRA | LoRAFA | DoRA | DyLoRA | SoRA | MoSLoRA | LoRAHub | VeRA | ActivatedLoRA

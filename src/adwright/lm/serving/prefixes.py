@@ -43,7 +43,7 @@ from adwright.tuning.modules import Sizes
 # and two blocks with one key hold the same. The hash has 128 bits: no two blocks share one by
 # chance.
 #
-# An adapter that acts from a token on (`tuning.reparameterised.activated`) leaves what is before it
+# An adapter that acts from a token on (`tuning.reparameterised.lora`) leaves what is before it
 # to the base. Its chain begins as that of the base, and turns into one of its own with the block
 # that
 # holds the token: with p of its places before that token, the key behind which that block stands is

@@ -17,7 +17,7 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError
 from adwright.tuning.methods import load_tuned
 from adwright.tuning.modules import Ahead, Inputs, head_logits
-from adwright.tuning.reparameterised.activated import Invoked, invoked_from
+from adwright.tuning.reparameterised.lora import Invoked, invoked_from
 from adwright.tuning.tuned import Tuned
 
 if TYPE_CHECKING:

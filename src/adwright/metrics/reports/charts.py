@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from adwright.core.errors import DataError
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.calibration import ReliabilityTable
+from adwright.metrics.classification import ReliabilityTable
 
 if TYPE_CHECKING:
     import altair as alt

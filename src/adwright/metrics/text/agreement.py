@@ -19,12 +19,15 @@ Letters: U units, R raters, V distinct values, D draws.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.config import choices_of, settings
+from adwright.core.config import choices_of, require_count, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.metrics.bootstrap import Interval, bootstrap_sums
 
@@ -135,3 +138,122 @@ def _distances(of_value: Floats, levels: Floats, scale: Scale) -> Floats:
     middle = np.cumsum(of_value, 1) - of_value / 2
     ranks: Floats = (middle[:, :, None] - middle[:, None, :]) ** 2
     return ranks
+
+
+# --------------------------------------------------------------------------------------------------
+# Texts as words and n-grams, the one way for all measures of texts.
+#
+#     words_of("Grey T-shirt, 2.5 m")   # ["grey", "t", "shirt", "2", "5", "m"]
+#
+# A word is a run of letters, marks and digits in any script, in lower case. Scripts that put no
+# space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) give a word for each character,
+# which is our choice; a measure that counts words is then one that counts characters.
+
+#: One character of a script without spaces, or a run of others. Python counts the vowel signs of
+#: Indian scripts and loose accents as no letters, so they are named.
+_UNSPACED = "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0981-\u0d4d"
+_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_]|[{_MARKS}])+")
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, in order."""
+    return _WORD.findall(text.lower())
+
+
+def ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    """All runs of `n` words, in order; none where there are fewer words."""
+    return list(zip(*(words[at:] for at in range(n)), strict=False))
+
+
+def require_texts(texts: Sequence[str], name: str) -> None:
+    """Raise DataError that names the first row of `texts` that is no text."""
+    if isinstance(texts, str):
+        raise DataError(
+            f"{name} must be several texts, not one", column=name, hint="pass a list of texts"
+        )
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                "a row holds no text", row=row, column=name, value=text, hint='use "" for none'
+            )
+
+
+# --------------------------------------------------------------------------------------------------
+# ROUGE-L: how much of a reference stands in an output, in the same order.
+#
+#     rouge_l("a red cotton shirt", "red shirt")   # 0.666...
+#
+# Lin, "ROUGE: a package for automatic evaluation of summaries", 2004, section 3. With the words X
+# of
+# the reference (m of them), Y of the output (n) and their longest common subsequence L:
+#
+#     R = L / m      P = L / n      F1 = 2 P R / (P + R)
+#
+# which is beta = 1, as the usual packages have it. Words are those of `words_of`; nothing is
+# stemmed. An empty output, or reference, scores 0.
+#
+# distinct-n of all texts together: different n-grams / n-grams (Li et al., "A diversity-promoting
+# objective function for neural conversation models", 2016). It falls as texts get longer, so
+# compare
+# like lengths.
+
+
+def rouge_l(output: str, reference: str) -> float:
+    """ROUGE-L F1 of one output, 0 to 1; the same with the two exchanged."""
+    mine, theirs = words_of(output), words_of(reference)
+    if not mine or not theirs:
+        return 0.0
+    # 2PR / (P + R) with P = L / n and R = L / m is 2L / (m + n).
+    return 2 * common_subsequence(mine, theirs) / (len(mine) + len(theirs))
+
+
+def common_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
+    """Length of the longest common subsequence.
+
+    Bit-parallel (Hyyrö, "Bit-parallel LCS-length computation revisited", 2004): one addition of
+    whole numbers of len(one) bits for each word of `other`, O(mn / 64) in all.
+    """
+    places: defaultdict[str, int] = defaultdict(int)
+    for at, word in enumerate(one):
+        places[word] |= 1 << at
+    every = (1 << len(one)) - 1
+    # A bit is 0 where a common subsequence grows at that word of `one`.
+    open_bits = every
+    for word in other:
+        here = open_bits & places.get(word, 0)
+        open_bits = ((open_bits + here) | (open_bits - here)) & every
+    return len(one) - open_bits.bit_count()
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Different n-grams / n-grams of all texts together, 0 to 1; NaN without any n-gram.
+
+    Raises DataError that names the row which is no text, ConfigError for an n below 1.
+    """
+    require_texts(texts, "texts")
+    require_count("n", n)
+    grams = [ngrams(words_of(text), n) for text in texts]
+    together = sum(map(len, grams))
+    return len(set().union(*grams)) / together if together else float("nan")
+
+
+#: Endings of English plurals, and what stands in their place: berries, dresses, shirts.
+_PLURALS = (
+    (re.compile(r"(?<=..)ies$"), "y"),
+    (re.compile(r"(?<=s|x|z)es$|(?<=ch|sh)es$"), ""),
+    (re.compile(r"(?<=[^su\W])s$"), ""),
+)
+
+
+def singular(word: str) -> str:
+    """An English word without the ending of its plural; others as they are.
+
+    By endings alone, so it may cut a word that is no plural; that harms nothing where both sides
+    of a comparison pass through it.
+    """
+    for ending, instead in _PLURALS:
+        shorter, times = ending.subn(instead, word)
+        if times:
+            return shorter
+    return word

@@ -28,6 +28,7 @@ from typing import get_args
 
 from adwright.core.config import check_literals
 from adwright.core.errors import DataError
+from adwright.metrics.text.agreement import require_texts, singular
 from adwright.metrics.text.mentions import (
     Brands,
     Lexicon,
@@ -39,8 +40,6 @@ from adwright.metrics.text.mentions import (
     read_quantity,
     scan,
 )
-from adwright.metrics.text.rouge import singular
-from adwright.metrics.text.words import require_texts
 
 #: Characters that are not seen: they neither hide a number nor make one.
 _UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")

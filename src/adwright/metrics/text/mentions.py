@@ -56,7 +56,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
-from adwright.metrics.text.words import words_of
+from adwright.metrics.text.agreement import words_of
 
 #: What a part of a text claims something about.
 SpanKind = Literal["number", "unit", "brand", "material", "colour", "claim", "name"]

@@ -22,8 +22,15 @@ would be no number that a kernel can count on.
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
+import warnings
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,9 +45,203 @@ from adwright.models.kernels.attention_spec import (
     pairs,
     time_bucket,
 )
-from adwright.models.kernels.bucketed import bucketed, compiled
 from adwright.models.kernels.fused import fused, fused_for
 from adwright.models.kernels.triton_attention import on_triton
+
+# --------------------------------------------------------------------------------------------------
+# HSTU attention as batched products over sequences of about equal length.
+#
+# Sequences are sorted by length and padded by at most an eighth; each
+# group is one batched product, with the matrix of pairs in memory. Plain operations: every
+# device, every type, differentiable any number of times, and what `torch.compile` can fuse.
+#
+# `compiled` lets it: bias, mask and SiLU of a group become one loop between the two products, for
+# lengths and numbers of sequences that differ. Each of a single sequence or several, type, choice
+# of biases and with or without gradients is compiled once, a minute of one core in all; after eight
+# of them in a process torch goes on without. Differentiable once.
+
+#: What computes a group: q, k, v [G, H, L, ..], index, bounds and terms to [G, H, L, Dv].
+Group = Callable[[Tensor, Tensor, Tensor, Tensor, Bounds, Terms], Tensor]
+
+#: Lengths are padded to a multiple of a sixteenth of their power of two, and of this.
+LEAST_STEP = 8
+#: Pairs of tokens in one group, at most, unless a single sequence has more.
+GROUP_PAIRS = 1 << 22
+
+
+def length_groups(lengths: Tensor) -> list[tuple[int, Tensor]]:
+    """(padded length, sequences int64 [G]) for lengths int64 [U]; no sequence of length 0.
+
+    Padding is at most an eighth of a length, or LEAST_STEP - 1 tokens.
+    """
+    rows = lengths.nonzero()[:, 0]
+    power = torch.floor(torch.log2(lengths[rows].double())).long()
+    step = torch.bitwise_left_shift(torch.ones_like(power), (power - 3).clamp(min=0))
+    step = step.clamp(min=LEAST_STEP)
+    padded = (lengths[rows] + step - 1) // step * step
+    groups: list[tuple[int, Tensor]] = []
+    for length in sorted(set(padded.tolist())):
+        parts = torch.split(rows[padded == length], max(1, GROUP_PAIRS // length**2))
+        groups += [(length, part) for part in parts]
+    return groups
+
+
+def bucketed(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
+    """Arguments and result as of `silu_attention`, whose checks have been made."""
+    return _in_groups(q, k, v, offsets, terms, _group)
+
+
+def compiled(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms) -> Tensor:
+    """`bucketed` compiled by torch; where that is not possible it warns, and does not compile."""
+    if missing := missing_to_compile():
+        warnings.warn(
+            f'kernel="compiled" needs {missing}, which is not here: batched products are computed '
+            'as with kernel="bucketed", more slowly',
+            stacklevel=3,
+        )
+        return bucketed(q, k, v, offsets, terms)
+    return _in_groups(q, k, v, offsets, terms, _compiled_group())
+
+
+def missing_to_compile() -> str:
+    """What torch would need to compile and does not find; nothing where all is there."""
+    name = os.environ.get("CXX", "g++")
+    if shutil.which(name) is None:
+        return f"a C++ compiler ({name})"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "Python's C headers (Python.h)"
+    return ""
+
+
+@cache
+def _compiled_group() -> Group:
+    made: Group = torch.compile(_group, dynamic=True)
+    return made
+
+
+def _in_groups(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, terms: Terms, group: Group
+) -> Tensor:
+    bounds = Bounds.of(offsets, terms.spec)
+    if not int(bounds.length.sum()):
+        # Nothing, yet a path to everything: processes that train together wait for gradients.
+        given = (q, k, terms.position_bias, terms.time_bias)
+        nothing = torch.stack([x.sum().to(v.dtype) for x in given if x is not None]).sum() * 0
+        return v[:0] + nothing
+
+    def attend(operands: list[Tensor], index: Tensor, rows: Tensor) -> Tensor:
+        queries, keys, values = operands
+        mine = Bounds(*(x[rows].to(q.device) for x in bounds))
+        return group(queries, keys, values, index.to(q.device), mine, terms)
+
+    return by_group([q, k, v], bounds.start, bounds.length, attend)
+
+
+def by_group(
+    operands: list[Tensor],
+    start: Tensor,
+    length: Tensor,
+    attend: Callable[[list[Tensor], Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Attend in groups of about equal length: [E, H, Dv] of the E tokens.
+
+    operands: [E, H, ..]. start, length: int64 [U] of the sequences, not all empty.
+    attend(operands, index, rows): [G, H, L, Dv] of the G sequences `rows`, whose tokens are
+    index int64 [G, L]; it gets the operands as [G, H, L, ..]. Beyond the end of a sequence the
+    index is E, and the operands are zero.
+    """
+    tokens, heads, *_ = operands[0].shape
+    device, head = operands[0].device, torch.arange(heads, device=length.device)
+    shapes, order, groups = [], [], []
+    for longest, rows in length_groups(length):
+        local = torch.arange(longest, device=length.device)
+        index = torch.where(local < length[rows, None], start[rows, None] + local, tokens)
+        place = torch.where(index < tokens, index * heads, tokens * heads)[:, None]
+        order.append(place + head[:, None] * (index < tokens)[:, None])  # [G, H, L]
+        shapes.append(order[-1].shape)
+        groups.append((index, rows))
+    # All groups are laid out at once, and their results back, by one look-up each.
+    there = torch.cat([one.flatten() for one in order])
+    back = torch.empty(tokens * heads + 1, dtype=torch.int64, device=length.device)
+    back[there] = torch.arange(len(there), device=length.device)
+    there, back = there.to(device), back[:-1].to(device)
+    sizes = [one.numel() for one in order]
+    parts = [torch.split(_laid_out(x, there, back), sizes) for x in operands]
+    out = []
+    for shape, (index, rows), *mine in zip(shapes, groups, *parts, strict=True):
+        found = attend([one.view(*shape, -1) for one in mine], index, rows)
+        out.append(found.flatten(0, 2))
+    result: Tensor = _Unpadded.apply(torch.cat(out), there, back)  # type: ignore[no-untyped-call]
+    return result.view(tokens, heads, -1)
+
+
+def _laid_out(x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+    found: Tensor = _Padded.apply(x.flatten(0, 1), there, back)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Padded(torch.autograd.Function):
+    """Rows of x [N, D] at `there` int64 [P], zeros where that is N. back int64 [N]: where each row
+    went, so that the gradient too is looked up, and nothing is added row by row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(there, back)
+        found = x.index_select(0, there.clamp(max=len(x) - 1))
+        return found.index_fill_(0, (there == len(x)).nonzero()[:, 0], 0)
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        return _Unpadded.apply(above, *ctx.saved_tensors), None, None  # type: ignore[no-untyped-call]
+
+
+class _Unpadded(torch.autograd.Function):
+    """The way back: rows of x [P, D] at `back`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(there, back)
+        return x.index_select(0, back)
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        return _Padded.apply(above, *ctx.saved_tensors), None, None  # type: ignore[no-untyped-call]
+
+
+def _group(q: Tensor, k: Tensor, v: Tensor, index: Tensor, bounds: Bounds, terms: Terms) -> Tensor:
+    """Attention of q, k and v [G, H, L, ..], whose tokens are index [G, L], to [G, H, L, Dv]."""
+    scores = (q @ k.transpose(2, 3)).mul(terms.alpha)
+    scores = scores.to(torch.promote_types(v.dtype, torch.float32))
+    bias, admitted = _bias(index, bounds, terms, scores.dtype)
+    if bias is not None:
+        scores = scores + bias
+    weights = torch.nn.functional.silu(scores) * (admitted * terms.scale)
+    return weights.to(v.dtype) @ v
+
+
+def _bias(
+    index: Tensor, bounds: Bounds, terms: Terms, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor]:
+    """The sum of both biases [G or 1, 1, L, L], and what is admitted, 0 or 1, in that shape."""
+    length = index.shape[1]
+    if terms.spec.contexts is None and terms.spec.targets is None:
+        # Nothing differs between the sequences: one matrix for all of them.
+        bounds = Bounds(*(x[:1] for x in bounds))
+        bounds = bounds._replace(history=torch.full_like(bounds.history, length))
+    place = torch.arange(length, device=index.device)
+    admitted, distance = pairs(place, place, bounds, terms.spec.window)
+    bias: Tensor | None = None
+    if (table := terms.position_bias) is not None:
+        at = distance.clamp(max=len(table) - 1)
+        bias = table.to(dtype).index_select(0, at.flatten()).view(at.shape)
+    if terms.time_bias is not None and terms.time is not None and terms.query_time is not None:
+        at = index.clamp(max=len(terms.time) - 1)
+        elapsed = terms.query_time[at][:, :, None] - terms.time[at][:, None, :]
+        bucket = time_bucket(elapsed)  # [G, L, L]
+        late = terms.time_bias.to(dtype).index_select(0, bucket.flatten()).view(bucket.shape)
+        bias = late if bias is None else bias + late
+    return None if bias is None else bias[:, None], admitted[:, None].to(dtype)
+
 
 Kernel = Literal["auto", "reference", "bucketed", "compiled", "fused", "triton"]
 

@@ -83,7 +83,7 @@ from adwright.core.config import Gt, settings
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import Batch, Distinct, distinct_history
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.models.embeddings import EmbeddingConfig, ItemEmbedding, RowEmbedding
+from adwright.models.calibration import EmbeddingConfig, ItemEmbedding, RowEmbedding
 
 EPS = 1e-8
 

@@ -73,19 +73,17 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
 from adwright.data.features import FeatureSpec, ItemTable
-from adwright.models.embeddings import EmbeddingConfig
-from adwright.models.retrieval.retriever import (
-    counts_tensor,
-    inclusion_log_probability,
-    layers,
-    log_share,
-    softmax_loss,
-)
+from adwright.models.calibration import EmbeddingConfig
 from adwright.models.retrieval.two_tower import (
     RETRIEVAL_EMBEDDING,
     ItemTower,
     Popularity,
     TwoTowerConfig,
+    counts_tensor,
+    inclusion_log_probability,
+    layers,
+    log_share,
+    softmax_loss,
 )
 
 #: Half-octaves of 1 + days; the last holds all that is older than two years.

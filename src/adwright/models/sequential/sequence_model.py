@@ -25,7 +25,7 @@ from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import lengths_to_offsets
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import dropout
-from adwright.models.retrieval.retriever import counts_tensor
+from adwright.models.retrieval.two_tower import counts_tensor
 from adwright.models.sequential.losses import (
     LossConfig,
     Repeats,

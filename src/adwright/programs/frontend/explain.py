@@ -239,7 +239,7 @@ class Explanation:
 
     def page(self, title: str) -> str:
         """All of it as a page in HTML, in one file. title: of the program."""
-        from adwright.metrics.reports.page import page_environment
+        from adwright.metrics.reports.report import page_environment
 
         header, *rows = self._rows
         outputs = ", ".join(one.variable for one in self.graph.program.outputs) or "nothing"

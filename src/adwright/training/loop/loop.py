@@ -28,14 +28,6 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import ConfigError, ResumeError
 from adwright.core.hashing import content_hash
 from adwright.core.progress import Progress, Rhythm, duration, progress, say
-from adwright.training.loop.callbacks import (
-    Callback,
-    Outcome,
-    RunBegins,
-    RunEnds,
-    StepDone,
-    ValidationDone,
-)
 from adwright.training.loop.distributed import (
     gather,
     on_first,
@@ -45,7 +37,16 @@ from adwright.training.loop.distributed import (
     world_size,
 )
 from adwright.training.loop.run_folder import Interrupts, RunFolder, RunPosition
-from adwright.training.loop.trainee import StepLoss, Trainee
+from adwright.training.loop.trainee import (
+    Callback,
+    Outcome,
+    RunBegins,
+    RunEnds,
+    StepDone,
+    StepLoss,
+    Trainee,
+    ValidationDone,
+)
 
 
 class Telling:
@@ -341,19 +342,14 @@ class _Loop(Generic[B]):
             if why == "due":
                 self._validate_within()
             elif why == "pause":
-                self._pause()
+                # Measured in the midst of an epoch, where that was not just done, and all of it is
+                # kept. Patience counts what an epoch brings, so a part that is no better uses none.
+                if self.at.loss_count and trainee.is_due_after_epoch(self.at):
+                    self._validate_within(counts=False)
+                else:
+                    self._save()
             if why != "due" or trainee.is_finished(self.at):
                 return why == "end"
-
-    def _pause(self) -> None:
-        """Measure in the midst of an epoch, where that was not just done, and keep all of it.
-
-        Patience counts what an epoch brings, so a part of one that is no better uses none up.
-        """
-        if self.at.loss_count and self.trainee.is_due_after_epoch(self.at):
-            self._validate_within(counts=False)
-        else:
-            self._save()
 
     def _steps(self, batches: Iterator[B], bar: Progress) -> Literal["end", "due", "pause", "stop"]:
         """Train to the end of the batches, until a validation with a bar of its own is due, until a
@@ -406,7 +402,13 @@ class _Loop(Generic[B]):
     def _step(self, batch: B, bar: Progress) -> bool:
         """One update; False where the run went back instead."""
         trainee, at = self.trainee, self.at
-        self._seed()
+        # Of the position alone, so that a resumed run draws the same numbers.
+        again = [at.rollbacks] if at.rollbacks else []
+        key = np.random.SeedSequence([trainee.loop.seed, at.steps, rank(), *again])
+        seed = int(key.generate_state(1)[0])
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed(seed)
         for optimiser in trainee.optimisers.values():
             optimiser.zero_grad()
         found = trainee.gradients(batch, at)
@@ -419,15 +421,6 @@ class _Loop(Generic[B]):
         bar.advance(found.shown)
         self.telling.step(self.at, found)
         return True
-
-    def _seed(self) -> None:
-        """Of the position alone, so that a resumed run draws the same numbers."""
-        again = [self.at.rollbacks] if self.at.rollbacks else []
-        key = np.random.SeedSequence([self.trainee.loop.seed, self.at.steps, rank(), *again])
-        seed = int(key.generate_state(1)[0])
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available():
-            torch.cuda.manual_seed(seed)
 
     def _go_back(self) -> None:
         """To the last checkpoint, where that is asked for. Raises ConfigError where it is not."""

@@ -148,13 +148,11 @@ def pack(
     }
     for part, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"{part}/{index}/{name}": _wide(value) for name, value in state.items()}
+            for name, value in state.items():
+                # numpy has no bfloat16; what keeps it takes float32 back without a loss.
+                wide = value.float() if value.dtype == torch.bfloat16 else value
+                tensors[f"{part}/{index}/{name}"] = wide
     return tensors
-
-
-def _wide(value: Tensor) -> Tensor:
-    """numpy has no bfloat16; an optimiser that keeps it takes float32 back without a loss."""
-    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def unpack(
@@ -334,7 +332,11 @@ class RunFolder:
         # What a run keeps beside that is for readers.
         found = {k: v for k, v in self.read_config().items() if k not in self._about}
         differing = different_settings(found, self.asked, self._old_names)
-        grown = [one for one in differing if one[0] in self._grows and _is_more(*one[1:])]
+        grown = [
+            (name, was, now)
+            for name, was, now in differing
+            if name in self._grows and isinstance(was, int | float) and now > was
+        ]
         if len(grown) == len(differing):
             self.grown = grown or self.grown
             return
@@ -493,7 +495,3 @@ def _flat(
         else:
             flat[name] = value
     return flat
-
-
-def _is_more(was: object, now: object) -> bool:
-    return isinstance(was, int | float) and isinstance(now, int | float) and now > was

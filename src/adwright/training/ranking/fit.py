@@ -16,28 +16,135 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, NamedTuple, Unpack
 
+import numpy as np
+import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, ResumeError, ValueInvalidError
+from adwright.core.progress import Progress, progress
 from adwright.data.batches.batch import Batch
-from adwright.data.batches.stream import PartialStream, Position, StreamConfig
+from adwright.data.batches.stream import PartialStream, Position, Stream, StreamConfig
+from adwright.data.ranges import ranges, run_starts
+from adwright.data.sequences.pasts import Pasts, moment_numbers
+from adwright.data.tasks.history import user_codes
+from adwright.data.tasks.split import Split
 from adwright.data.tasks.task import Task
-from adwright.metrics.classification import group_auc, log_loss
-from adwright.training.loop.distributed import share_of, sum_gradients
+from adwright.metrics.classification import group_auc, log_loss, log_loss_per_row
+from adwright.models.calibration import fit_calibrator, fit_logistic
+from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig, count_neighbours
+from adwright.training.loop.distributed import (
+    RowWise,
+    Rule,
+    gather,
+    rank,
+    share_of,
+    sum_gradients,
+    world_size,
+)
 from adwright.training.loop.loop import RunOptions, train
-from adwright.training.loop.optimisers import RowWise, Rule
 from adwright.training.loop.run_folder import RunFolder, RunPosition, unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.frames import Occurrence, training_counts
-from adwright.training.ranking.predict import Predictions, open_stream, predict
-from adwright.training.run_settings import check_ranges
+from adwright.training.search import check_ranges
+
+# --------------------------------------------------------------------------------------------------
+# Scores of a stream's rows, in file order.
+
+#: Groups of whole users, whose history is prepared once for all of their rows.
+SCORING = StreamConfig(groups_per_batch=128, rows_per_group=512, window=1, shuffle=False)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Float64 probabilities, int8 labels and int64 user codes of N rows in file order."""
+
+    probability: NDArray[np.float64]
+    label: NDArray[np.int8]
+    user: NDArray[np.int64]
+
+
+def open_stream(task: Task, split: Split, config: StreamConfig) -> Stream:
+    """A split of a task as a stream of batches."""
+    return Stream(
+        task.rows_path(split),
+        task.events_path(split),
+        spec=task.spec,
+        items=task.item_table,
+        config=config,
+    )
+
+
+def predict(
+    model: nn.Module, task: Task, split: Split, *, max_history: int = 0, divided: bool = False
+) -> Predictions:
+    """Probabilities of the positive class for all rows of a split, as they were drawn.
+
+    max_history: most recent events that a row may see, as in training; 0 for all.
+    divided: in a distributed run, each process scores a share and all get the whole; every
+    process must call.
+    Raises ValueInvalidError where the split has no rows.
+    """
+    stream = open_stream(task, split, replace(SCORING, max_history=max_history))
+    if not stream.n_rows:
+        raise ValueInvalidError(
+            f"the {split} split has no rows to score",
+            file=str(task.rows_path(split)),
+            hint="move the dates of the split",
+        )
+    # A process without a group still takes part in the gathering.
+    scores, labels = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    rows = [np.zeros(0, np.int64)]
+    n_mine = stream.n_rows // world_size() if divided else stream.n_rows
+    first = rank() == 0
+    with progress(n_mine, f"score {split}") if first else nullcontext(Progress()) as bar:
+        for batch, logits in predict_batches(model, stream, divided=divided):
+            scores.append(logits)
+            labels.append(batch.label.numpy())
+            rows.append(batch.row.numpy())
+            bar.advance(len(batch))
+    logit, label = (_whole(parts, divided) for parts in (scores, labels))
+    # Only where each process scored some of the groups they are out of order.
+    order = torch.argsort(_whole(rows, divided), stable=True)
+    users = task.rows(split).select("user_id").collect()["user_id"].rle_id().to_numpy()
+    return Predictions(
+        probability=torch.sigmoid(logit[order].double()).numpy(),
+        label=label[order].to(torch.int8).numpy(),
+        user=users.astype(np.int64),
+    )
+
+
+def predict_batches(
+    model: nn.Module, stream: Stream, *, divided: bool = False
+) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
+    """Batches of a stream with the logits of their rows (`Batch.of_rows`); the model is left in
+    the mode it was in.
+
+    divided: only the groups that this process of a distributed run is to score.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for whole, _ in stream.epoch():
+                batch = share_of(whole) if divided else whole
+                if len(batch):
+                    yield batch, batch.of_rows(model(batch)).float().numpy()
+    finally:
+        model.train(was_training)
+
+
+def _whole(parts: Sequence[NDArray[Any]], divided: bool) -> Tensor:
+    mine = torch.from_numpy(np.concatenate(parts))
+    return gather(mine) if divided else mine
 
 
 @settings
@@ -329,7 +436,8 @@ class _Ranking(Trainee[tuple[Batch, Position]]):
         gauc = group_auc(label, p, found.user)
         # The network learns the odds of the sampled rows: undo that for the true ones.
         loss = log_loss(label, p / (p + (1 - p) / rate))
-        sampled = log_loss(label, p, label + (1 - label) * rate)
+        weights = label + (1 - label) * rate
+        sampled = float(np.average(log_loss_per_row(label, p), weights=weights))
         if at.best is None or gauc > at.best:
             self.best_log_loss, self.valid = loss, found
         measures = {"valid_loss": sampled, "valid_log_loss": loss, "valid_gauc": gauc}
@@ -386,3 +494,132 @@ def _result(
         stopped_early=at.worse >= patience and at.epoch < epochs,
         metrics=folder.metrics,
     )
+
+
+# --------------------------------------------------------------------------------------------------
+# The simple rules that a network has to beat, as probabilities on a task's test rows.
+#
+# Popularity, personal frequency and the item-item score are no probabilities; each becomes one by
+# a logistic regression on log(1 + n), fitted on validation rows. That leaves their ranking as it
+# is and gives them the best log loss that a curve of two numbers can. The logistic model of all
+# three is fitted on validation rows too: the item-item table is counted from training events, so it
+# knows the answers of training rows. For the logistic, the item-item score counts in units of its
+# mean.
+#
+# The item-item score of each row of a task: how often the shown item is taken near what its user
+# took before.
+#
+# The table is counted from what the training rows may know: of each user of the training split
+# the events before that user's last training row. So no row of validation or test is in it, and
+# a training row is: scores of training rows would know their own answers.
+
+Ints = NDArray[np.int64]
+
+
+class _Part(NamedTuple):
+    """Rows and events of a split. user, visible, asked: int64 [N], of the rows: a user's number,
+    the events before it, and the item's code. item, moment: int64 [E]; user u has the events
+    offsets[u] to offsets[u + 1]."""
+
+    user: Ints
+    visible: Ints
+    asked: Ints
+    item: Ints
+    moment: Ints
+    offsets: Ints
+
+
+def fit_rows_item_item(task: Task, config: ItemItemConfig | None = None) -> ItemItem:
+    """The rule of a task's training rows; codes are those of `task.item_table`."""
+    config, part = config or ItemItemConfig(), _part(task, "train")
+    seen = np.zeros(len(part.offsets) - 1, np.int64)
+    np.maximum.at(seen, part.user, part.visible)
+    place, offsets = ranges(part.offsets[:-1], seen)
+    item, items = part.item[place], len(task.item_table) - 1
+    table = count_neighbours(item, part.moment[place], offsets, items, config.neighbours)
+    return ItemItem(config, table, np.bincount(item, minlength=items + 1))
+
+
+def rows_item_item(model: ItemItem, task: Task, split: Split) -> NDArray[np.float64]:
+    """The scores [N] of a split's rows, in their order."""
+    part = _part(task, split)
+    # Rows of one request share the history.
+    starts = run_starts(part.user, part.visible)
+    heads = starts[:-1]
+    first = part.offsets[part.user[heads]]
+    pasts = Pasts.between(part.item, part.moment, first, first + part.visible[heads])
+    owner = np.repeat(np.arange(len(heads)), np.diff(starts))
+    return model.pair_scores(pasts, owner, part.asked)
+
+
+def _part(task: Task, split: Split) -> _Part:
+    rows = task.rows(split).select("user_id", "item_id", "visible").collect()
+    events = pl.read_parquet(task.events_path(split), columns=["user_id", "item_id", "time"])
+    user, of_event = user_codes(rows["user_id"], events["user_id"])
+    users = int(user[-1]) + 1 if len(user) else 0
+    offsets = np.searchsorted(of_event, np.arange(users + 1))
+    codes = task.item_table.rows
+    return _Part(
+        user,
+        rows["visible"].to_numpy().astype(np.int64),
+        codes(rows["item_id"].cast(pl.String).to_arrow()),
+        codes(events["item_id"].cast(pl.String).to_arrow()),
+        moment_numbers(offsets, events["time"].to_physical().to_numpy()),
+        offsets,
+    )
+
+
+_COLUMNS = ("label", "popularity", "frequency")
+_RULES = ("popularity", "frequency", "item-item")
+NEGATIVES = 2_000_000
+
+Floats = NDArray[np.float64]
+
+
+def has_rules(task: Task) -> bool:
+    """Whether the task's rows carry the counts `popularity` and `frequency`."""
+    return set(_COLUMNS) <= set(task.rows("test").collect_schema().names())
+
+
+def rule_probabilities(task: Task, *, seed: int) -> dict[str, Floats]:
+    """popularity, frequency, item-item and logistic: probabilities [N] of the task's test rows.
+
+    seed: of the negatives that stand for all of them where validation has millions; they are
+    weighted, so the fit is that of the full data up to chance.
+    Raises ValueInvalidError where the validation rows have one label only.
+    """
+    valid, test = _counts(task, "valid"), _counts(task, "test")
+    model = fit_rows_item_item(task)
+    valid["item-item"], test["item-item"] = (
+        rows_item_item(model, task, split) for split in ("valid", "test")
+    )
+    unit = valid["item-item"].mean() or 1.0
+    for counts in (valid, test):
+        counts["item-item"] = counts["item-item"] / unit
+    found = {}
+    for name in _RULES:
+        calibrator = fit_calibrator("platt", valid["label"], _share(valid[name]))
+        found[name] = calibrator(_share(test[name]))
+    labels = valid["label"]
+    rate = min(1.0, NEGATIVES / max(1, int((labels == 0).sum())))
+    kept = (labels == 1) | (np.random.default_rng(seed).random(len(labels)) < rate)
+    rule = fit_logistic(
+        valid["popularity"][kept],
+        valid["frequency"][kept],
+        labels[kept].astype(np.int8),
+        np.where(labels[kept] == 1, 1.0, 1 / rate),
+        item_item=valid["item-item"][kept],
+    )
+    found["logistic"] = rule(test["popularity"], test["frequency"], test["item-item"])
+    return found
+
+
+def _counts(task: Task, split: Split) -> dict[str, Floats]:
+    columns = [pl.col(name).cast(pl.Float32).fill_null(0) for name in _COLUMNS]
+    table = task.rows(split).select(columns).collect()
+    return {name: table[name].to_numpy().astype(np.float64) for name in _COLUMNS}
+
+
+def _share(counts: Floats) -> Floats:
+    """(1 + n) / (2 + n), whose logit is log(1 + n): what Platt's curve is a logistic model of."""
+    return (1 + counts) / (2 + counts)

@@ -47,7 +47,7 @@ from adwright.data.ranges import distinct
 from adwright.data.schema import TableInMemory, as_polars, is_category
 from adwright.data.tasks.history import ItemValues, SeenRows, add_history
 from adwright.data.tasks.task import Task
-from adwright.models.embeddings import ItemEmbedding, RowEmbedding
+from adwright.models.calibration import ItemEmbedding, RowEmbedding
 
 #: Row features that are counted from the events.
 COUNTED = ("visible", "frequency")

@@ -30,8 +30,13 @@ from adwright.core.clock import Clock
 from adwright.core.config import suggesting, to_jsonable
 from adwright.core.errors import ResumeError
 from adwright.data.tasks.task import Task
-from adwright.metrics.reports.comparison import Comparison, compare
-from adwright.metrics.reports.report import EvaluationProtocol, Report, evaluate_response
+from adwright.metrics.reports.report import (
+    Comparison,
+    EvaluationProtocol,
+    Report,
+    compare,
+    evaluate_response,
+)
 from adwright.models.calibration import Method, fit_calibrator, undo_negative_sampling, user_weights
 from adwright.models.ranking.din import DIN, DINConfig
 from adwright.models.ranking.union import (
@@ -44,33 +49,34 @@ from adwright.models.ranking.union import (
     mixed_model,
     ranker_model,
 )
-from adwright.training.loop.callbacks import Callback
 from adwright.training.loop.loop import RunOptions, require_startable
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.ranking.baselines import has_rules, rule_probabilities
+from adwright.training.loop.trainee import Callback
 from adwright.training.ranking.config import (
     DecidedRun,
     RunConfig,
     TaskConfig,
     decide,
     open_task,
+    ranker_search,
     task_of,
 )
-from adwright.training.ranking.defaults import ranker_search
 from adwright.training.ranking.fit import (
     FitConfig,
     FitResult,
     PartialFit,
+    Predictions,
     fit,
+    has_rules,
+    predict,
     require_both_labels,
+    rule_probabilities,
     run_folder,
 )
-from adwright.training.ranking.predict import Predictions, predict
 from adwright.training.ranking.ranker import Ranker
-from adwright.training.run_settings import begun_runs, require_open, seeded
-from adwright.training.search import Defaults, SearchResult
+from adwright.training.search import Defaults, SearchResult, begun_runs, require_open, seeded
 
 Floats = NDArray[np.float64]
 #: `fit_on_ray` with its workers: takes what builds the model, task folder, config, run and resume.

@@ -40,14 +40,17 @@ from adwright.data.ranges import ranges
 from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.metrics.ranking import Ranks, ndcg, recall
 from adwright.models.calibration import ListCalibrator
-from adwright.models.retrieval.item_item import ItemItem, ItemItemConfig
-from adwright.models.retrieval.linear import (
+from adwright.models.retrieval.item_item import (
+    ItemItem,
+    ItemItemConfig,
     LinearCounts,
+    NeighbourConfig,
+    Neighbours,
     count_linear,
+    count_neighbours,
     linear_neighbours,
     regression,
 )
-from adwright.models.retrieval.neighbours import NeighbourConfig, Neighbours, count_neighbours
 from adwright.training.model_artifacts import load_trained
 
 Ints = NDArray[np.int64]

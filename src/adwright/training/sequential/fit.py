@@ -57,9 +57,14 @@ from adwright.data.sequences.stochastic_length import StochasticLength, shorten
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.losses import EXACT_BELOW, LossConfig
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.loop.distributed import is_distributed, rank, sum_gradients, world_size
+from adwright.training.loop.distributed import (
+    RowWiseAdamW,
+    is_distributed,
+    rank,
+    sum_gradients,
+    world_size,
+)
 from adwright.training.loop.loop import RunOptions, train
-from adwright.training.loop.optimisers import RowWiseAdamW
 from adwright.training.loop.run_folder import RunFolder, RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.ranks import validation

@@ -52,7 +52,7 @@ from adwright.models.sequential.choice_ranker import (
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.losses import Own, own_items
 from adwright.models.sequential.sequence_model import SequenceModel
-from adwright.training.retrieval.ranks import Scorer, retrieved_ranks
+from adwright.training.retrieval.fit import Scorer, retrieved_ranks
 
 Ints = NDArray[np.int64]
 
@@ -120,10 +120,14 @@ def rank_next(
             queries = model.queries(batch)
             scores = (queries @ vectors.T).float()
             if isinstance(model, SequenceModel):
-                row, codes, terms = model.own_terms(batch, queries)
-                known = codes > 0
-                scores[row[known], codes[known] - 1] += terms[known]
-            mask = _mask(sequences, some, split) if unseen else None
+                row, own, terms = model.own_terms(batch, queries)
+                known = own > 0
+                scores[row[known], own[known] - 1] += terms[known]
+            mask = None
+            if unseen:  # what each user had before
+                codes, bounds = sequences.seen(some, split)
+                mask = np.zeros((len(some), sequences.items), dtype=bool)
+                mask[np.repeat(np.arange(len(some)), np.diff(bounds)), codes - 1] = True
             found = ranks_of_positives(
                 scores.numpy(), target[at : at + chunk] - 1, seen=mask, seed=at
             )
@@ -137,14 +141,6 @@ def rank_next(
         ),
         before - len(asked),
     )
-
-
-def _mask(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
-    """Mask of what each user had before, bool [P, N]."""
-    codes, bounds = sequences.seen(people, split)
-    mask = np.zeros((len(people), sequences.items), dtype=bool)
-    mask[np.repeat(np.arange(len(people)), np.diff(bounds)), codes - 1] = True
-    return mask
 
 
 def _had(sequences: ItemSequences, people: Ints, split: Held) -> NDArray[np.bool_]:
@@ -293,13 +289,8 @@ def _parts(lengths: Ints, events: int) -> Iterator[Ints]:
     """Divide sequences into parts of about `events` events, the long ones together."""
     order = np.argsort(-lengths, kind="stable")
     part = np.cumsum(lengths[order]) // events
-    for start, end in _runs(part):
-        yield np.sort(order[start:end])
-
-
-def _runs(part: Ints) -> Iterator[tuple[int, int]]:
     bounds = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), len(part)]
-    yield from ((a, b) for a, b in pairwise(bounds) if b > a)
+    yield from (np.sort(order[start:end]) for start, end in pairwise(bounds) if end > start)
 
 
 @dataclass(frozen=True)

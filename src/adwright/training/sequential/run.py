@@ -30,19 +30,24 @@ from numpy.typing import NDArray
 from adwright.core.config import to_jsonable
 from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_task
 from adwright.metrics.ranking import Ranks
-from adwright.metrics.reports.comparison import RankingComparison, compare_rankings
-from adwright.metrics.reports.report import EvaluationProtocol
+from adwright.metrics.reports.report import EvaluationProtocol, RankingComparison, compare_rankings
 from adwright.models.sequential.union import RetrieverConfig, SequenceRetriever, sequence_retriever
-from adwright.training.loop.callbacks import Callback, WritesDown
 from adwright.training.loop.loop import RunOptions
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.retrieval.ranks import retrieved_ranks
+from adwright.training.loop.trainee import Callback, WritesDown
+from adwright.training.retrieval.fit import retrieved_ranks
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
-from adwright.training.run_settings import TrainedRun, begun_runs, require_open, saved_run, seeded
-from adwright.training.search import Defaults, SearchResult
+from adwright.training.search import (
+    Defaults,
+    SearchResult,
+    TrainedRun,
+    begun_runs,
+    require_open,
+    saved_run,
+    seeded,
+)
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.defaults import FROM_DATA, sequence_defaults, sequence_search
 from adwright.training.sequential.fit import SequentialConfig, fit_sequential
 from adwright.training.sequential.ranks import (
     rank_next,
@@ -51,10 +56,13 @@ from adwright.training.sequential.ranks import (
     visit_validation,
 )
 from adwright.training.sequential.runfile import (
+    FROM_DATA,
     SequenceData,
     SequenceRun,
     default_run,
     open_sequences,
+    sequence_defaults,
+    sequence_search,
 )
 
 

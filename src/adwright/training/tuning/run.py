@@ -31,12 +31,12 @@ import json
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -44,13 +44,19 @@ from pydantic import BeforeValidator
 
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import from_jsonable, load_toml, settings, to_jsonable
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, MissingExtraError
 from adwright.core.hashing import content_hash
-from adwright.lm.engine.weights import SMOLLM2
-from adwright.lm.torch_engine.model import quick_dtype
+from adwright.data.sources.bounds import memory_left
+from adwright.lm.engine.weights import (
+    SMOLLM2,
+    load_hf_model,
+    load_hf_tokenizer,
+    locate,
+    quiet,
+)
+from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype, require_device
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
-from adwright.training.tuning.base import Quantise, beside_base, in_tokens, load_base
 from adwright.training.tuning.jobs import Job, tune_jobs
 from adwright.training.tuning.texts import PairsConfig, Texts, held_apart
 from adwright.training.tuning.tune import (
@@ -61,30 +67,167 @@ from adwright.training.tuning.tune import (
     as_in_first,
     tune,
 )
-from adwright.tuning.methods import Method, apply, method_of, name_of
+from adwright.tuning.methods import METHODS, Method, apply, method_of, name_of
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.packing.texts import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
-from adwright.tuning.tuned import Losses, Tuned, TuningMethod
+from adwright.tuning.tuned import Tuned, TuningMethod
+
+# --------------------------------------------------------------------------------------------------
+# Load the base model that a method tunes: in the type that is quick, or in four bits.
+#
+# In four bits, under an adapter that is trained in float32: QLoRA (Dettmers, Pagnoni, Holtzman &
+# Zettlemoyer, 2023, arXiv 2305.14314). Each group of 64 weights w is kept as codes of NF4, the 16
+# quantiles of a normal distribution, and one scale,
+#
+#     w ~ s * q[c],  c in 0..15,      4 bits a weight and 0.127 for the scales, themselves quantised
+#
+# and W x is computed in bfloat16 from the codes, forward and backward. The codes do not move.
+#
+# bitsandbytes does this by kernels for CUDA. We never ran it on a CUDA device: what is tested is
+# that
+# it is refused where one is missing, and that the methods listed here train on a stand-in whose
+# weight lies in codes too.
+
+#: Empty: the base as it is.
+Quantise = Literal["", "nf4"]
+
+#: Methods that ask a map for W x and never for W: their base may lie in codes.
+PACKABLE = frozenset(name for name, method in METHODS.items() if method.packable)
+
+
+def require_four_bit(method: Method) -> None:
+    """Raise ConfigError where the base cannot be kept in four bits: the method reads the weights
+    themselves, there is no CUDA device, or bitsandbytes is not installed."""
+    if not method.packable:
+        raise ConfigError(
+            f"{type(method).__name__} reads the base's weights, which four bits do not give",
+            where="quantise = nf4",
+            hint=f"tune by one of {', '.join(sorted(PACKABLE))}, or leave --four-bits (quantise) "
+            "out",
+        )
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            "a base in four bits needs a CUDA device, and torch finds none",
+            where="quantise = nf4",
+            hint="leave --four-bits (quantise) out, or use a machine with CUDA and a torch for it",
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "a base in four bits needs bitsandbytes, which is not installed",
+            where="quantise = nf4",
+            hint="pip install bitsandbytes",
+        )
+
+
+def load_base(
+    model: str,
+    method: Method | None = None,
+    *,
+    quantise: Quantise = "",
+    dtype: torch.dtype | str | None = None,
+    device: str = "cpu",
+    offline: bool = False,
+) -> tuple[Any, Any, str]:
+    """Load a causal language model, its tokenizer, and the note on its figures.
+
+    model: as `adwright lm generate --model` takes it. method: what will tune it, for its checks.
+    quantise: "nf4" for four bits on the first CUDA device. dtype: None for float32 where the method
+    moves the base's own weights, whose steps are small, and else for `quick_dtype`, unless that
+    is float32 and would take more than a quarter of the memory that is left: then `fitting_dtype`.
+    device: as torch names it; four bits are on the first CUDA device.
+    Raises ConfigError for a device that is not there, and as `require_four_bit`, `locate` and
+    `load_hf_model`: neither code that a folder brings is run, nor are pickled weights read.
+    """
+    device_map, quantization = None, None
+    on = require_device(device)
+    if quantise:
+        if method is not None:
+            require_four_bit(method)
+        device_map, quantization = {"": 0}, _four_bits()
+        dtype = torch.bfloat16
+    tokenizer = load_tokenizer(model, offline=offline)
+    place, note = locate(model, offline=offline)
+    if dtype is None:
+        whole = method is not None and method.trains_base
+        dtype = torch.float32 if whole else _dtype_of(place, device)
+    with quiet():
+        loaded = load_hf_model(place, dtype=dtype, device_map=device_map, quantization=quantization)
+    if not quantise:
+        loaded = loaded.to(on)
+    return loaded, tokenizer, note
+
+
+def _dtype_of(place: str, device: str) -> torch.dtype:
+    quick = quick_dtype(device)
+    # Weights are stored with two bytes at least; those of a name on a hub are not known yet.
+    stored = sum(file.stat().st_size for file in Path(place).glob("*.safetensors"))
+    fits = 0 < 2 * stored <= memory_left() // 4
+    return quick if fits or quick != torch.float32 else fitting_dtype(device)
+
+
+def in_tokens(method: Method, tokenizer: Any) -> Method:
+    """The method with its texts as tokens of this base, see `TuningMethod.in_tokens`."""
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return method.in_tokens(encode, _opening(tokenizer))
+
+
+def _opening(tokenizer: Any) -> str:
+    """What the chat template puts before an answer; empty where there is no template."""
+    if not getattr(tokenizer, "chat_template", None):
+        return ""
+    asked = [{"role": "user", "content": "?"}]
+    without, whole = (
+        str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=adding))
+        for adding in (False, True)
+    )
+    return whole.removeprefix(without) if whole.startswith(without) else ""
+
+
+def _four_bits() -> Any:
+    try:
+        from transformers import BitsAndBytesConfig
+    except ImportError as error:
+        raise MissingExtraError("tuning of language models", "lm") from error
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def load_tokenizer(model: str, *, offline: bool = False) -> Any:
+    """Load the tokenizer of a base; raises as `load_base`."""
+    return load_hf_tokenizer(locate(model, offline=offline)[0], local_files_only=offline)
+
+
+def beside_base(tuned: Tuned) -> None:
+    """Move the weights that a method has added to the base's device."""
+    device = tuned.causal.lm_head.weight.device
+    for tensor in tuned.state().values():
+        tensor.data = tensor.data.to(device)
+
 
 #: Folders of the first training and of the second.
 _RUN, _AGAIN = "run", "run-pruned"
 
 
-def _read_method(values: object) -> object:
-    return method_of(values) if isinstance(values, Mapping) else values
-
-
 #: `tune_on_ray` with its workers: takes what loads the model, texts, config, run, valid and resume.
 TuneWith = Callable[..., tuple[Tuned, TuneResult]]
-AnyMethod = Annotated[Method, BeforeValidator(_read_method)]
+AnyMethod = Annotated[
+    Method, BeforeValidator(lambda v: method_of(v) if isinstance(v, Mapping) else v)
+]
 
 
 @settings
 class TuneRun:
     """One tuning. model: the base, as `adwright lm generate --model` takes it. sources: folders of
     saved adapters, for methods that build on others. quantise: nf4 for a base in four bits, which
-    needs CUDA and bitsandbytes, see `training.tuning.base`. device: as torch names it."""
+    needs CUDA and bitsandbytes, see `load_base`. device: as torch names it."""
 
     data: PairsConfig
     method: AnyMethod = field(default_factory=LoRA)
@@ -212,7 +355,14 @@ def _run(
 
     on_first(clear)
     if tune_with is not None:
-        make = partial(_loaded, _whole_paths(asked), train)
+        # Paths for a process in another working folder.
+        base, sources = Path(asked.model), tuple(source.resolve() for source in asked.sources)
+        there = str(base.resolve()) if base.exists() else asked.model
+        elsewhere = replace(asked, model=there, sources=sources)
+
+        def make() -> Tuned:
+            return _attached(_opened(elsewhere)[0], elsewhere, train)
+
         run = asked.out / _RUN
         tuned, result = tune_with(make, train, config, run, valid=held, resume=resume)
     else:
@@ -229,27 +379,17 @@ def _run(
     return report
 
 
-def _loaded(asked: TuneRun, train: Texts) -> Tuned:
-    """The method on its base, in a process of its own."""
-    return _attached(_opened(asked)[0], asked, train)
-
-
 def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
     return load_base(asked.model, asked.method, quantise=asked.quantise, device=asked.device)
 
 
-def _whole_paths(asked: TuneRun) -> TuneRun:
-    """The same for a process in another working folder."""
-    model = Path(asked.model)
-    return replace(
-        asked,
-        model=str(model.resolve()) if model.exists() else asked.model,
-        sources=tuple(source.resolve() for source in asked.sources),
-    )
-
-
 def _attached(model: Any, asked: TuneRun, train: Texts) -> Tuned:
-    losses = _shown(train, asked.seed)
+    order = np.random.default_rng(asked.seed).permutation(len(train)).tolist()
+
+    def losses(tuned: Tuned) -> Iterator[torch.Tensor]:
+        """The loss of each text, one after another."""
+        return (answer_loss_of(tuned, train.packed([row])) for row in order)
+
     tuned = apply(model, asked.method, seed=asked.seed, losses=losses, sources=asked.sources)
     beside_base(tuned)
     return tuned
@@ -384,7 +524,9 @@ def _report(
         tokens=result.tokens,
         cpu_seconds=round(result.seconds, 2),
         tokens_per_cpu_second=round(result.tokens / max(result.seconds, 1e-9), 1),
-        peak_bytes=_peak_bytes(),
+        # Linux counts in kibibytes, macOS in bytes.
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
         texts=len(train),
         held=len(valid),
         cut=train.cut + valid.cut,
@@ -397,12 +539,6 @@ def _report(
 
 def _write(report: TuningReport, folder: Path) -> None:
     atomic_write_text(folder / "report.json", json.dumps(to_jsonable(report), indent=1) + "\n")
-
-
-def _shown(train: Texts, seed: int) -> Losses:
-    """The loss of each text, one after another, in an order drawn by `seed`."""
-    order = np.random.default_rng(seed).permutation(len(train)).tolist()
-    return lambda tuned: (answer_loss_of(tuned, train.packed([row])) for row in order)
 
 
 def _trained(
@@ -424,9 +560,3 @@ def _trained(
         tokens=first.tokens + second.tokens,
         seconds=first.seconds + second.seconds,
     )
-
-
-def _peak_bytes() -> int:
-    # Linux counts in kibibytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

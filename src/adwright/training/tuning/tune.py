@@ -58,7 +58,7 @@ from adwright.training.loop.loop import RunOptions, train
 from adwright.training.loop.loop import require_startable as startable
 from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
-from adwright.training.run_settings import check_ranges
+from adwright.training.search import check_ranges
 from adwright.training.tuning.texts import Texts
 from adwright.tuning.modules import head_logits
 from adwright.tuning.packing.texts import Packed, answer_loss, attends_apart

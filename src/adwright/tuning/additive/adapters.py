@@ -87,9 +87,8 @@ from adwright.tuning.modules import (
     ones,
     zeros,
 )
-from adwright.tuning.selective.masks import foresee_biases, with_bias
-from adwright.tuning.storage import under
-from adwright.tuning.tuned import Tuned, TuningMethod
+from adwright.tuning.selective import foresee_biases, with_bias
+from adwright.tuning.tuned import Tuned, TuningMethod, under
 
 Activation = Literal["relu", "gelu", "silu"]
 Placement = Literal["houlsby", "pfeiffer"]

@@ -39,10 +39,8 @@ from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.tuning.methods import apply
 from adwright.tuning.modules import ATTENTION, LINEAR, LinearPlace, Sizes, Target, places
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.lora import LoRA, LoRALinear, LowRankMethod
-from adwright.tuning.storage import fingerprint
-from adwright.tuning.tuned import Tuned
+from adwright.tuning.reparameterised.lora import ActivatedLoRA, LoRA, LoRALinear, LowRankMethod
+from adwright.tuning.tuned import Tuned, fingerprint
 
 #: How the adapter's values are stored.
 GgufFloat = Literal["f32", "f16"]

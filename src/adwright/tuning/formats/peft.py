@@ -39,11 +39,16 @@ from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.tuning.additive.adapters import IA3, Rescaled
 from adwright.tuning.additive.prompts import Prefix, PrefixTuning, Prompt, PromptTuning
-from adwright.tuning.methods import Method
+from adwright.tuning.methods import Method, Wrapped, taxonomy_file
 from adwright.tuning.modules import LINEAR, Sizes, Target, places
-from adwright.tuning.peft_kinds import Wrapped, taxonomy_file
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.lora import DoRA, DoRALinear, LoRA, LoRALinear, LowRankMethod
+from adwright.tuning.reparameterised.lora import (
+    ActivatedLoRA,
+    DoRA,
+    DoRALinear,
+    LoRA,
+    LoRALinear,
+    LowRankMethod,
+)
 from adwright.tuning.tuned import Tuned
 
 CONFIG_FILE, TENSOR_FILE = "adapter_config.json", "adapter_model.safetensors"

@@ -39,8 +39,14 @@ from torch.nn import functional
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.tuning.methods import METHODS, Method, apply
 from adwright.tuning.modules import LINEAR, TunedLinear, head_logits, places
-from adwright.tuning.packing.attention import Blocks, attends_fully, attends_in_blocks
-from adwright.tuning.packing.texts import Packed, PreemptionHook, answer_losses
+from adwright.tuning.packing.texts import (
+    Blocks,
+    Packed,
+    PreemptionHook,
+    answer_losses,
+    attends_fully,
+    attends_in_blocks,
+)
 from adwright.tuning.reparameterised.lora import LoRALinear
 from adwright.tuning.tuned import Tuned
 

@@ -35,17 +35,13 @@ from adwright.lm.serving.kinds import (
 from adwright.lm.torch_engine.model import TorchModel
 from adwright.lm.torch_engine.network import tuned_over
 from adwright.tuning.additive.adapters import AdaMix, ParallelAdapter
-from adwright.tuning.additive.prompts import DePT, PrefixTuning, PromptTuning
-from adwright.tuning.efficient.memory import AdapterDrop
-from adwright.tuning.hybrid import MAM, UniPELT
-from adwright.tuning.methods import Method
-from adwright.tuning.peft_kinds import PROMPTS, PeftKind, Wrapped
-from adwright.tuning.references import NormTuning
-from adwright.tuning.reparameterised.activated import ActivatedLoRA
-from adwright.tuning.reparameterised.factors import KronA, VeRA
-from adwright.tuning.reparameterised.lora import DyLoRA, LoRA, MoSLoRA, SoRA
-from adwright.tuning.reparameterised.lora_hub import LoRAHub
-from adwright.tuning.storage import fingerprint
+from adwright.tuning.additive.prompts import MAM, DePT, PrefixTuning, PromptTuning, UniPELT
+from adwright.tuning.efficient import AdapterDrop
+from adwright.tuning.methods import PROMPTS, Method, PeftKind, Wrapped
+from adwright.tuning.reparameterised.factors import KronA, LoRAHub, VeRA
+from adwright.tuning.reparameterised.lora import ActivatedLoRA, DyLoRA, LoRA, MoSLoRA, SoRA
+from adwright.tuning.selective import NormTuning
+from adwright.tuning.tuned import fingerprint
 from tests.support.lm.adapter_engine import BLOCK, models_of, odd_texts, saved_parts
 from tests.support.lm.serving_methods import SERVED, tuned_and_saved
 from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError, DataError
-from adwright.metrics.text.words import require_texts
+from adwright.metrics.text.agreement import require_texts
 
 # --------------------------------------------------------------------------------------------------
 # A language model of characters: how surprising is each character after those before it?

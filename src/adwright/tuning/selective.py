@@ -1,83 +1,4 @@
-"""Sparse updates: single weights of the frozen maps are trained, wherever they are.
-
-FishMask, PaFi and LT-SFT are `SparseMethod`s that differ in the scores by which they choose the k
-weights; a pruned diff vector is such an update too:
-
-    W' = W + scatter(index, values)        count = k = round(fraction * weights of the targets)
-
-Positions and values are kept, so optimizer and file hold k values. In a step the dense weight and
-its gradient exist for one map at a time: W' is formed again in the backward pass.
-
-LT-SFT: the weights that moved most in a short full tuning are trained again from the start.
-
-Ansell, Ponti, Korhonen & Vulic, "Composable Sparse Fine-Tuning for Cross-Lingual Transfer", ACL
-2022, arXiv 2110.07560, after the lottery tickets of Frankle & Carbin:
-
-    1. train all targets' weights for some steps        theta_0 -> theta_1
-    2. keep the k largest |theta_1 - theta_0|, rewind to theta_0, train these        count = k
-
-The first phase costs what full tuning costs; it runs inside `attach`, on the calibration losses,
-one step of Adam for each, and goes through them again until it has its steps. theta_1 is kept in
-float32 whatever the base is in, and the base's weights follow it, rounded: in bfloat16 a step of
-5e-5 is less than half of what tells a weight of 0.02 from its neighbour, and would leave no trace.
-Beside the base it takes, in bytes for each weight of the targets,
-
-    4 theta_1 + 4 its gradient + 8 moments of Adam + 4 theta_0, 2 of a bfloat16 base
-
-PaFi: the weights that are smallest in the base are trained; no data are needed to choose them.
-
-Liao, Meng & Monz, "Parameter-Efficient Fine-Tuning without Introducing New Latency", ACL 2023,
-arXiv 2305.16742:
-
-    the k weights with the least |w|        count = k
-
-The idea: weights of large magnitude hold what pretraining learnt, and are left alone.
-
-FishMask: the weights with the largest Fisher information are trained.
-
-Sung, Nair & Raffel, "Training Neural Networks with Fixed Sparse Masks", NeurIPS 2021, arXiv
-2111.09839:
-
-    F_w = (1 / n) sum_i (d loss_i / d w)^2        the k largest; count = k
-
-over n samples with their labels, the paper's empirical Fisher information. "gradient" squares the
-mean gradient instead, SAM of Fu et al., AAAI 2023, arXiv 2211.15583, with all curvatures taken as
-1. The scores take one float32 a weight while they are summed.
-
-BitFit: only biases are trained, and a model without biases gets some.
-
-Ben Zaken et al., ACL 2022, arXiv 2106.10199. The paper's models have a bias in each linear map
-and norm. A Llama has none, so here each map in `targets` gets one of zeros:
-
-    y = W x + b + v        count = sum over maps of out
-
-Where the base has a bias b of its own, v is the change of it.
-
-Diff pruning: an update of all weights that becomes sparse while it is learned.
-
-Guo, Rush & Kim, ACL 2021, arXiv 2012.07463. With a hard-concrete gate z (Louizos, Welling &
-Kingma, ICLR 2018, arXiv 1712.01312) for each weight and, structured, one more for each map:
-
-    W' = W + z * w        structured: z = z_weight * z_map
-    z = clamp(s (h - l) + l, 0, 1), s = sigma((log u - log(1 - u) + a) / tau), u uniform
-    loss += c * expected count of z > 0 = c sum sigma(a - tau log(-l / h))
-    count = 2 n, structured 2 n + maps        n: weights of the targets; tau 2/3, l -0.1, h 1.1
-
-tau, l and h are those of Louizos et al.; the authors' code has l = -1.5, h = 1.5 without tau.
-w = 0 at first. Outside training nothing is sampled, s = sigma(a), and a gate is 0 below a = -2.4.
-
-That is far from a = 5 at the learning rate of w, so a has its own, 0.1 as in the authors' code.
-Adam divides a gate's slope, c sigma'(a + 1.6) from the penalty alone, by its size plus 1e-8: over
-100 million weights c n = 0.1 moves no gate, c n = 40 alone closes one in 250 steps at that rate.
-The data's share of the slope, and clipping, make that several times as many: in a few hundred
-steps most gates stay open and the size of z w alone decides. The authors' c, 1.25e-7 for each of
-BERT-large's 335 million weights, is c n = 42; they take thousands of steps.
-
-After training `prune` keeps the `fraction` of updates with the largest size, as the paper's
-magnitude projection does, and leaves a sparse update (`sparse`) of that many weights, which is
-trained further; `run_tuning` does so through `then`. Memory until then: twice that of full tuning,
-the price of the method.
-"""
+"""Methods that train some of the base's weights."""
 
 from __future__ import annotations
 
@@ -106,6 +27,7 @@ from adwright.tuning.modules import (
     TunedLinear,
     Variant,
     Variants,
+    norms,
     ones,
     places,
     zeros,
@@ -575,3 +497,79 @@ def _hard_concrete(a: Tensor, *, drawn: bool) -> Tensor:
 
 def _chance_of_open(a: Tensor) -> Tensor:
     return torch.sigmoid(a - _TAU * math.log(-_LOW / _HIGH))
+
+
+# --------------------------------------------------------------------------------------------------
+# References that methods are measured against: train everything, the head, or the norms.
+#
+# Full tuning is the reference of every paper on the subject. Norm tuning is a method in its own
+# right: Zhao et al., "Tuning LayerNorm in Attention", ICLR 2024, arXiv 2312.11420.
+#
+#     full: count = all parameters        head: V D        norms: (2 N + 1) D in a Llama
+#
+# They train parameters of the base itself, in its own type: load it in float32.
+
+
+@dataclass(frozen=True)
+class FullTuning(TuningMethod):
+    """All parameters. Memory: 16 bytes per parameter with Adam in float32."""
+
+    default_rate: ClassVar[float] = 2.7e-4
+    variants: ClassVar[Variants] = (Variant("full tuning", "references"),)
+    trains_base: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = True
+
+    def count(self, sizes: Sizes) -> int:
+        """All, a tied head counted once."""
+        return sizes.parameters
+
+    def attach(self, tuned: Tuned) -> None:
+        """Unfreeze everything."""
+        tuned.model.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class HeadOnly(TuningMethod):
+    """The head. No gradient goes through the backbone. A tied head is untied first, or the
+    embedding would be trained with it; merged, such a model is stored with both.
+    """
+
+    variants: ClassVar[Variants] = (Variant("head only", "references"),)
+    trains_base: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = True
+
+    def count(self, sizes: Sizes) -> int:
+        """V D."""
+        return sizes.vocabulary * sizes.width
+
+    def attach(self, tuned: Tuned) -> None:
+        """Give the head its own weight, and unfreeze it."""
+        head = tuned.causal.lm_head
+        head.weight = nn.Parameter(head.weight.detach().clone())
+
+
+@dataclass(frozen=True)
+class NormTuning(TuningMethod):
+    """The weights of the norms around attention and MLP, and of the last one. Families differ in
+    how many a layer has. Memory: next to none. Applies to any model whose norms have weights."""
+
+    default_rate: ClassVar[float] = 3e-3
+    variants: ClassVar[Variants] = (Variant("LayerNorm tuning", "selective: structured"),)
+    trains_base: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = True
+
+    def count(self, sizes: Sizes) -> int:
+        """All of their weights: (2 N + 1) D in a Llama."""
+        return sizes.norms
+
+    def attach(self, tuned: Tuned) -> None:
+        """Unfreeze the norms of each layer and the last one."""
+        found = norms(tuned.causal)
+        if not found:
+            raise ConfigError(
+                "the norms of this model have no weights",
+                where=type(tuned.causal).__name__,
+                hint="tune it with another method, such as BitFit",
+            )
+        for norm in found:
+            norm.requires_grad_(True)

@@ -1,1 +1,0 @@
-"""Methods that save memory or compute while tuning or serving."""

@@ -1,1 +1,0 @@
-"""Methods that train some of the base's weights."""
