@@ -17,7 +17,7 @@ from _imports import read_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Run by Alembic, and by CUDA builds of torch: not to be imported here.
-LEFT_OUT = ("adwright.campaigns.migrations", "adwright.models.kernels.triton_attention")
+LEFT_OUT = ("adwright.campaigns.migrations", "adwright.models.kernels.triton_loops")
 _PLACE = re.compile(r"<!-- modules: (\w+) -->")
 #: A line of a docstring that says what one or several names mean.
 _NAMED = re.compile(r"^[a-z_]\w*(?:, [a-z_]\w*)*: ")
