@@ -31,6 +31,7 @@ import json
 import resource
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -42,19 +43,23 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator
 
-from adwright.core.atomic import atomic_write_text
+from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.config import from_jsonable, load_toml, settings, to_jsonable
-from adwright.core.errors import ConfigError, MissingExtraError
+from adwright.core.errors import ArtifactError, ConfigError, MissingExtraError
 from adwright.core.hashing import content_hash
 from adwright.data.sources.bounds import memory_left
 from adwright.lm.engine.weights import (
     SMOLLM2,
+    GgufWeights,
+    gguf_with,
     load_hf_model,
     load_hf_tokenizer,
     locate,
     quiet,
+    smollm2_gguf,
 )
 from adwright.lm.torch_engine.model import fitting_dtype, quick_dtype, require_device
+from adwright.lm.torch_engine.network import tuned_folder
 from adwright.training.loop.distributed import on_first, process_group
 from adwright.training.loop.run_folder import RunFolder
 from adwright.training.tuning.jobs import Job, tune_jobs
@@ -67,7 +72,8 @@ from adwright.training.tuning.tune import (
     as_in_first,
     tune,
 )
-from adwright.tuning.methods import METHODS, Method, apply, method_of, name_of
+from adwright.tuning.formats.gguf import gguf_tensors
+from adwright.tuning.methods import METHODS, Method, apply, load_tuned, method_of, name_of
 from adwright.tuning.packing.joint_lora import share_base
 from adwright.tuning.packing.texts import PreemptionHook, between_layers
 from adwright.tuning.reparameterised.lora import LoRA
@@ -560,3 +566,86 @@ def _trained(
         tokens=first.tokens + second.tokens,
         seconds=first.seconds + second.seconds,
     )
+
+
+def merge_run(
+    run: str | Path,
+    to: str | Path,
+    *,
+    model: str = SMOLLM2,
+    like: Path | None = None,
+    weights: GgufWeights = "f16",
+    overwrite: bool = False,
+    offline: bool = False,
+) -> str:
+    """Merge the part in `run` into `model`, its base, and store the result in `to`: a file of GGUF
+    where it ends so, else a folder in the layout of Hugging Face. Returns the method's name.
+
+    like: a GGUF file of the base, for its tokeniser and settings; not needed where the base is
+    one. weights: how a GGUF file stores matrices. A folder has the type of the base's weights.
+    Raises ConfigError for a method that cannot be merged, or without such a file; ArtifactError
+    where it is of another model; and as `load_base` and `load_tuned`.
+    """
+    to = Path(to)
+    gguf = to.suffix == ".gguf"
+    source = _source(model, like, offline=offline) if gguf else None
+    base, tokenizer, _ = load_base(model, dtype="float32" if gguf else "auto", offline=offline)
+    tuned = load_tuned(base, tuned_folder(run))
+    method, merged = type(tuned.method).__name__, tuned.merge()
+    # A head that is no longer the embedding would be lost where the config does not say it.
+    if merged.lm_head.weight is not merged.get_input_embeddings().weight:
+        merged.config.tie_word_embeddings = False
+    if source is None:
+        with quiet(), atomic_folder(to, overwrite=overwrite) as made:
+            merged.save_pretrained(str(made))  # type: ignore[operator]
+            tokenizer.save_pretrained(str(made))
+    else:
+        _write_gguf(merged, to, source, weights)
+    return method
+
+
+def _source(model: str, like: Path | None, *, offline: bool) -> Path:
+    if like is not None:
+        return like
+    if model == SMOLLM2:
+        return smollm2_gguf(offline=offline)
+    if model.endswith(".gguf"):
+        return Path(model)
+    raise ConfigError(
+        "a folder does not have what GGUF needs of a tokeniser",
+        where=f"--model {model}",
+        hint="name a GGUF file of the same base by --like; or merge into a folder, and convert it "
+        "with llama.cpp's convert_hf_to_gguf.py",
+    )
+
+
+def _write_gguf(merged: Any, to: Path, source: Path, weights: GgufWeights) -> None:
+    try:
+        from gguf import GGUFReader
+    except ImportError as error:
+        raise MissingExtraError("models in GGUF", "lm") from error
+    tensors = gguf_tensors(merged)
+    try:
+        # GGUF tells sizes in the opposite order.
+        there = {
+            str(one.name): tuple(int(size) for size in reversed(one.shape))
+            for one in GGUFReader(source).tensors
+        }
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise ArtifactError(
+            f"the GGUF file cannot be read: {error}", where=str(source), hint="name another one"
+        ) from error
+    for name, shape in there.items():
+        if name in tensors and tensors[name].shape != shape:
+            raise ArtifactError(
+                f"{name} is {list(shape)} there and {list(tensors[name].shape)} in the model",
+                where=str(source),
+                hint="name a GGUF file of the base that was tuned",
+            )
+    if not there.keys() & tensors.keys():
+        raise ArtifactError("it has no tensor of the model", where=str(source), hint="see --like")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as folder:
+        made = Path(folder) / to.name
+        gguf_with(source, made, weights, tensors)
+        made.replace(to)
