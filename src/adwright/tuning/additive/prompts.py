@@ -58,7 +58,6 @@ from adwright.tuning.additive.adapters import (
     bottleneck_count,
 )
 from adwright.tuning.modules import Inputs, Sizes, TunedLinear, Variant, Variants, zeros
-from adwright.tuning.reparameterised.lora import low_rank_count
 from adwright.tuning.tuned import Tuned, TuningMethod
 
 
@@ -476,7 +475,8 @@ class UniPELT(TuningMethod):
 
     def count(self, sizes: Sizes) -> int:
         """See the module."""
-        low = low_rank_count(sizes, ("q_proj", "v_proj"), self.rank)
+        shapes = sizes.of_linear(("q_proj", "v_proj"))
+        low = self.rank * sum(rows + columns for rows, columns in shapes)
         prefix = PrefixTuning(length=self.length).count(sizes)
         rest = bottleneck_count(sizes.width, self.size) + 4 * (sizes.width + 1)
         return low + prefix + sizes.layers * rest
