@@ -146,7 +146,7 @@ _PARQUET, _LINES = (".parquet", ".pq"), (".jsonl", ".ndjson")
 class AppliedStops:
     """What became of a list. events: in EVENT_SCHEMA, all that it asks for. new: how many of them
     were not there before; None in a dry run of a writer, which is not asked. held_back: units that
-    were not stopped, since units of the same item and creative go on (`stop_events.held_back`).
+    were not stopped, since units of the same item and creative go on (`held_back`).
     undo, dry_run: as asked. where: they were, or would be, written."""
 
     events: pl.DataFrame

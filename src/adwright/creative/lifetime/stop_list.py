@@ -241,7 +241,7 @@ class ListFacts:
     of periods and ages.
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
-    value_left_out: see `rates.Rates`. record_hash: of the log, see `stop_list.record_hash`. made:
+    value_left_out: see `Rates`. record_hash: of the log, see `record_hash`. made:
     when, in UTC."""
 
     period: int

@@ -1,7 +1,7 @@
 """When to stop: what it is worth to keep a unit for one period more, and see how well it does.
 
 At the close of a period a unit of age a runs on with the probability q = S(a), and then for m'
-periods more; it brings r a cost of 1, give or take (`rates`), and its cost would bring b elsewhere,
+periods more; it brings r a cost of 1, give or take (`Rates`), and its cost would bring b elsewhere,
 the break-even. One period later r will be R, as that period tells, and who is then worth less can
 still be stopped:
 
@@ -54,12 +54,10 @@ from adwright.training.search import seeded
 # --------------------------------------------------------------------------------------------------
 # What a unit will bring for its cost: a Poisson regression of the periods to come.
 #
-# Credibility (`rates`) reads what a unit and its like have brought. Its features say more: how the
+# Credibility reads what a unit and its like have brought. Its features say more: how the
 # product sells elsewhere, how many come to the store. So a small network is trained on units as
-# they
-# were known at past periods, stacked as for the curves of survival, with their numbers and with
-# what
-# credibility said of them then:
+# they were known at past periods, stacked as for the curves of survival, with their numbers and
+# with what credibility said of them then:
 #
 #     y = value, c = cost of a unit's periods to come, as far as they were known
 #     f = log r + the network    r of credibility, so that the network only says what is more
@@ -577,7 +575,7 @@ class RetireConfig:
     per cost of all that ran so far. threshold: stop where keeping is worth less, in value per cost.
     ahead: a unit in the long term of which half end within so many periods is to be refreshed; None
     takes a quarter of the curve's last edge. horizon: periods to come that are counted at most;
-    None takes the curve's last edge. half_life: of past periods, see `rates.credibility`.
+    None takes the curve's last edge. half_life: of past periods, see `credibility`.
     """
 
     break_even: NotNegative | None = None

@@ -7,7 +7,7 @@ depends on is in the checkpoint or a function of the position, so a run that was
 the same bits.
 
 Lives are split by time, and nothing tells how a period to come will differ from those of training.
-So numbers that name the period are left out (`clocks`), what the units of a period had in common
+So numbers that name the period are left out (`clocks_of`), what the units of a period had in common
 has a place of its own in training (`CommonEffects`), and one pass over many spells is enough: a
 second one learns the periods by heart.
 

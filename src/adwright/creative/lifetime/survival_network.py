@@ -3,7 +3,7 @@
 Kitada, Iyatomi and Seki, "Ad Creative Discontinuation Prediction with Multi-Modal Multi-Task Neural
 Survival Networks", Applied Sciences 12(7):3594, 2022. Numbers, categories, words and vectors (of
 texts and images, encoded elsewhere and frozen) are concatenated; a shared MLP feeds a head of short
-bins and one of long bins, each with the likelihood of `likelihood`:
+bins and one of long bins, each with the likelihood of `hazard_loss`:
 
     L = lambda L_short + (1 - lambda) L_long
 

@@ -13,9 +13,9 @@ The encoder form: frozen encoders and a small head, in two parts that add up.
     parts = head.parts(blocks, keys)
     parts.value                                     # brand + content, float64 [N]
 
-First what the brand explains (`lift`), then a stack of ridges on what it leaves: the content, read
-by `ad_blocks` beside how near the text is to those of the training. An ad of a brand never seen
-gets what the brand's name and its content say; that is what folds by brand measure.
+First what the brand explains (`fit_brand`), then a stack of ridges on what it leaves: the content,
+read by `AdBlocks` beside how near the text is to those of the training. An ad of a brand never
+seen gets what the brand's name and its content say; that is what folds by brand measure.
 
 How well recall is predicted: brands seen, brands held out, and content beyond the brand.
 
@@ -334,8 +334,9 @@ class FittedMemory:
         return KIND
 
     def judge(self, ads: Sequence[AdRecord]) -> Judgements:
-        """Recall of N ads, 0 to 1; of a judge of d' its score, see `outcomes`. The interval is that
-        of an ad whose brand is new. An ad without a text is unlike anything seen.
+        """Recall of N ads, 0 to 1; of a judge of d' its score, see `scores_of_d_prime`. The
+        interval is that of an ad whose brand is new. An ad without a text is unlike anything
+        seen.
 
         Raises as the encoders do.
         """

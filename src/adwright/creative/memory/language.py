@@ -5,13 +5,13 @@
     judge = tune_memory(table, LanguageConfig(out=Path("runs/henry")))
     judge.judge(ads)                                            # Judgements: recall, 0 to 1
 
-Both tasks of `ad_tasks` in one mixture are what the model is tuned on, by any method of `tuning`,
+Both tasks of `write_rows` in one mixture are what the model is tuned on, by any method of `tuning`,
 as `adwright tune run` does it. Some brands are kept out of that: on them it is measured how far off
 the answers are, which makes the interval. An untuned model has none, so its interval is 0 to 1.
 
-The published model has 13 billion weights and eyes; this one reads what `records.seeing` or a user
-wrote down of the ad. The default of 135 million shows how it works, and is no match for the encoder
-form on hundreds of ads.
+The published model has 13 billion weights and eyes; this one reads what `creative describe` or a
+user wrote down of the ad. The default of 135 million shows how it works, and is no match for the
+encoder form on hundreds of ads.
 
 A number between 0 and 1 as two digits that a language model writes, and back as an expectation.
 

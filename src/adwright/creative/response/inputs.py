@@ -1,6 +1,6 @@
 """The fields of an ad for a click rate, fitted on training ads alone.
 
-    features = AdFeatures.fit(train, SentenceTexts.of())       # or a folder of vectors, see `texts`
+    features = AdFeatures.fit(train, SentenceTexts.of())       # or `EncodedTexts`, of a folder
     inputs = features.encode(test)                             # AdInputs
 
 Fields are: of each text slot a vector of what it says and one of how it is written; of the

@@ -19,8 +19,8 @@ and after L layers y = w . [e'_1; ..; e'_M] + b, plus the linear part and the de
 The poster of AdSEE lets all modalities attend, which is dense="field" here; its released code gives
 dense vectors to a plain network beside the attention alone, which is dense="deep". What the papers
 leave open is our choice: a missing field has a learned embedding, a number also one that does not
-grow with it, w begins at 0 so that training begins at the linear part, which `fit` solves before
-and passes in as `offset`.
+grow with it, w begins at 0 so that training begins at the linear part, which `fit_click_rate`
+solves before and passes in as `offset`.
 
 Letters: B ads, M fields, D width, H heads.
 
@@ -514,11 +514,11 @@ def _log_sum(values: Tensor, code: Tensor, count: int) -> Tensor:
 # rate that is measured of an ad which is shown as often as those held out were, so the noise of its
 # clicks counts; a rate of 0 lies below any bound.
 #
-# How well answers order creatives, in a few numbers: what `fit` shows and decides by.
+# How well answers order creatives, in a few numbers: what `fit_click_rate` shows and decides by.
 #
 #     order_measures(log_rates, outcomes)    # {"rho": .53, "best_of_test": .33, "pairs": .61, ...}
 #
-# `protocol` and the benchmarks measure with intervals; here the first fold is looked at once.
+# The benchmarks measure with intervals; here the first fold is looked at once.
 
 _STEPS, _HALVINGS = 100, 30
 #: a + b of creatives that do not differ at all: no more is to be had of any prior.

@@ -5,7 +5,7 @@
 
 A test is a group of creatives among which it was drawn at random who saw which; only within a test
 does a click rate compare ads, and not audiences or days. Tables without tests are read as well.
-Columns that say how an ad did can never become part of what it says, see `guard`.
+Columns that say how an ad did can never become part of what it says, see `check_inputs`.
 
 Stories: creatives that tell the same, which must never stand on both sides of a split.
 
@@ -332,10 +332,9 @@ class CreativeOutcomes:
 
     records: what each says and shows. ids: one of each. impressions, clicks: int64 [N], at least
     one impression and no more clicks than impressions. tests: int64 [N], the number of its test
-    from 0, -1 where it was in none. images: of each
-    the id of its picture, "" for none. ledes: of each its main text beside the title, by which
-    stories are told apart; by default the first paragraph of its words. notes: what was read how,
-    left out or repaired.
+    from 0, -1 where it was in none. images: of each the id of its picture, "" for none. ledes: of
+    each its main text beside the title, by which stories are told apart; by default the first
+    paragraph of its words. notes: what was read how, left out or repaired.
     """
 
     records: tuple[AdRecord, ...]
@@ -406,7 +405,7 @@ def read_outcomes(
 
     What is repaired, each in the notes: a creative that was never shown is left out; one whose
     test is empty, or that is alone in its test, is in none. Anything else is refused: raises
-    SchemaError for a column that is missing or says how an ad did (`guard.check_inputs`),
+    SchemaError for a column that is missing or says how an ad did (`check_inputs`),
     ValueInvalidError naming file, row, column and value for counts that are missing, not whole,
     negative or of more clicks than impressions, and for two rows of one id, DataError where no
     creative is left; and as `read_ads`.

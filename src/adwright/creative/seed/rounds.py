@@ -16,7 +16,7 @@ out till then, beside the writer of before the rounds.
 
 The own judge stays as it is over all rounds (our choice), so that scores of rounds can be compared;
 a judge that is tuned with its writer would move the goal. A judge that has seen the held-out ads is
-too sure of the originals: fit both without them, see `judges`.
+too sure of the originals: fit both without them, see `two_judges`.
 
 A run goes on where it was killed, by the same call: see `writer`.
 """

@@ -540,7 +540,7 @@ class SeedConfig:
     ads without a measured score that is tuned on, the best of each collection; pool_most: at most
     so many, 0 for all. rows: at most so many are tuned on in a round, what was kept before what
     was there before; 0 for all.
-    watch, held: shares of the groups of briefs, see `brief`; watch_most, held_most: briefs of
+    watch, held: shares of the groups of briefs, see `part_of`; watch_most, held_most: briefs of
     them that are written for, 0 for all; measured: ads for each of them. patience: rounds that may
     bring nothing by the second judge's view. gain: what counts as something, relative.
     temperature, top_p, tokens: of what is written; a video takes some 600 tokens. batch: briefs of
