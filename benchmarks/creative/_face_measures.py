@@ -175,7 +175,7 @@ def _directions(
         "random": random_directions(
             generator.config.wide, sizes.directions, first.rows, seed=2000 + seed
         ),
-        "fitted": Directions(fitted, first.rows, torch.zeros(len(fitted))),
+        "fitted": Directions(fitted, first.rows),
     }
 
 

@@ -17,7 +17,7 @@ import torch
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from adwright.creative.editor.fitness import Floats, Pixels
+from adwright.creative.editor.fitness import EnsembleJudge, Floats, Pixels
 from adwright.creative.faces.stylegan import as_pictures
 from benchmarks.creative.editing.drawn_rule import DrawnAds, DrawnRule, RuleJudge, drawn_ads
 from benchmarks.creative.faces_training.measures import AttributeReader, fit_reader
@@ -51,25 +51,10 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworksJudge:
-    """An ensemble of networks with the slope of its lower bound. k: as of `EnsembleJudge`."""
+class NetworksJudge(EnsembleJudge):
+    """An ensemble of networks with the slope of its lower bound."""
 
-    name: str
     judges: Sequence[Member]
-    k: float = 1.0
-
-    def members(self, pictures: Pixels) -> Floats:
-        """float64 [M, N]."""
-        return np.stack([one.judge(pictures) for one in self.judges])
-
-    def judge(self, pictures: Pixels) -> Floats:
-        """float64 [N]."""
-        return np.asarray(self.members(pictures).mean(0))
-
-    def lower(self, pictures: Pixels) -> Floats:
-        """float64 [N]."""
-        said = self.members(pictures)
-        return np.asarray(said.mean(0) - self.k * said.std(0, ddof=1))
 
     def slopes(self, pictures: Pixels) -> tuple[Floats, Floats]:
         """float64 [N] and [N, H, W, 3]: of the lower bound."""

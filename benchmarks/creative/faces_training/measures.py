@@ -264,7 +264,7 @@ def random_directions(wide: int, count: int, rows: Sequence[int], *, seed: int) 
     """Directions drawn evenly from all of them: what a direction is worth that knows nothing."""
     random = torch.Generator().manual_seed(seed)
     drawn = torch.randn(count, wide, generator=random)
-    return Directions(drawn / drawn.norm(dim=1, keepdim=True), tuple(rows), torch.zeros(count))
+    return Directions(drawn / drawn.norm(dim=1, keepdim=True), tuple(rows))
 
 
 def fitted_direction(latents: Tensor, values: Tensor, *, ridge: float = 1.0) -> Tensor:

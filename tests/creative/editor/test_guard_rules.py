@@ -231,15 +231,6 @@ def test_locked_directions_span_what_they_span() -> None:
     assert rules.leak(VECTORS["smile"]) == pytest.approx(0)
 
 
-def test_bounds_count() -> None:
-    strict = DirectionRules(CARDS, LOCKED, ("ethnicity",), most_leak=0.1, most_moved=0.5)
-    found = [one.code for one in strict.refusals(VECTORS, {"glow": 0.4, "smile": 0.6}, 0)]
-    assert found == ["too_far"]
-    assert [one.code for one in strict.refusals(VECTORS, {"glow": 0.4}, 0)] == ["mixture"]
-    none = DirectionRules(CARDS, LOCKED, ("ethnicity",), most_share=0.2)
-    assert [one.code for one in none.refusals(VECTORS, {"glow": 0.1}, 0)] == ["mixture"]
-
-
 def test_nobody_forgets_a_group_unseen() -> None:
     with pytest.raises(ConfigError, match="locked groups"):
         DirectionRules(CARDS, LOCKED)
@@ -248,8 +239,6 @@ def test_nobody_forgets_a_group_unseen() -> None:
     for vector in (np.zeros(8), np.full(8, np.nan), np.ones(7)):
         with pytest.raises(ConfigError, match="locked direction"):
             DirectionRules(CARDS, LOCKED | {"ethnicity": vector})
-    with pytest.raises(ConfigError, match="most_leak"):
-        DirectionRules(CARDS, LOCKED, ("ethnicity",), most_leak=-1)
     with pytest.raises(ConfigError, match="a direction has shape"):
         RULES.leak(np.ones(7))
     with pytest.raises(ConfigError, match="group"):

@@ -41,7 +41,6 @@ def test_the_planted_direction_is_found_first() -> None:
     assert float((found.vectors[0] @ direction).abs()) > 0.99
     assert float(found.vectors[0].abs().max()) == float(found.vectors[0].max())
     torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(3), atol=1e-5, rtol=0)
-    assert found.strength.tolist() == sorted(found.strength.tolist(), reverse=True)
 
 
 def test_directions_maximise_the_change_of_styles() -> None:
@@ -55,7 +54,7 @@ def test_directions_maximise_the_change_of_styles() -> None:
             for line in weight:
                 change += float(line @ n / line.norm()) ** 2
         literal.append(change**0.5)
-    np.testing.assert_allclose(found.strength.numpy(), literal, rtol=1e-4)
+    assert literal == sorted(literal, reverse=True)
     random = torch.randn(200, 8)
     for n in random / random.norm(dim=1, keepdim=True):
         change = sum(float(((w @ n) / w.norm(dim=1)).square().sum()) for w in weights)
@@ -78,7 +77,7 @@ def test_an_edit_of_a_row_changes_no_feature_below_its_resolution() -> None:
 
 def test_edits() -> None:
     plus = torch.zeros(2, 6, 8)
-    found = Directions(torch.eye(8)[:2], (1, 3), torch.zeros(2))
+    found = Directions(torch.eye(8)[:2], (1, 3))
     moved = found.edited(plus, torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
     assert moved[0, 1].tolist() == moved[0, 3].tolist() == [1.0, *[0.0] * 7]
     assert moved[1, 1].tolist() == [0.0, -2.0, *[0.0] * 6]

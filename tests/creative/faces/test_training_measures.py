@@ -138,14 +138,14 @@ def test_what_a_direction_moves(
     assert reader.quality["noise"] < 0.2
     reader = fit_reader(pictures, {k: labels[k] for k in ("top", "bottom")}, epochs=8)
     vectors = torch.tensor([[1.0, 0, 0], [0, -1.0, 0], [0.6, 0.8, 0]])
-    found = moved_attributes(Painter(), Directions(vectors, (0,), torch.zeros(3)), reader, seed=0)
+    found = moved_attributes(Painter(), Directions(vectors, (0,)), reader, seed=0)
     assert found.named == ("top", "bottom", "bottom")
     assert found.change[0] > 2 > -2 > found.change[1]
     assert found.leak[:2].max() < 0.3 < found.leak[2]
     # The median of the others is the only other one here.
     assert found.hit.tolist() == [True, True, False]
     far = moved_attributes(
-        Painter(), Directions(vectors, (0,), torch.zeros(3)), reader, seed=0, step=0.5, latents=50
+        Painter(), Directions(vectors, (0,)), reader, seed=0, step=0.5, latents=50
     )
     assert abs(far.change[0]) < abs(found.change[0])
 

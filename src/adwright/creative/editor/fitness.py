@@ -96,15 +96,6 @@ class PictureJudge(Protocol):
 
 
 @runtime_checkable
-class BoundedJudge(Protocol):
-    """A judge that knows how unsure it is."""
-
-    def lower(self, pictures: Pixels, /) -> Floats:
-        """float [N]: the lower bound of what it says."""
-        ...
-
-
-@runtime_checkable
 class SlopedJudge(Protocol):
     """A judge that can be differentiated."""
 
@@ -145,10 +136,7 @@ class EnsembleJudge:
 
     def lower(self, pictures: Pixels) -> Floats:
         """float64 [N]: the mean less k standard deviations."""
-        return self.bound_of(self.members(pictures))
-
-    def bound_of(self, members: Floats) -> Floats:
-        """float64 [N]: the lower bound, of what the members said, [M, N]."""
+        members = self.members(pictures)
         return np.asarray(members.mean(0) - self.k * members.std(0, ddof=1))
 
 
@@ -499,7 +487,7 @@ class PlanFitness:
         found = np.stack(
             [
                 np.asarray(judge.lower(batch.pictures), np.float64)
-                if self._lower and isinstance(judge, BoundedJudge)
+                if self._lower and isinstance(judge, EnsembleJudge)
                 else checked_answers(judge, batch.pictures)
                 for judge in self.judges
             ],

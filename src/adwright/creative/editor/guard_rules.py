@@ -82,7 +82,7 @@ age, skin and ethnicity move is *locked*: given as vectors in the same space, as
 Of all that a face is moved, v = sum_k a_k n_k, over all edits of a plan and all earlier edits of
 the log, the part along the locked directions is bounded. With an orthonormal basis Q of these,
 
-    leak = |Q Q' v|,     refused where leak > most_leak, or leak > most_share |v|
+    leak = |Q Q' v|,     refused where leak > MOST_LEAK, or leak > MOST_SHARE |v|
 
 so neither a mixture, nor many small steps, nor a direction that leans towards a locked one passes.
 Our choice: .25 of the length 1 that a whole step has, and a share of .35.
@@ -432,18 +432,18 @@ class DirectionCard:
         return cls(name, group, vector_hash(vector))
 
 
+#: Bounds of what a move leaks, see the module, and of the sum of one direction's amounts.
+MOST_LEAK, MOST_SHARE, MOST_MOVED = 0.25, 0.35, 1.5
+
+
 @settings(eq=False)
 class DirectionRules:
     """allowed: cards. locked: of each locked group its direction [D], or several [M, D]; a group
-    that is missing has to be named in `unknown`, so that nobody forgets one unseen. most_leak,
-    most_share, most_moved: bounds, the last of the sum of one direction's amounts."""
+    that is missing has to be named in `unknown`, so that nobody forgets one unseen."""
 
     allowed: tuple[DirectionCard, ...]
     locked: Mapping[LockedGroup, Vector]
     unknown: tuple[LockedGroup, ...] = ()
-    most_leak: Annotated[float, Ge(0), Le(10)] = 0.25
-    most_share: Annotated[float, Ge(0), Le(10)] = 0.35
-    most_moved: Annotated[float, Ge(0), Le(10)] = 1.5
 
     def __post_init__(self) -> None:
         told = [*self.locked, *self.unknown]
@@ -496,14 +496,14 @@ class DirectionRules:
             if refusal is not None:
                 made.append(refusal)
         for name, amount in total.items():
-            if abs(amount) > self.most_moved + 1e-9:
-                reason = f"{name} is moved by {amount:+.2f} in all, at most {self.most_moved:g}"
+            if abs(amount) > MOST_MOVED + 1e-9:
+                reason = f"{name} is moved by {amount:+.2f} in all, at most {MOST_MOVED:g}"
                 made.append(Refusal("too_far", reason, face))
         known = [(vectors[name], amount) for name, amount in total.items() if name in vectors]
         if known and not made:
             moved = np.sum([amount * vector for vector, amount in known], axis=0)
             leak, length = self.leak(moved), float(np.linalg.norm(moved))
-            if leak > self.most_leak or leak > self.most_share * length + 1e-12:
+            if leak > MOST_LEAK or leak > MOST_SHARE * length + 1e-12:
                 reason = (
                     f"all moves together go {leak:.2f} of {length:.2f} along locked directions"
                     f" ({', '.join(self.locked)})"

@@ -42,7 +42,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ from adwright.creative.editor.edit_plan import EditedPicture, EditPlan
 from adwright.creative.editor.fitness import (
     STEPS,
     Archive,
+    EnsembleJudge,
     Floats,
     GeneticSettings,
     PictureJudge,
@@ -285,20 +286,6 @@ def require_several(fitness: PlanFitness) -> None:
 # every number that changes stands `ESTIMATE`, on the sheet too.
 
 
-@runtime_checkable
-class HasMembers(Protocol):
-    """A judge that is several, such as `EnsembleJudge`."""
-
-    @property
-    def judges(self) -> Sequence[PictureJudge]:
-        """Each of them."""
-        ...
-
-    def members(self, pictures: Pixels, /) -> Floats:
-        """float [M, N]: what each says."""
-        ...
-
-
 @dataclass(frozen=True)
 class JudgedChange:
     """What a judge says of a picture before and after an edit. low, high: interval of the change,
@@ -422,11 +409,11 @@ def judged_change(judge: PictureJudge, pair: Pixels, *, coverage: float = 0.9) -
     members get wrong alike. Raises MissingExtraError without scipy.
     """
     before, after = checked_answers(judge, pair)
-    if not isinstance(judge, HasMembers):
+    if not isinstance(judge, EnsembleJudge):
         return JudgedChange(judge.name, float(before), float(after), coverage=coverage)
     with needing("intervals of predicted changes", "creative"):
         from scipy.stats import t
-    said = np.asarray(judge.members(pair), np.float64)
+    said = judge.members(pair)
     changes, many = said[:, 1] - said[:, 0], len(said)
     reach = t.ppf((1 + coverage) / 2, many - 1) * changes.std(ddof=1) * np.sqrt(1 + 1 / many)
     mean = changes.mean()

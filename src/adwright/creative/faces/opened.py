@@ -88,12 +88,10 @@ from adwright.creative.faces.stylegan import FittedEncoder, FittedFaces, Generat
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """K directions. vectors: float [K, D], each of length 1. rows: of W+ that an edit moves.
-    strength: float [K], how much each changes the styles, the largest first; 0 where unknown."""
+    """K directions. vectors: float [K, D], each of length 1. rows: of W+ that an edit moves."""
 
     vectors: Tensor
     rows: tuple[int, ...]
-    strength: Tensor
 
     def __len__(self) -> int:
         """K."""
@@ -136,16 +134,11 @@ def sefa(generator: Generator, count: int, rows: Sequence[int] | None = None) ->
         affine = state[f"convs.{row}.conv.affine.weight"].double()
         affine = affine / affine.norm(dim=1, keepdim=True).clamp_min(1e-12)
         summed += affine.T @ affine
-    values, vectors = torch.linalg.eigh(summed)
+    vectors = torch.linalg.eigh(summed).eigenvectors
     order = torch.arange(wide - 1, wide - 1 - count, -1)
     found = vectors[:, order].T
-    return Directions(_signed(found).float(), chosen, values[order].clamp_min(0).sqrt().float())
-
-
-def _signed(vectors: Tensor) -> Tensor:
-    largest = vectors.abs().argmax(1, keepdim=True)
-    turned: Tensor = vectors * vectors.gather(1, largest).sign()
-    return turned
+    signs = found.gather(1, found.abs().argmax(1, keepdim=True)).sign()
+    return Directions((found * signs).float(), chosen)
 
 
 _MOST_BYTES = 64 << 20
@@ -242,11 +235,7 @@ def named_directions(path: str | Path, generator: Generator) -> NamedDirections:
     return NamedDirections(
         tuple(one.name for one in told.allowed),
         tuple(one.group for one in told.allowed),
-        Directions(
-            torch.stack([of(one) for one in told.allowed]),
-            found.rows,
-            torch.zeros(len(told.allowed)),
-        ),
+        Directions(torch.stack([of(one) for one in told.allowed]), found.rows),
         {group: np.stack(some) for group, some in locked.items()},
         told.unknown,
     )
