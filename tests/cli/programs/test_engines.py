@@ -39,6 +39,8 @@ def test_servers_elsewhere(tiny: str) -> None:
     assert (text.chat, text.count("a" * 8)) == (None, 2)
     _, text = EngineChoice("paged", "llama", urls=urls, tokenizer=tiny).room()
     assert text.chat is not None
+    one = EngineChoice("paged", f"{urls[0]}#llama")
+    assert (one.called, one.urls) == ("llama", urls[:1])
 
 
 def test_a_cache_without_salts_is_one_tenants() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from adwright.core.addresses import shown_address
@@ -10,12 +11,11 @@ from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.programs.dispatch.terms import DispatchTerms
-    from adwright.programs.engines.model_engine import JobEngine
-    from adwright.service.programs.engine_room import EngineRoom, ServedText
+    from adwright.service.programs.engine_room import EngineRoom, OpenableEngine, ServedText
 
 
 EngineKind = Literal["paged", "openvino"]
-#: Those that `server_fields` knows.
+#: Those that `lm.engine.http` knows.
 ServerKind = Literal["openai", "vllm", "sglang"]
 
 
@@ -41,6 +41,10 @@ class EngineChoice:
     measure: bool = False
 
     def __post_init__(self) -> None:
+        if self.model.startswith(("http://", "https://")):
+            url, _, model = self.model.partition("#")
+            object.__setattr__(self, "urls", (url,))
+            object.__setattr__(self, "model", model)
         if self.public and (self.urls or self.kind != "paged"):
             raise ConfigError(
                 "only our own engine keeps what is public apart from what is not",
@@ -64,8 +68,6 @@ class EngineChoice:
         Raises AssetError where there is no such model, MissingExtraError where a package is
         missing, ConfigError where the engine cannot read the model.
         """
-        from dataclasses import replace
-
         from adwright.programs.dispatch.terms import DispatchTerms
         from adwright.service.programs.engine_room import EngineRoom
 
@@ -93,7 +95,7 @@ class EngineChoice:
         model = self.tokenizer or self.model
         return text_of_model(model, engine=kind, offline=self.offline)
 
-    def _engines(self) -> list[JobEngine]:
+    def _engines(self) -> list[OpenableEngine]:
         from adwright.lm.open_model import LmSpec
         from adwright.programs.engines.opened import engine_of
 
@@ -101,9 +103,18 @@ class EngineChoice:
         key = "OPENAI_API_KEY"
         specs = [LmSpec(self.model, url=url, key_variable=key) for url in self.urls]
         if not specs:
-            told = {"threads": self.threads, "offline": self.offline}
-            specs = [LmSpec(self.model, engine=self.kind, **told) for _ in range(self.engines)]
+            one = LmSpec(self.model, threads=self.threads, offline=self.offline)
+            specs = [replace(one, engine=self.kind)] * self.engines
         # A cache that knows no tenants is one tenant's, or is not used.
         domain = "" if len(self.tenants) == 1 else None
-        further = {"public": self.public, "dialect": self.dialect, "chat": self.chat}
-        return [engine_of(one, name=self.called, domain=domain, **further) for one in specs]
+        return [
+            engine_of(
+                spec,
+                name=self.called,
+                domain=domain,
+                public=self.public,
+                dialect=self.dialect,
+                chat=self.chat,
+            )
+            for spec in specs
+        ]

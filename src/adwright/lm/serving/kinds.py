@@ -133,8 +133,9 @@ def _low_rank(
         case SoRA():
             if method.ranks:
                 at = method.targets.index(target)
-                own = layer is not None
-                r = method.ranks[layer * len(method.targets) + at] if own else max(method.ranks)
+                r = max(method.ranks)
+                if layer is not None:
+                    r = method.ranks[layer * len(method.targets) + at]
             extra = {"gate": (r,)}
         case _:
             pass
@@ -161,7 +162,8 @@ def _targets(method: Any) -> tuple[Target, ...]:
         case AdaMix():
             return ("down_proj",)
         case _:
-            return method.targets
+            found: tuple[Target, ...] = method.targets
+            return found
 
 
 # --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -34,8 +34,16 @@ _log = logging.getLogger("adwright.service")
 _TERMS = DispatchTerms()
 
 
-class OpenableEngine(ExecutionEngine, AbstractAsyncContextManager[object], Protocol):
+class OpenableEngine(ExecutionEngine, Protocol):
     """An engine that its context manager opens and closes, in the event loop that it is used in."""
+
+    async def __aenter__(self) -> object:
+        """Open it."""
+        ...
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        ...
 
 
 class EngineRoom:
