@@ -26,7 +26,7 @@ from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError
-from adwright.service.agent_runs import AgentDesk, DeskRun, NoSuchAppError
+from adwright.service.agent_runs import AgentRuns, DeskRun, NoSuchAppError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.registry.registry import FixedModels
@@ -49,7 +49,7 @@ def config(tmp_path: Path) -> ServiceConfig:
     return ServiceConfig(agents=str(tmp_path), agent_confirm_seconds=30.0)
 
 
-def in_state(desk: AgentDesk, run_id: str, *states: str) -> DeskRun:
+def in_state(desk: AgentRuns, run_id: str, *states: str) -> DeskRun:
     def found() -> DeskRun:
         run = desk.find("acme", run_id)
         assert run is not None
@@ -112,7 +112,7 @@ def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Pat
     with shop_server(app) as origin:
         home = shop_folder(tmp_path, origin=origin)
         config = ServiceConfig(agents=str(tmp_path), agent_confirm_seconds=30.0)
-        desk = AgentDesk(config, SystemClock())
+        desk = AgentRuns(config, SystemClock())
         before = set(below(os.getpid()))
 
         def begun() -> tuple[DeskRun, list[int]]:
@@ -135,7 +135,7 @@ def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Pat
         assert app.arrived.wait(30.0)
         os.kill(started[0], signal.SIGKILL)
         in_state(desk, waiting.run_id, "unknown")
-        for one in (desk, AgentDesk(config, SystemClock())):
+        for one in (desk, AgentRuns(config, SystemClock())):
             found = one.find("acme", waiting.run_id)
             assert found is not None
             assert (found.view.state, found.view.key) == ("unknown", waiting.view.key)
@@ -147,7 +147,7 @@ def test_a_run_is_a_process_whose_death_says_what_it_may_have_sent(tmp_path: Pat
         app.goes_on.set()
         # And one that is left to it comes to its end; what it keeps is for its owner alone.
         waiting, started = begun()
-        other = AgentDesk(config, SystemClock()).find("acme", waiting.run_id)
+        other = AgentRuns(config, SystemClock()).find("acme", waiting.run_id)
         assert other is not None
         assert other.view.state == "running"
         assert desk.answer("acme", waiting.run_id, waiting.view.key, yes=True)
@@ -247,7 +247,7 @@ def test_only_what_is_there_is_operated(config: ServiceConfig, tmp_path: Path) -
     for tenant, app in (("acme", "none"), ("umbrella", "shop"), ("..", "acme"), ("acme", "..")):
         with pytest.raises(NoSuchAppError):
             desk.begin(tenant, app, TASK, dry_run=False)
-    assert AgentDesk(ServiceConfig(), SystemClock()).apps("acme") == []
+    assert AgentRuns(ServiceConfig(), SystemClock()).apps("acme") == []
     assert desk.find("acme", "../../x") is None
     other = shop_folder(tmp_path, app="other")
     (other / "policy.toml").write_text('[reach]\norigins = ["http://other.test"]\n', "utf-8")

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from adwright.web.errors import ApiError, Busy
-from adwright.web.turns import Lane, in_thread, store_is_silent
+from adwright.web.turns import BoundedPool, in_thread, store_is_silent
 
 
-def lane(seconds: float = 20.0) -> Lane:
-    return Lane("store", threads=3, share=2, waiting=2, seconds=seconds)
+def lane(seconds: float = 20.0) -> BoundedPool:
+    return BoundedPool("store", threads=3, share=2, waiting=2, seconds=seconds)
 
 
 async def settled(condition: Callable[[], bool]) -> None:
@@ -80,7 +80,7 @@ def test_owners_take_turns() -> None:
         return len(begun) == number
 
     async def main() -> None:
-        road = Lane("store", threads=1, share=1, waiting=5, seconds=20)
+        road = BoundedPool("store", threads=1, share=1, waiting=5, seconds=20)
         calls = []
         for name in ("a", "a", "a", "b"):
             calls.append(asyncio.create_task(road.run(name, partial(call, name))))
@@ -102,7 +102,7 @@ def test_who_waits_too_long_is_answered_and_what_it_waited_for_is_not_begun() ->
         assert goes_on.wait(30)
 
     async def main() -> None:
-        road = Lane("store", threads=1, share=1, waiting=2, seconds=0.2)
+        road = BoundedPool("store", threads=1, share=1, waiting=2, seconds=0.2)
         for _ in range(2):
             late = [asyncio.create_task(road.run("a", partial(call, n))) for n in "xyz"]
             results = await asyncio.gather(*late, return_exceptions=True)

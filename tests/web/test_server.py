@@ -31,7 +31,7 @@ from adwright.web.limits import GateLimits
 from adwright.web.server import (
     Connection,
     Connections,
-    DoorProtocol,
+    LimitedHttpProtocol,
     door_protocol,
     listen,
     on_loopback,
@@ -337,8 +337,8 @@ def test_a_long_answer_is_sent_whole(read: int) -> None:
 def test_each_server_has_a_book_of_its_own() -> None:
     books = [Connections(GateLimits(), ServiceMetrics()) for _ in range(2)]
     first, second = map(door_protocol, books)
-    assert issubclass(first, DoorProtocol)
-    assert issubclass(second, DoorProtocol)
+    assert issubclass(first, LimitedHttpProtocol)
+    assert issubclass(second, LimitedHttpProtocol)
     assert (first.book, second.book) == (books[0], books[1])
 
 

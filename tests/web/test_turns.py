@@ -8,15 +8,15 @@ import pytest
 
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.web.errors import Busy
-from adwright.web.turns import Turns
+from adwright.web.turns import AdaptiveConcurrency
 
 
-def late(turns: Turns, times: int = 100) -> None:
+def late(turns: AdaptiveConcurrency, times: int = 100) -> None:
     for _ in range(times):
         turns.beat(0.05)
 
 
-async def filled(turns: Turns, tenant: str) -> AsyncExitStack:
+async def filled(turns: AdaptiveConcurrency, tenant: str) -> AsyncExitStack:
     """The tenant with one request in work for long enough to fill a late loop; it is closed to end
     that. Another tenant, `other`, is there too."""
     work = AsyncExitStack()
@@ -34,7 +34,7 @@ async def settle() -> None:
 
 def test_a_tenant_that_is_alone_never_waits(clock: FixedClock) -> None:
     async def trial() -> None:
-        turns = Turns(clock)
+        turns = AdaptiveConcurrency(clock)
         async with AsyncExitStack() as work:
             await work.enter_async_context(turns.turn("a"))
             late(turns)
@@ -47,12 +47,12 @@ def test_a_tenant_that_is_alone_never_waits(clock: FixedClock) -> None:
 def test_only_who_fills_the_loop_waits_while_it_is_late(clock: FixedClock) -> None:
     done = list[str]()
 
-    async def work(turns: Turns, name: str, tenant: str) -> None:
+    async def work(turns: AdaptiveConcurrency, name: str, tenant: str) -> None:
         async with turns.turn(tenant):
             done.append(name)
 
     async def trial() -> None:
-        turns = Turns(clock)
+        turns = AdaptiveConcurrency(clock)
         flood = await filled(turns, "flood")
         assert (turns.allowed("flood"), turns.allowed("other")) == (1, math.inf)
         waiting = [asyncio.create_task(work(turns, f"f{n}", "flood")) for n in range(9)]
@@ -70,7 +70,7 @@ def test_only_who_fills_the_loop_waits_while_it_is_late(clock: FixedClock) -> No
 
 def test_a_tenant_rests_between_its_turns_while_only_one_is_allowed() -> None:
     async def trial() -> None:
-        turns = Turns(SystemClock())
+        turns = AdaptiveConcurrency(SystemClock())
         work = await filled(turns, "a")
         await asyncio.sleep(0.02)
         await work.aclose()
@@ -85,7 +85,7 @@ def test_a_tenant_rests_between_its_turns_while_only_one_is_allowed() -> None:
 
 def test_more_are_allowed_as_long_as_the_loop_is_in_time(clock: FixedClock) -> None:
     async def trial() -> None:
-        turns = Turns(clock)
+        turns = AdaptiveConcurrency(clock)
         async with await filled(turns, "a"), turns.turn("other"):
             assert turns.allowed("a") == 1
             for _ in range(20):
@@ -102,7 +102,7 @@ def test_those_that_wait_are_let_in_by_a_beat_when_the_others_have_gone(
     clock: FixedClock,
 ) -> None:
     async def trial() -> None:
-        turns = Turns(clock)
+        turns = AdaptiveConcurrency(clock)
         async with await filled(turns, "a"):
             second = asyncio.create_task(turns.turn("a").__aenter__())
             await settle()
@@ -116,7 +116,7 @@ def test_those_that_wait_are_let_in_by_a_beat_when_the_others_have_gone(
 
 def test_what_waits_too_long_is_refused_and_takes_no_place(clock: FixedClock) -> None:
     async def trial() -> None:
-        turns = Turns(clock, patience=0.01)
+        turns = AdaptiveConcurrency(clock, patience=0.01)
         async with await filled(turns, "a"):
             with pytest.raises(Busy) as refused:
                 await turns.turn("a").__aenter__()
@@ -134,7 +134,7 @@ def test_what_waits_too_long_is_refused_and_takes_no_place(clock: FixedClock) ->
 
 def test_a_caller_that_goes_as_it_is_let_in_leaves_no_place_taken(clock: FixedClock) -> None:
     async def trial() -> None:
-        turns = Turns(clock)
+        turns = AdaptiveConcurrency(clock)
         first = await filled(turns, "a")
         going = asyncio.create_task(turns.turn("a").__aenter__())
         await settle()

@@ -264,12 +264,10 @@ def upcoming_chains(
 #     h(border) = hash(seed, text up to the border)
 #
 # where the seed holds whoever may share (the tenant, or a domain of several), the model, the
-# adapter,
-# and the version of what makes tokens of texts. Two prompts have the same hash at a border only
-# where
-# all of these and every token before it are the same. How the tokens before it were divided into
-# variables plays no part: a text that stands in one prompt as a constant and in the other as a
-# variable is shared, too.
+# adapter, and the version of what makes tokens of texts. Two prompts have the same hash at a border
+# only where all of these and every token before it are the same. How the tokens before it were
+# divided into variables plays no part: a text that stands in one prompt as a constant and in the
+# other as a variable is shared, too.
 #
 # Equal texts are equal tokens, so that texts stand for their tokens where only these are counted.
 #

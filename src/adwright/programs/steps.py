@@ -238,8 +238,7 @@ def _changes(name: str, changing: frozenset[str]) -> bool:
 # Checked by jsonschema-rs. A schema comes from strangers, so before it is used it is bounded, as
 # those of the engines are, and more strictly: patterns must be matched in linear time (no
 # look-around, no back-references), nothing is fetched, and no definition leads back to itself,
-# since
-# what checking costs could double with each level of the answer.
+# since what checking costs could double with each level of the answer.
 
 _BOUNDS = ConstraintBounds()
 #: Objects of a schema once each reference is replaced by what it refers to.

@@ -105,7 +105,7 @@ class DeskRun:
     left: SentChanges = field(default_factory=SentChanges)
 
 
-class AgentDesk:
+class AgentRuns:
     """Begins runs, and finds them again. screens: opens screens in this process, for tests; else
     each run is a process."""
 
@@ -325,12 +325,12 @@ class AgentRunOut(_AgentBody):
     )
 
 
-async def _desk(request: Request) -> AgentDesk:
-    desk: AgentDesk = request.app.state.agents
+async def _desk(request: Request) -> AgentRuns:
+    desk: AgentRuns = request.app.state.agents
     return desk
 
 
-Desk = Annotated[AgentDesk, Depends(_desk)]
+Desk = Annotated[AgentRuns, Depends(_desk)]
 RunId = Annotated[str, InPath(pattern=f"^{RUN_ID}$")]
 
 
@@ -453,7 +453,7 @@ async def agent_report(
     return HTMLResponse(await state.read_store(tenant, page), headers=_HEADERS)
 
 
-def _found(desk: AgentDesk, tenant: str, run_id: str) -> DeskRun:
+def _found(desk: AgentRuns, tenant: str, run_id: str) -> DeskRun:
     found = desk.find(tenant, run_id)
     if found is None:
         raise ApiError(404, "there is no such run", hint="or its folder was changed")
@@ -461,7 +461,7 @@ def _found(desk: AgentDesk, tenant: str, run_id: str) -> DeskRun:
 
 
 def _answer(
-    desk: AgentDesk, store: Store, caller: Caller, run_id: str, key: str, *, yes: bool
+    desk: AgentRuns, store: Store, caller: Caller, run_id: str, key: str, *, yes: bool
 ) -> Callable[[], AgentRunOut]:
     tenant = caller.tenant
 

@@ -21,7 +21,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
 from adwright.service import agent_runs, audits
-from adwright.service.agent_runs import AgentDesk
+from adwright.service.agent_runs import AgentRuns
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.decider import Decider
@@ -32,7 +32,7 @@ from adwright.web.errors import ApiError, add_error_handlers
 from adwright.web.gate import Authenticate, Gate, ServiceMetrics, header
 from adwright.web.key_cache import KeyCache
 from adwright.web.server import Connections
-from adwright.web.turns import Turns
+from adwright.web.turns import AdaptiveConcurrency
 
 _DESCRIPTION = """
 Decides who sees what, and logs what it decides.
@@ -57,7 +57,7 @@ def create_app(
     """
     clock = SystemClock() if clock is None else clock
     metrics = ServiceMetrics()
-    turns = Turns(clock)
+    turns = AdaptiveConcurrency(clock)
     stops = StopList(store, clock, seconds=config.stops_poll_seconds)
     state = ServiceState(
         config=config,
@@ -90,7 +90,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = state
-    app.state.agents = AgentDesk(config, clock)
+    app.state.agents = AgentRuns(config, clock)
     app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
     app.include_router(audits.router)

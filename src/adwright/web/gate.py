@@ -22,7 +22,7 @@ from adwright.core.clock import Clock
 from adwright.core.errors import AdwrightError
 from adwright.web.errors import ApiError, Busy, own_error_response
 from adwright.web.limits import GateLimits
-from adwright.web.turns import Turns
+from adwright.web.turns import AdaptiveConcurrency
 
 # --------------------------------------------------------------------------------------------------
 # Bodies that are being received: how long, how large, and how many for each tenant.
@@ -307,7 +307,7 @@ class Gate:
         metrics: ServiceMetrics,
         clock: Clock,
         authenticate: Authenticate | None = None,
-        turns: Turns | None = None,
+        turns: AdaptiveConcurrency | None = None,
         respond: Callable[[ApiError], Response] = ApiError.response,
         guarded: tuple[str, ...] = (_GUARDED,),
     ) -> None:

@@ -171,7 +171,7 @@ _HEADERS = 256
 _STUCK_SECONDS = 30.0
 
 
-class DoorProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection. A longer head is answered 431, a slower one 408; both are closed."""
 
     book: ClassVar[Connections]
@@ -278,7 +278,7 @@ class DoorProtocol(HttpToolsProtocol):
 
 def door_protocol(book: Connections) -> type[asyncio.Protocol]:
     """The protocol of a server whose connections are counted in `book`."""
-    return type("Door", (DoorProtocol,), {"book": book})
+    return type("Door", (LimitedHttpProtocol,), {"book": book})
 
 
 #: The event loop and the models share one interpreter. With Python's own 5 ms, every answer would

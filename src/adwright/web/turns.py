@@ -41,7 +41,7 @@ _KEPT = 0.98
 _BUSY = 0.5
 
 
-class Turns:
+class AdaptiveConcurrency:
     """Lets requests of tenants work; belongs to one event loop.
 
     patience: seconds that a request may wait, then it is refused.
@@ -200,7 +200,7 @@ class _Awaited:
     answer: asyncio.Future[Any]
 
 
-class Lane:
+class BoundedPool:
     """Runs the blocking calls of several owners on a few threads; belongs to one event loop.
 
     name: what is full, for the metrics. threads: calls at a time. share: of one owner's. waiting:

@@ -20,7 +20,7 @@ from adwright.programs.dispatch.ready import (
     PrefixTexts,
     ProgramOutlook,
     ProgramSeat,
-    SayingFailedError,
+    StreamConsumerError,
     TokenCounts,
     TraceEvent,
     TraceStore,
@@ -364,7 +364,7 @@ def test_who_is_told_may_refuse_and_a_job_comes_to_one_thing() -> None:
     def work() -> None:
         job = job_of("tea", say=Said(most=1))
         job.add("a")
-        with pytest.raises(SayingFailedError) as caught:
+        with pytest.raises(StreamConsumerError) as caught:
             job.add("b")
         assert isinstance(caught.value.__cause__, OSError)
         assert job.text == "a"

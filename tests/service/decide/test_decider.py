@@ -18,7 +18,7 @@ from adwright.service.decide.decider import (
     Decider,
     HungModels,
     Load,
-    Pulse,
+    LoopLagMonitor,
     Shares,
     commit_reserve,
     missed,
@@ -389,7 +389,7 @@ def test_equal_models_decide_equally_wherever_they_run(store: Store, tmp_path: A
 
 def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
     async def main() -> None:
-        pulse = Pulse(SystemClock())
+        pulse = LoopLagMonitor(SystemClock())
         assert pulse.lag == 0
         pulse.start()
         await asyncio.sleep(0.03)
@@ -415,7 +415,7 @@ def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
 def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
     async def main() -> None:
         beats: list[float] = []
-        pulse = Pulse(SystemClock(), beats.append)
+        pulse = LoopLagMonitor(SystemClock(), beats.append)
         pulse.start()
         ends = time.monotonic() + 10
         while len(beats) < 3:

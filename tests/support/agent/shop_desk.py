@@ -11,7 +11,7 @@ from adwright.agent.document.text_format import write_document
 from adwright.agent.operate.policy_file import AgentPolicy, policy_text
 from adwright.agent.operate.screens import OpenFetching
 from adwright.core.clock import Clock, SystemClock
-from adwright.service.agent_runs import AgentDesk
+from adwright.service.agent_runs import AgentRuns
 from adwright.service.config import ServiceConfig
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
@@ -30,11 +30,11 @@ def shop_folder(
     return home
 
 
-def shop_desk(app: ShopApp, config: ServiceConfig) -> AgentDesk:
+def shop_desk(app: ShopApp, config: ServiceConfig) -> AgentRuns:
     """A desk whose screens show `app`."""
 
     @contextmanager
     def screens(policy: AgentPolicy, clock: Clock) -> Iterator[OpenFetching]:
         yield lambda gate: ReadingShopDriver(app, gate)
 
-    return AgentDesk(config, SystemClock(), screens=screens)
+    return AgentRuns(config, SystemClock(), screens=screens)

@@ -571,8 +571,7 @@ def check_least(config: object, leasts: dict[str, float]) -> None:
 #                         does not have. Ask another
 #
 # A request that is wrong in itself is a ConfigError or a ValueInvalidError, wherever it is sent.
-# What
-# is no AdwrightError is for whoever carries requests to engines: nothing is final there.
+# What is no AdwrightError is for whoever carries requests to engines: nothing is final there.
 
 # --------------------------------------------------------------------------------------------------
 # What a generation is asked with, from what the caller of an `ExecutionEngine` says, and who may

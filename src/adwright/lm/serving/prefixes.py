@@ -45,8 +45,8 @@ from adwright.tuning.modules import Sizes
 #
 # An adapter that acts from a token on (`tuning.reparameterised.lora`) leaves what is before it
 # to the base. Its chain begins as that of the base, and turns into one of its own with the block
-# that
-# holds the token: with p of its places before that token, the key behind which that block stands is
+# that holds the token: with p of its places before that token, the key behind which that block
+# stands is
 #
 #     key_i-1 <- hash(key_i-1, adapter and its version, p)
 #
@@ -56,8 +56,7 @@ from adwright.tuning.modules import Sizes
 #     key_0 <- hash(key_0, salt)
 #
 # so that rows with different salts share nothing. A text that everybody may share, such as the
-# rules
-# of a house, is left out of that: behind p whole blocks of it
+# rules of a house, is left out of that: behind p whole blocks of it
 #
 #     key_p-1 <- hash(key_p-1, salt)
 #
@@ -154,11 +153,9 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 # The same page serves both because both are read in the same way: layer by layer, as rows picked
 # from a view of the pool. Keys are picked as rows of T D numbers, matrices as rows of u numbers (a
 # grain, see `layout`): `index_select` copies what one layer needs into a contiguous batch. The
-# other
-# ways to read pages: contiguous extents, which fragment, and need one call of torch's kernel per
-# row;
-# attention compiled for pages, which needs a compiler where it runs. The copy is the simplest, and
-# with it a layer takes less time than with a call per row (`attention_choices` of
+# other ways to read pages: contiguous extents, which fragment, and need one call of torch's kernel
+# per row; attention compiled for pages, which needs a compiler where it runs. The copy is the
+# simplest, and with it a layer takes less time than with a call per row (`attention_choices` of
 # benchmarks/lm/_adapters_serving.py).
 #
 # Uses: "adapters"; "keys" of rows that are live; "prefixes", keys that no row reads now and that
@@ -313,12 +310,10 @@ class PagePool:
 # Blocks of keys and values that had to leave the pool, by what they hold.
 #
 # The pool is allocated once, and adapters, rows and prefixes share it. A block that has to go is
-# kept
-# here as it is, up to a bound, and copied back where a row begins with it: bit by bit what it was,
-# and far quicker than reading the tokens again. With a pool on a GPU this is the memory of the
-# host.
-# On a CPU both are the same memory: here it grows only with what is kept, while a larger pool would
-# be there from the start, and rows could take all of it.
+# kept here as it is, up to a bound, and copied back where a row begins with it: bit by bit what it
+# was, and far quicker than reading the tokens again. With a pool on a GPU this is the memory of the
+# host. On a CPU both are the same memory: here it grows only with what is kept, while a larger pool
+# would be there from the start, and rows could take all of it.
 #
 # A block is in the pool or here, never in both.
 

@@ -49,11 +49,9 @@ from adwright.lm.torch_engine.network import Network
 # One row of the batch: an answer that is written, a continuation that is scored, or a text.
 #
 # The first `done` tokens of a row have their keys and values in pages. A pass takes the next few;
-# an
-# answer has one left each time, and gets one more from the pass. So a preempted row needs nothing
-# special: it begins again, with what it has written behind its prompt. It begins at 0, or behind
-# the
-# tokens whose keys and values are there already (`prefix_pages`).
+# an answer has one left each time, and gets one more from the pass. So a preempted row needs
+# nothing special: it begins again, with what it has written behind its prompt. It begins at 0, or
+# behind the tokens whose keys and values are there already (`prefix_pages`).
 
 _log = logging.getLogger("adwright.lm")
 

@@ -152,8 +152,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
 #
 # After a prompt the first token can be any of F; after each of those, the second can be any of S. A
 # prompt of L tokens is read once, then F single tokens behind its cache: L + F tokens, where
-# scoring
-# each of the F S answers by itself reads F S (L + 2).
+# scoring each of the F S answers by itself reads F S (L + 2).
 
 #: 200 to 400 MB of a small model.
 _CACHED = 8192

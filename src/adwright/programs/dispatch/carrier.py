@@ -24,7 +24,7 @@ from adwright.programs.dispatch.ready import (
     ChainReader,
     ChainRequest,
     PrefixTexts,
-    SayingFailedError,
+    StreamConsumerError,
 )
 from adwright.programs.dispatch.terms import (
     CacheCanary,
@@ -171,7 +171,7 @@ class Attempts:
             if request is not None:
                 async with asyncio.timeout(self._call_seconds):
                     await self._read(attempt, job, request, can)
-        except SayingFailedError as error:
+        except StreamConsumerError as error:
             cause = error.__cause__
             if self._drop(attempt):
                 self.spawn(self._cancel(attempt))

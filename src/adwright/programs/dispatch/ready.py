@@ -40,8 +40,7 @@ from adwright.programs.steps import ConstantText
 #     over        the program is
 #
 # Traces are bounded, in events and in programs: of a program with more events the last ones are
-# kept,
-# and the programs that began last.
+# kept, and the programs that began last.
 
 TraceEventKind = Literal[
     "submit",
@@ -382,14 +381,10 @@ def _length_of(chain: Chain, seat: ProgramSeat) -> tuple[object, ...]:
 # An attempt may break off in the middle, as its engine dies. What was said by then has been read by
 # whoever streams it, so the next attempt goes on from there: it reads the prompt and what was said,
 # and writes what is left. A model writes each token given all before it, so that this is an answer
-# as
-# good as an unbroken one; the same one, where the tokenizer makes of what was said the tokens that
-# it
-# came from. It costs reading what was written, not writing it again. Where it cannot be (a form
-# that
-# the whole answer has to have; an engine that takes a prompt for a turn of a chat), what was said
-# is
-# taken back, and the answer is begun anew.
+# as good as an unbroken one; the same one, where the tokenizer makes of what was said the tokens
+# that it came from. It costs reading what was written, not writing it again. Where it cannot be (a
+# form that the whole answer has to have; an engine that takes a prompt for a turn of a chat), what
+# was said is taken back, and the answer is begun anew.
 
 _DEFAULTS = tuple(
     (one.name, getattr(GenerationConfig(), one.name))
@@ -398,7 +393,7 @@ _DEFAULTS = tuple(
 )
 
 
-class SayingFailedError(Exception):
+class StreamConsumerError(Exception):
     """Whoever is told the pieces does not take one; `__cause__` says why."""
 
 
@@ -447,13 +442,13 @@ class ChainJob:
         return "".join(self._said)
 
     def add(self, piece: str) -> None:
-        """The answer goes on. Raises SayingFailedError where that is not taken."""
+        """The answer goes on. Raises StreamConsumerError where that is not taken."""
         if not piece:
             return
         try:
             self.say(piece)
         except Exception as error:
-            raise SayingFailedError from error
+            raise StreamConsumerError from error
         self._said.append(piece)
 
     def settle(self, what: str | Exception) -> None:

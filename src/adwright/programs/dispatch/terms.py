@@ -111,11 +111,10 @@ class Admission:
 #
 # Caches of prefixes have had faults: hashes that meet, pages that are given away too early. Then an
 # answer is that to another prompt. So of the requests whose prompts were found in a cache one now
-# and
-# then is computed twice more, its first tokens alone, as the engine is idle: as it was (`shared`),
-# and in a domain of its own, where there is nothing to find (`alone`). Where the engine tells
-# log-probabilities the two are compared as far as their texts are the same, and at the first token
-# that is not, since of two greedy answers by nearly the same numbers
+# and then is computed twice more, its first tokens alone, as the engine is idle: as it was
+# (`shared`), and in a domain of its own, where there is nothing to find (`alone`). Where the engine
+# tells log-probabilities the two are compared as far as their texts are the same, and at the first
+# token that is not, since of two greedy answers by nearly the same numbers
 #
 #     |a - b| <= t    and, where the tokens differ,    exp(a - t) + exp(b) <= 1
 #

@@ -49,8 +49,7 @@ from adwright.programs.scheduling.engine import EngineCapabilities, EngineReport
 #     {"ping": 3}                             answered {"pong": 3} whatever is computed
 #
 # A process that died, or stands still, ends all that waits for it with an EngineGoneError. It is
-# not
-# started again here: whoever has several engines knows better when.
+# not started again here: whoever has several engines knows better when.
 
 _log = logging.getLogger("adwright.programs")
 

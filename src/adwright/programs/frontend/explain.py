@@ -38,8 +38,8 @@ from adwright.programs.steps import ConstantText, Misplaced
 #
 # Each box stands one layer under the lowest of those that it reads from. Inside a layer, boxes are
 # ordered by where the boxes stand that they read from (the barycentre rule of Sugiyama et al.,
-# 1981),
-# which leaves few arrows that cross; no box is moved twice, so a graph is always drawn alike.
+# 1981), which leaves few arrows that cross; no box is moved twice, so a graph is always drawn
+# alike.
 
 BoxKind = Literal["chain", "step", "value", "idle"]
 
@@ -354,9 +354,8 @@ def _explain_box(node: ExplainedNode, outputs: set[str]) -> Box:
 #     print(explain(program, predicted=predicted).text)
 #
 # The scheduler is the real one; the engines are alike, idle at the beginning and as fast as
-# OpenVINO
-# GenAI with SmolLM2-135M on one thread. What is predicted is what would follow what, and what would
-# share an engine, rather than when.
+# OpenVINO GenAI with SmolLM2-135M on one thread. What is predicted is what would follow what, and
+# what would share an engine, rather than when.
 
 _CURVE = LatencyCurve((1, 4, 8, 16, 32), (118, 413, 595, 813, 1045), 1590)
 

@@ -150,7 +150,7 @@ _SECONDS = 0.01
 _KEPT = 0.9
 
 
-class Pulse:
+class LoopLagMonitor:
     """Measures the lag of the event loop that it is started in.
 
     beat: called at each measurement with what it found, in seconds.
@@ -328,7 +328,7 @@ class Decider:
         self._calm, self._started = False, clock.monotonic()
         self._late_by = late
         self._heed = heed
-        self._pulse = Pulse(clock, self._look)
+        self._pulse = LoopLagMonitor(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
         self._refusals = Refusals(config.share_of(config.max_in_flight))

@@ -27,7 +27,7 @@ from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
 from adwright.web.gate import ServiceMetrics
 from adwright.web.key_cache import KeyCache
-from adwright.web.turns import Lane, in_thread
+from adwright.web.turns import BoundedPool, in_thread
 
 # --------------------------------------------------------------------------------------------------
 # What is stopped, in memory, so that no decision ever asks the store for it.
@@ -35,15 +35,12 @@ from adwright.web.turns import Lane, in_thread
 # A thread looks each second for what other processes wrote; stops that this process stores are read
 # before they are acknowledged. Each look asks first which tenants have anything new, and reads the
 # stops of these alone. While the store cannot be read, what was read last goes on to count. The
-# order
-# of stops is the store's, and no clock has a part in it.
+# order of stops is the store's, and no clock has a part in it.
 #
 # Each process tells the store that it lives, and which stops it obeys, so that every process can
-# say
-# on how many a stop is in force. Who has not told it for `LEASE` seconds decides no more until it
-# has
-# looked anew: the others count on that, and wait for it no longer. Lives are told by a count that
-# rises, and judged by whoever reads it on his own watch, since the clocks of machines differ.
+# say on how many a stop is in force. Who has not told it for `LEASE` seconds decides no more until
+# it has looked anew: the others count on that, and wait for it no longer. Lives are told by a count
+# that rises, and judged by whoever reads it on his own watch, since the clocks of machines differ.
 
 T = TypeVar("T")
 #: Seconds at least that a process may decide without a word to the store; with a slower look, as
@@ -290,13 +287,13 @@ class ServiceState:
     def __post_init__(self) -> None:
         # Writes that wait for a lock must not hold up those who only read.
         seconds = self.config.store_seconds
-        self._reads = Lane("store_reads", **_CAMPAIGNS, seconds=seconds)
-        self._writes = Lane("store_writes", **_CAMPAIGNS, seconds=seconds)
+        self._reads = BoundedPool("store_reads", **_CAMPAIGNS, seconds=seconds)
+        self._writes = BoundedPool("store_writes", **_CAMPAIGNS, seconds=seconds)
 
     async def read_store(self, tenant: str, call: Callable[[], T]) -> T:
         """What `call` returns, which reads a little from the store for the tenant.
 
-        Raises as `Lane.run`, here and in `write_store`.
+        Raises as `BoundedPool.run`, here and in `write_store`.
         """
         return await self._run(self._reads, tenant, call)
 
@@ -337,7 +334,7 @@ class ServiceState:
                 return spread
             await asyncio.sleep(min(_SPREAD_SECONDS, left))
 
-    async def _run(self, lane: Lane, tenant: str, call: Callable[[], T]) -> T:
+    async def _run(self, lane: BoundedPool, tenant: str, call: Callable[[], T]) -> T:
         try:
             return await lane.run(tenant, call)
         except Busy as busy:

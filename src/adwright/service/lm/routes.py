@@ -525,10 +525,8 @@ async def _aside(
 #     POST /v1/unload_lora_adapter  {"lora_name": "shop-1"}
 #
 # What is loaded lies below the folder of adapters. Which models there are is for the operator to
-# say:
-# where tenants have keys, theirs cannot. An adapter that is unloaded takes no more requests at
-# once,
-# and goes when those that it has are answered.
+# say: where tenants have keys, theirs cannot. An adapter that is unloaded takes no more requests at
+# once, and goes when those that it has are answered.
 
 _LOADING_ERRORS = lm_error_docs(400, 401, 403, 404, 408, 409, 413, 415, 429, 503)
 #: Seconds between two looks at whether an adapter is still in use; and those that its requests may

@@ -42,12 +42,9 @@ from adwright.web.errors import ApiError, Busy
 # Whose work is next: each tenant has its share of what is computed, and of the queue.
 #
 # The tenant with the least in work comes next, and among equals the one that was served longest
-# ago.
-# The last free place is kept for a tenant that has nothing in work, so that one that floods finds
-# the
-# others before it, and they need not wait for it to end. Where the queue is full, the newest
-# request
-# of the tenant that has most in it is refused.
+# ago. The last free place is kept for a tenant that has nothing in work, so that one that floods
+# finds the others before it, and they need not wait for it to end. Where the queue is full, the
+# newest request of the tenant that has most in it is refused.
 
 J = TypeVar("J")
 #: Characters of a token, for a first guess.

@@ -143,8 +143,7 @@ class OpenProgram:
 # What is wrong with a graph, as the field of the body that it stands in.
 #
 # A graph is refused with the name of a call, step or variable. Who sent it as JSON finds the place
-# by
-# its path: "call writer, output ad" is `calls.0.settings.ad`.
+# by its path: "call writer, output ad" is `calls.0.settings.ad`.
 
 _KINDS = ("call or step ", "call ", "step ", "chain ", "node ", "variable ")
 _OUTPUT = re.compile(r", output ([\w-]+)")
