@@ -335,7 +335,10 @@ class RunFolder:
         grown = [
             (name, was, now)
             for name, was, now in differing
-            if name in self._grows and isinstance(was, int | float) and now > was
+            if name in self._grows
+            and isinstance(was, int | float)
+            and isinstance(now, int | float)
+            and now > was
         ]
         if len(grown) == len(differing):
             self.grown = grown or self.grown
