@@ -172,7 +172,7 @@ def request_body(
         "stream_options": {"include_usage": True},
     }
     body |= request_fields(config, row)
-    turns = prompt if _is_chat(prompt) else ()
+    turns: Sequence[Message] = prompt if _is_chat(prompt) else ()
     if chat and not turns:
         if not isinstance(prompt, str):
             raise ConfigError(
@@ -217,8 +217,8 @@ def read_event(data: str) -> ServerEvent:
         raise EngineFailedError(f"the server broke off: {_message(told)}")
     usage = told.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
-    counts = details.get("cached_tokens"), usage.get("completion_tokens")
-    counts = *counts, usage.get("prompt_tokens")
+    cached, tokens = details.get("cached_tokens"), usage.get("completion_tokens")
+    counts = cached, tokens, usage.get("prompt_tokens")
     choices = told.get("choices") or []
     if not choices:
         return ServerEvent(None, (), None, *counts)
@@ -479,8 +479,14 @@ class HttpModel(Engine):
     def open(cls, config: HttpConfig) -> HttpModel:
         """Make the client; nothing is sent yet. Raises MissingExtraError without httpx."""
         seconds = config.timeout_seconds
-        told = {"connect": seconds, "first": seconds, "piece": seconds}
-        return cls(config, OpenAIServer(config.base_url, key_variable=config.key_variable, **told))
+        server = OpenAIServer(
+            config.base_url,
+            key_variable=config.key_variable,
+            connect=seconds,
+            first=seconds,
+            piece=seconds,
+        )
+        return cls(config, server)
 
     @property
     def tokens(self) -> HuggingFaceTokens:
@@ -586,7 +592,8 @@ class HttpModel(Engine):
             finally:
                 arrived.put(None)
 
-        reason, usage, begun = None, Usage(), threading.Event()
+        reason: str | None = None
+        usage, begun = Usage(), threading.Event()
         work = self._run(whole())
         try:
             while cancel is None or not cancel.cancelled:
