@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -353,6 +354,8 @@ def fields_of_choices() -> list[tuple[type[Any], str, Any]]:
             if not ours or not dataclasses.is_dataclass(cls):
                 continue
             if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+                continue
+            if inspect.isabstract(cls):
                 continue
             hints = hints_of(cls)
             for each in dataclasses.fields(cls):
