@@ -67,7 +67,7 @@ _TEXTS = {
         "about": "description",
     },
 }
-_LIMITS = {"lowest": "lowest", "highest": "highest", "pattern": "pattern"}
+_LIMITS = ("lowest", "highest", "pattern")
 _LISTS = {"option": "options", "request": "requests"}
 _HEADS = ("app", "version", "origin", "start", "state", "element", "edge")
 
@@ -187,7 +187,7 @@ class _LineReader:
         elif is_element and word in _LISTS:
             block.lists.setdefault(_LISTS[word], []).append(self._one(word, rest))
         elif is_element and word in _LIMITS:
-            block.limits[_LIMITS[word]] = self._one(word, rest)
+            block.limits[word] = self._one(word, rest)
         elif is_element and word == "characters":
             block.limits["most_characters"] = self._number(self._one(word, rest))
         elif is_element and word in ("required", "many"):
@@ -312,12 +312,8 @@ def read_document(path: str | Path) -> AppDocument:
 
 def _state_lines(state: AppState) -> Iterator[str]:
     yield f"state {quoted_or_bare(state.name)}"
-    for word, value in (
-        ("skeleton", state.skeleton),
-        ("url", state.url_template),
-        ("title", state.title),
-    ):
-        if value:
+    for word, name in _TEXTS["state"].items():
+        if value := getattr(state, name):
             yield f"  {word} {_quoted(value)}"
 
 
@@ -355,12 +351,10 @@ def _locator_line(locator: Locator) -> str:
 def _constraint_lines(constraints: ValueConstraints) -> Iterator[str]:
     if constraints.required:
         yield "  required"
-    if constraints.lowest is not None:
-        yield f"  lowest {_quoted(constraints.lowest)}"
-    if constraints.highest is not None:
-        yield f"  highest {_quoted(constraints.highest)}"
-    if constraints.pattern:
-        yield f"  pattern {_quoted(constraints.pattern)}"
+    for word in _LIMITS:
+        value = getattr(constraints, word)
+        if value is not None and (value or word != "pattern"):
+            yield f"  {word} {_quoted(value)}"
     if constraints.most_characters is not None:
         yield f"  characters {constraints.most_characters}"
 

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from adwright.agent.drivers.protocol import ScreenNode
+from adwright.core.config import package_toml
 
 # --------------------------------------------------------------------------------------------------
 # The DOM of a page's documents, out of one answer of the browser, as plain lists by node number.
@@ -278,20 +279,10 @@ def _quoted(text: str) -> str:
 # tree says nothing, and they name things for people and plans; what may be done is decided
 # elsewhere.
 
+_TABLES = package_toml(__package__, "pages.toml")
 _FIELDS = ("input", "select", "textarea")
 _WORDS = re.compile(r"[A-Za-z]{2,}")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-#: Parts of classes that say how something looks or that it can be used, and not what it is.
-_LOOK = frozenset(
-    (
-        *("icon", "icons", "ui", "fa", "fas", "far", "fab", "fal", "bi", "mdi", "md", "glyphicon"),
-        *("material", "symbols", "btn", "button", "link", "svg", "img", "image", "sprite", "ng"),
-        *("active", "clicked", "selected", "hover", "focus", "open", "closed", "hidden", "hide"),
-        *("show", "shown", "disabled", "enabled", "sm", "lg", "xs", "xl", "primary", "secondary"),
-        *("default", "pull", "float", "left", "right", "top", "bottom", "center", "state", "js"),
-        *("clickable", "pointer", "wrapper", "container", "inner", "outer", "box", "item", "solid"),
-    )
-)
 _MOST_WORDS, _LONGEST_LABEL = 3, 60
 #: Roles around which nothing else is a record: these are records already, or parts of one.
 _RECORDS = frozenset(("tr", "li", "article", "option", "ul", "ol", "nav", "header", "footer"))
@@ -302,7 +293,7 @@ def hint_of(page: DomDocument, node: int) -> str:
     own = page.attributes[node]
     for text in (own.get("title", ""), own.get("class", ""), own.get("id", "")):
         words = [one.lower() for one in _WORDS.findall(_CAMEL.sub(" ", text))]
-        told = list(dict.fromkeys(one for one in words if one not in _LOOK))
+        told = list(dict.fromkeys(one for one in words if one not in _TABLES["look"]))
         if told:
             return " ".join(told[:_MOST_WORDS])
     return ""
@@ -377,18 +368,6 @@ _MOST_TEXT = 300
 #: What has no more characters, and no letter, is a sign, such as "+", and is called so.
 _SIGN = 2
 _SKIPPED = {"none", "InlineTextBox", "StaticText", "MenuListPopup", "ListMarker", "LineBreak"}
-_ROLES = {
-    "RootWebArea": "document",
-    "LabelText": "label",
-    "Iframe": "iframe",
-    "ColorWell": "textbox",
-    "Date": "textbox",
-    "DateTime": "textbox",
-    "InputTime": "textbox",
-    "Legend": "legend",
-    "SvgRoot": "img",
-    "image": "img",
-}
 _SWITCHES = {"checkbox", "radio", "switch", "menuitemcheckbox", "menuitemradio"}
 _ATTRIBUTES = (
     *("id", "name", "type", "required", "min", "max", "pattern", "maxlength", "autocomplete"),
@@ -652,7 +631,7 @@ def _node(page: DomDocument, raw: Mapping[str, Any], element: int, text: str) ->
         value = ", ".join(chosen) if chosen else value
     return ScreenNode(
         key="",
-        role=_ROLES.get(role, role if role.islower() else role.lower()),
+        role=_TABLES["roles"].get(role, role if role.islower() else role.lower()),
         name=name,
         value=value,
         facts=_facts(page, element) | _folding(properties),

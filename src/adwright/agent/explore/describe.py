@@ -36,6 +36,7 @@ from adwright.agent.document.finding import (
 )
 from adwright.agent.document.guards import guarded
 from adwright.agent.drivers.protocol import Screen, ScreenNode
+from adwright.core.config import package_patterns
 
 # --------------------------------------------------------------------------------------------------
 # Whether a page is still the same: a hash of its text without what is new in each answer.
@@ -65,47 +66,9 @@ def page_content(body: bytes) -> str:
 # which nothing is known, is "unknown", which is refused unless a person allows it. Words are looked
 # for in several languages, in labels, in the last part of an address and in a button's own name.
 
-# Stems of words, without accents, of English, German, French, Spanish, Italian, Portuguese, Dutch,
-# Polish, Swedish, Danish and Czech; checked in this order, the most harmful first.
-_WORDS: tuple[tuple[EffectClass, str], ...] = (
-    (
-        "destructive",
-        r"delet|remov|destroy|eras|discard|purg|wipe|trash|archiv|cancel(?!l?ation pol)|revok"
-        r"|terminat|deactivat|disable|reset|unpublish|uninstall|drop|refund|void|ban\b|\bblock\b"
-        r"|losch|entfern|storn|verwerf|widerruf|sperr"
-        r"|supprim|effac|annul|retir(?:er|ez)|revoqu|desactiv"
-        r"|elimin|borr(?:ar|a)\b|quitar|anular|cancelar|revocar|cancell|rimuov"
-        r"|exclu(?:ir|a)\b|apagar|remover|verwijder|wis(?:sen)?\b|intrekken"
-        r"|usun|skasuj|anuluj|radera|ta bort|avbryt|slet|fjern|smazat|odstranit|zrusit",
-    ),
-    (
-        "spend",
-        r"\b(?:pay|buy|bid|order now|purchas|checkout|check out|place.{0,12}order|donat|subscrib)"
-        r"|upgrade|top.?up|add funds|launch campaign|start campaign|increase budget|transfer"
-        r"|\b(?:zahl|bezahl|kauf|bestell|uberweis|abonnier)"
-        r"|\b(?:pay(?:er|ez)|achet|command(?:er|ez)|souscri)"
-        r"|\b(?:pagar|compr|pedir|paga|acquist|ordina|comprar|encomendar)"
-        r"|\b(?:betal|koop|afrekenen|kup|zaplac|zamow|kop(?:a|)\b|kob\b|zaplatit|koupit|objednat)",
-    ),
-    (
-        "message",
-        r"\b(?:send|email|e-mail|mail to|notif|reply|invit|shar(?:e|ing)|post\b|tweet|publish"
-        r"|broadcast|contact|messag|forward|submit review|comment)"
-        r"|\b(?:senden|absenden|schick|einlad|antwort|teilen|veroffentlich|benachrichtig)"
-        r"|\b(?:envoy|invit|repond|partag|publi)"
-        r"|\b(?:envia|responder|compart|invia|rispond|condivid|pubblica|partilh)"
-        r"|\b(?:verzend|stuur|delen|uitnodig|wyslij|udostepnij|skicka|dela\b|del\b|odeslat|sdilet)",
-    ),
-)
-_PATTERNS = tuple((effect, re.compile(words)) for effect, words in _WORDS)
-_LEAVES = re.compile(
-    r"log.?out|sign.?out|log.?off|abmeld|deconnex|deconnect|cerrar.?sesion|desconect|disconnet"
-    r"|esci\b|sair\b|afmeld|uitlog|wylog|logga.?ut|log.?ud|odhlas"
-)
-_LOOKS = re.compile(
-    r"\b(?:menu|toggle|navigation|filter|sort|search|show|hide|expand|collaps|open|close|next"
-    r"|previous|prev|more|less|details|preview|help|tab|view|zoom|refresh|suche|anzeigen|mehr"
-    r"|weiter|zuruck|chercher|afficher|plus|suivant|buscar|mostrar|siguiente|cerca|mostra)\b"
+_RULES = package_patterns(__package__, "effects.toml", "pages")
+_EFFECTS: dict[EffectClass, re.Pattern[str]] = package_patterns(
+    __package__, "effects.toml", "effects"
 )
 
 
@@ -143,7 +106,7 @@ def effect_of(node: ScreenNode) -> EffectClass:
 def word_effect(text: str) -> EffectClass | None:
     """The most harmful effect that the words of a text name, or None."""
     plain = _plain(text)
-    for effect, pattern in _PATTERNS:
+    for effect, pattern in _EFFECTS.items():
         if pattern.search(plain):
             return effect
     return None
@@ -152,7 +115,7 @@ def word_effect(text: str) -> EffectClass | None:
 def leaves_session(node: ScreenNode) -> bool:
     """Whether it signs out."""
     where = urlsplit(node.facts.get("href") or node.facts.get("action", "")).path
-    return bool(_LEAVES.search(_plain(f"{node.name} {where}")))
+    return bool(_RULES["leaves"].search(_plain(f"{node.name} {where}")))
 
 
 def _of_link(node: ScreenNode) -> EffectClass:
@@ -173,7 +136,7 @@ def _of_link(node: ScreenNode) -> EffectClass:
 def _opens(node: ScreenNode) -> bool:
     """Whether it only shows more, or less, of the page."""
     folds = "expanded" in node.facts or "haspopup" in node.facts
-    return folds or bool(_LOOKS.search(_plain(node.name)))
+    return folds or bool(_RULES["looks"].search(_plain(node.name)))
 
 
 def _end_of(url: str) -> str:

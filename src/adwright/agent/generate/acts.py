@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from adwright.agent.document.elements import Element, column_of
 from adwright.agent.drivers.calendar import read_day
 from adwright.agent.generate.field_values import DocumentForms
-from adwright.agent.generate.task import ActPart, TaskIntent, near_terms, read_parts, terms_of
+from adwright.agent.generate.task import (
+    WORDS,
+    ActPart,
+    TaskIntent,
+    near_terms,
+    read_parts,
+    terms_of,
+)
 from adwright.agent.language.kinds import VERBS, number_in, read_decimal, why_text_unfit
 from adwright.agent.language.script import (
     Act,
@@ -28,6 +35,7 @@ from adwright.agent.language.script import (
     VerbCall,
     WholeLiteral,
 )
+from adwright.core.config import package_patterns
 
 # --------------------------------------------------------------------------------------------------
 # Which element the words of an act mean: by its name, its place among its kind, or its list.
@@ -41,13 +49,8 @@ from adwright.agent.language.script import (
 # Lists of items are elements as well: which of their items is meant, a script looks up when it
 # runs.
 
-_BARE = re.compile(
-    r"\b(?:enter|type|write|select|choose|check|tick|pick|click|press|into)\s+(?:on\s+)?(\S.*)",
-    re.I,
-)
+_RULES = package_patterns(__package__, "words.toml", "acts")
 _ROLES = r"(?:button|link|tab|checkbox|option|field|menu|section|icon|textbox)"
-#: What a sign on a button means.
-_SIGNS = {"x": ("close", "\u00d7"), "+": ("add", "expand"), "ok": ("okay",)}
 #: Words for kinds of elements, the longer first, and the roles that are meant.
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"radio(?: button)?s?", ("radio",)),
@@ -64,7 +67,6 @@ _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 _ORDER = ("button", "link", "menuitem", "option", "tab", "checkbox", "radio")
 _READ = ("heading", "row", "listitem", "dialog", "alertdialog", "cell", "gridcell")
 _ITEMS = ("row", "listitem", "article", "generic", "link", "menuitem", "option", "button", "cell")
-_SENDS = re.compile(r"^\W*(?:submit|send|save|ok|okay|done|finish|apply|confirm|go)\b\W*$", re.I)
 _SENDING = frozenset(("submit", "send", "sav", "ok", "don", "finish", "apply", "confirm", "login"))
 _LEAST_ALIKE = 0.5
 
@@ -82,8 +84,8 @@ class ActTargets:
         for picks, and a button for taps."""
         folded = bare_name(name)
         same = self._acting(lambda one: bare_name(one.label) == folded)
-        if not same and folded in _SIGNS:
-            same = self._acting(lambda one: one.label.casefold() in _SIGNS[folded])
+        if not same and folded in WORDS["signs"]:
+            same = self._acting(lambda one: one.label.casefold() in WORDS["signs"][folded])
         if not same and folded in ("button", "link", "checkbox", "textbox", "tab"):
             same = self._acting(lambda one: one.role == folded)
             same = same if len(same) == 1 else []
@@ -145,7 +147,7 @@ class ActTargets:
         """The one button of a state that sends what was typed there."""
         own = [one for one in self.all if one.state == state and not one.many]
         tapped = [one for one in own if one.value_type == "none" and one.role not in _READ]
-        plain = [one for one in tapped if _SENDS.match(one.label)]
+        plain = [one for one in tapped if _RULES["sends"].match(one.label)]
         some = [one for one in tapped if _SENDING & set(terms_of(one.label))]
         return plain[0] if len(plain) == 1 else some[0] if len(some) == 1 else None
 
@@ -173,7 +175,7 @@ def bare_name(text: str) -> str:
 
 def named_words(rest: str) -> list[str]:
     """What a part without quotes names: the words after its verb, without the word for its role."""
-    found = _BARE.search(rest)
+    found = _RULES["bare"].search(rest)
     text = found[1] if found else rest
     text = re.sub(r"(?<!\s)\s+from the\b.*$", "", text.strip(" .!"), flags=re.I)
     text = re.sub(r"^(?:(?:the|on|all|a|an)\s+)+", "", text, flags=re.I)
@@ -217,7 +219,6 @@ def _share(label: Iterable[str], terms: Collection[str]) -> float:
 _MOST = r"greatest|largest|highest|biggest|longest|most expensive|most|maximum|latest|oldest"
 _LEAST = r"smallest|lowest|cheapest|shortest|least expensive|least|fewest|minimum|youngest"
 _BEST = re.compile(rf"\b(?:(?P<most>{_MOST})|(?P<least>{_LEAST}))\b", re.I)
-_TIME = re.compile(r"\b(?:longest|shortest|duration|time)\b", re.I)
 _TIMES = frozenset(("duration", "tim", "length", "hour", "minut"))
 _RECORDS = ("row", "listitem", "article")
 
@@ -236,7 +237,9 @@ def read_best(words: str) -> BestOf | None:
     if found is None:
         return None
     terms = frozenset(terms_of(words[found.end() :]))
-    return BestOf(bool(found["most"]), terms | (_TIMES if _TIME.search(words) else frozenset()))
+    return BestOf(
+        bool(found["most"]), terms | (_TIMES if _RULES["time"].search(words) else frozenset())
+    )
 
 
 def best_act(
@@ -293,9 +296,6 @@ def _of_names(best: BestOf, targets: ActTargets) -> list[Statement] | None:
 
 #: How sure an act is, by how its element was found. Our choice.
 _NAMED, _LISTED, _LIKELY, _SENT = 1.5, 1.0, 0.8, 0.6
-_COPIES = re.compile(r"\b(?:value|text|content|number|word)s? (?:of|in|from|for)\s+(.+)$", re.I)
-_INTO = re.compile(r"\b(?:into|in|to)\s+the\s+(.+)$", re.I)
-_SUBMITS = re.compile(r"\b(?:submit|log ?in|sign ?in|send|save|finish|done|ok)\b", re.I)
 
 
 class PageActs:
@@ -355,7 +355,7 @@ class PageActs:
     def _type(self, part: ActPart) -> bool:
         if self._copied is not None and part.kind == "paste":
             return self._type_into(self._copied, part.rest, part)
-        source = _COPIES.search(part.rest)
+        source = _RULES["copies"].search(part.rest)
         if not part.values and source and self._copy(part.rest) and self._copied is not None:
             return self._type_into(self._copied, part.rest, part)
         values = [one for one in self.values_of(part) if part.values or not _ordinal(one, part)]
@@ -379,7 +379,7 @@ class PageActs:
         fields = [one for one in self.targets.fields() if one.name not in self._used]
         here = [one for one in fields if one.state == self.here]
         ranked = sorted(fields, key=lambda one: -alike(one, rest))
-        into = _INTO.search(rest)
+        into = _RULES["into"].search(rest)
         placed = self.targets.nth(into[1] if into else rest, part.nth)
         if placed in fields and part.nth is not None:
             return placed
@@ -393,8 +393,8 @@ class PageActs:
 
     def _copy(self, rest: str) -> bool:
         """What is copied: the text of a field, or the value beside a name in a table."""
-        said = _COPIES.search(rest)
-        words = re.sub(r"^the\s+", "", _INTO.sub("", said[1]) if said else rest)
+        said = _RULES["copies"].search(rest)
+        words = re.sub(r"^the\s+", "", _RULES["into"].sub("", said[1]) if said else rest)
         one = self.targets.nth(words, None) if said else None
         if one is not None and one.value_type == "text":
             self._used.add(one.name)
@@ -483,7 +483,7 @@ class PageActs:
 
     def _sent(self, part: ActPart) -> bool:
         """The one button that sends, where the part says to and no button is called so."""
-        one = self.targets.sending(self.here) if _SUBMITS.search(part.rest) else None
+        one = self.targets.sending(self.here) if _RULES["submits"].search(part.rest) else None
         return one is not None and self.tap(ElementUse(one.name), _SENT)
 
 
@@ -527,8 +527,6 @@ def _ordinal(value: str, part: ActPart) -> bool:
 _PARTS = ("generic", "button", "link", "menuitem", "listitem")
 _PART, _OPENED = 1.5, 1.2
 _MOST_TIMES = 10
-#: Whose an item is, where a capital letter alone says that it is a name.
-_OWNER = re.compile(r"\b([A-Z][\w-]{1,60})['’]s\b|\b(?:by|from|of)\s+([A-Z][\w-]+)")
 
 
 class ItemActs(PageActs):
@@ -550,7 +548,7 @@ class ItemActs(PageActs):
     def _remember(self, part: ActPart) -> bool:
         """The item that a part names; a part that names none needs no act."""
         values = self.values_of(part) or tuple(
-            found[1] or found[2] for found in _OWNER.finditer(part.plain)
+            found[1] or found[2] for found in _RULES["owner"].finditer(part.plain)
         )
         if not values:
             return not re.search(r"\d", part.rest)

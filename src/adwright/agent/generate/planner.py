@@ -12,14 +12,20 @@ part of an item, a field, or count a list. Only what passes the check is a plan.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element, column_of
 from adwright.agent.generate.acts import act_plans
 from adwright.agent.generate.field_values import DocumentForms, FilledForm, ItemDoor, fill_form
-from adwright.agent.generate.task import TaskIntent, read_intent, read_task, takes_a_part, terms_of
+from adwright.agent.generate.task import (
+    WORDS,
+    TaskIntent,
+    read_intent,
+    read_task,
+    takes_a_part,
+    terms_of,
+)
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import (
     Act,
@@ -31,6 +37,7 @@ from adwright.agent.language.script import (
     VerbCall,
 )
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
+from adwright.core.config import package_patterns
 
 # --------------------------------------------------------------------------------------------------
 # How well a value of a task fits as the name of an item of a list.
@@ -40,13 +47,8 @@ from adwright.agent.language.statements import CheckedScript, CheckRules, check_
 # The word before the value says what it is: in 'the offer "Spring"' an item of offers. A list of
 # something else is refused where the document knows the word.
 
-#: Words for what is done, and for switches: they are about no kind of item.
-ACTS = frozenset(
-    (
-        *("set", "chang", "updat", "renam", "delet", "remov", "suspend", "mak", "put"),
-        *("rais", "giv", "off", "not", "longer", "switch", "turn", "want", "need"),
-    )
-)
+_RULES = package_patterns(__package__, "words.toml", "planner")
+ACTS = frozenset(WORDS["planner_words"]["acts"])
 #: What becomes something is no name of an item; what something is said of may be. Our choice.
 _BECOMES, _OWNER, _WEAK = 1.5, 1.0, 1.0
 
@@ -75,16 +77,13 @@ def named_item(
 # A list that goes on on other pages is not counted: the number would be that of one page.
 
 _STRANGE, _STEP = 0.35, 0.4
-_ASKING = frozenset(
-    ("how", "many", "much", "count", "number", "read", "tell", "look", "up", "find", "out", "show")
-)
 
 
 def question_plans(
     intent: TaskIntent, forms: DocumentForms
 ) -> Iterator[tuple[list[Statement], float, bool]]:
     """All plans of a question: statements, merit, and whether each value has its place."""
-    asked = [one for one in intent.terms if one not in _ASKING]
+    asked = [one for one in intent.terms if one not in WORDS["planner_words"]["asking"]]
     if intent.kind == "count":
         yield from _counts(asked, forms)
         return
@@ -209,22 +208,10 @@ _EFFECTS: dict[str, tuple[EffectClass, ...]] = {
     "create": ("commit", "message", "spend"),
     "change": ("commit", "message", "spend"),
 }
-_SENDS = re.compile(
-    r"^\W*(?:save|submit|ok|go|update|apply|done|send|create|add|confirm|yes|speichern|enregistrer"
-    r"|guardar|salva|opslaan|delete|remove)\b(?: changes| it| now)?",
-    re.I,
-)
-_KEEPS = re.compile(
-    r"^\W*(?:save|apply|update|speichern|enregistrer|guardar|salva|opslaan)\b", re.I
-)
-_GOES_ON = re.compile(r"\b(?:continue|another|preview|download|log ?out|sign ?out|next)\b", re.I)
 #: Of paths, but for no kind of item: what is taken from the home page is not deleted.
 _SECTIONS = frozenset(("home", "index", "main", "front", "dashboard"))
 _GONE = frozenset(("delet", "remov", "eras", "trash", "discard"))
 _MADE = frozenset(("creat", "add", "new"))
-#: Ends the session: of no task that does not say so, "take it out of the list" least of all.
-_LEAVES = re.compile(r"\b(?:log|sign)[ -]?(?:out|off)\b", re.I)
-_MAKES = re.compile(r"\b(?:create|add(?! to\b)|new)\b", re.I)
 #: What a plan loses, in units of a word that half of all texts have. Our choice.
 _STRANGE_PATH, _MERIT_STEP, _OPEN, _UNUSED, _STRANGE_BUTTON = 0.15, 0.1, 0.8, 3.0, 0.3
 _MAKING, _OWN_LIST = 6.0, 0.5
@@ -302,9 +289,9 @@ class _FormPlans:
 
     def plans(self) -> Iterator[tuple[list[Statement], float, bool]]:
         effects = _EFFECTS[self._intent.kind]
-        leaves = bool(_LEAVES.search(self._intent.task.text))
+        leaves = bool(_RULES["leaves"].search(self._intent.task.text))
         for goal in self._forms.document.elements:
-            if _LEAVES.search(goal.label) and not leaves:
+            if _RULES["leaves"].search(goal.label) and not leaves:
                 continue
             if goal.effect in effects and goal.value_type == "none" and goal.role != "generic":
                 fields = () if goal.effect == "destructive" else self._forms.scope(goal)
@@ -351,7 +338,7 @@ class _FormPlans:
 
     def _says(self, goal: Element) -> bool:
         """Whether the task has the words of a button that is no mere "Save"."""
-        if _KEEPS.match(goal.label):
+        if _RULES["keeps"].match(goal.label):
             return False  # saves what nobody has changed
         label = set(terms_of(goal.label))
         own = label - {"submit", "ok", "ye", "go"}
@@ -382,7 +369,7 @@ class _FormPlans:
         merit += self._button(goal)
         merit -= _MERIT_STEP * (door.steps + 1 if door else 0)
         label = door.door.label if door and door.door else ""
-        makes = bool(_MAKES.search(f"{goal.label} {label}"))
+        makes = bool(_RULES["makes"].search(f"{goal.label} {label}"))
         makes |= any(one in _MADE for one in forms.path_terms(goal.state))
         if makes and self._intent.kind == "change":
             merit -= _MAKING
@@ -412,7 +399,7 @@ class _FormPlans:
     def _button(self, goal: Element) -> float:
         """How well a button fits: it says what the task says, or just that it sends."""
         weights = self._forms.weights
-        sends = _SENDS.match(goal.label)
+        sends = _RULES["sends"].match(goal.label)
         does = terms_of(goal.label)[:1]
         label = set(terms_of(goal.label[sends.end() :] if sends else goal.label))
         shared = weights.shared(label, self._terms)
@@ -420,7 +407,7 @@ class _FormPlans:
         plain = sends is not None and strange <= 0
         said = bool(weights.shared(does, self._terms))
         merit = 0.5 * shared + (0.8 if plain else -_STRANGE_BUTTON * strange)
-        merit -= 2.0 + shared if _GOES_ON.search(goal.label) else 0.0
+        merit -= 2.0 + shared if _RULES["goes_on"].search(goal.label) else 0.0
         if not plain and not said:
             merit -= 1.0 if goal.effect in ("commit", "destructive") else 4.0
         return merit

@@ -15,8 +15,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from adwright.core.config import settings
+from adwright.core.config import package_patterns, package_toml, settings
 from adwright.core.errors import ConfigError
+
+WORDS = package_toml(__package__, "words.toml")
+_RULES = package_patterns(__package__, "words.toml", "task")
 
 # --------------------------------------------------------------------------------------------------
 # The values in a task: what stands in quotes, numbers, and what follows the name of a field.
@@ -28,22 +31,6 @@ from adwright.core.errors import ConfigError
 # limited to them, so that no text of a page becomes one.
 
 LONGEST_TASK = 2_000
-_QUOTED = re.compile(r"\"([^\"]{1,200})\"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)")
-_CODE = re.compile(
-    r"(?<![\w.@/-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?![\w@-])"
-)
-_BARE = re.compile(
-    r"\b(?:(?:to|as|be)\s+|is\s+(?!(?:new|right|wrong|correct|gone|missing|needed|fine|over)\b))"
-    r"([a-z][a-z-]{1,30})\s*[.!?]?$"
-)
-_NUMBER = re.compile(
-    r"(?<![\w.-])(?<!\d,)-?(?:\d{1,3}(?:,\d{2,3}){0,3},\d{3}(?:\.\d{1,6})?|\d{1,12}(?:[.,]\d{1,6})?)"
-    r"(?!\w|[.,]\d)"
-)
-_NAMED = re.compile(r"\b[A-Z][\w-]*(?: (?:[A-Z][\w-]*|\d+(?![\w.,%]*\d)))*")
-_EMAIL = re.compile(r"[\w.+-]{1,60}@[\w-]{1,60}(?:\.[\w-]{1,30})+")
-_ENDS_IN_NUMBER = re.compile(r" (\d+)$")
-_SENTENCE_END = re.compile(r"[.!?:]\s*$")
 _MOST_VALUES = 40
 
 
@@ -77,17 +64,17 @@ def read_task(text: str) -> TaskText:
     found: list[tuple[int, str]] = []
     taken: list[tuple[int, int]] = []
     named: list[str] = []
-    for pattern in (_QUOTED, _EMAIL, _CODE, _NAMED, _NUMBER, _BARE):
-        for one in pattern.finditer(plain):
-            begins = pattern is _NAMED and _begins(plain, one.start())
-            span = one.span(1) if pattern is _BARE else one.span()
+    for rule in ("quoted", "email", "code", "named", "number", "bare"):
+        for one in _RULES[rule].finditer(plain):
+            begins = rule == "named" and _begins(plain, one.start())
+            span = one.span(1) if rule == "bare" else one.span()
             if begins or any(start < span[1] and span[0] < end for start, end in taken):
                 continue
             taken.append(span)
             value = next(filter(None, one.groups()), one.group())
-            if pattern in (_NAMED, _BARE):
+            if rule in ("named", "bare"):
                 named.append(value)
-                number = _ENDS_IN_NUMBER.search(value)
+                number = _RULES["ends_in_number"].search(value)
                 # "UPC 500123" may be the field UPC and its value.
                 if number and value[: number.start()].isupper():
                     found.append((one.start() + number.start(1), number[1]))
@@ -98,7 +85,7 @@ def read_task(text: str) -> TaskText:
 
 def _begins(text: str, place: int) -> bool:
     """Whether a sentence begins here."""
-    return place == 0 or _SENTENCE_END.search(text[:place]) is not None
+    return place == 0 or _RULES["sentence_end"].search(text[:place]) is not None
 
 
 # --------------------------------------------------------------------------------------------------
@@ -112,45 +99,6 @@ def _begins(text: str, place: int) -> bool:
 # writes "rename" or "called" speaks of a field "Name" or "Title". Rare words of a document tell
 # more.
 
-_TASK_TERMS_WORD = re.compile(r"[^\W_]+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
-_EMPTY = frozenset(
-    (
-        *("a", "an", "the", "of", "to", "for", "in", "on", "at", "is", "are", "be", "as"),
-        *("and", "or", "it", "its", "this", "that", "these", "with", "please", "we", "i"),
-        *("you", "our", "my", "me", "us", "your", "so", "from", "now", "by", "has", "have"),
-        *("had", "do", "does", "should", "must", "may", "let", "there", "he", "she", "they"),
-        *("them", "their", "was", "were", "will", "would", "like", "just", "too", "very"),
-        *("here", "than", "then", "who", "whom", "whose", "also", "into", "per", "via"),
-        *("which", "what", "where", "when", "if", "but", "all", "any", "each", "some", "such"),
-        *("can", "could"),
-    )
-)
-#: Words that mean nearly the same where a form asks for it.
-_NEAR = (
-    ("name", "title", "call", "rename", "entitle", "label", "headline", "caption"),
-    ("number", "num", "no", "nr"),
-    ("quantity", "amount", "count", "piece", "qty"),
-    ("email", "mail"),
-    ("text", "body", "message", "content", "say", "words", "note", "comment", "write"),
-    ("url", "address", "link", "path", "slug"),
-    ("price", "cost", "charge"),
-    ("stock", "inventory", "warehouse"),
-    ("status", "state"),
-    ("type", "kind", "class", "sort"),
-    ("start", "begin", "from", "launch"),
-    ("end", "finish", "until", "close", "expire"),
-    ("create", "new", "add"),
-    ("delete", "remove", "trash", "bin"),
-    ("important", "star", "favourite", "favorite"),
-    ("reply", "respond"),
-    ("user", "customer", "account", "people"),
-    ("register", "sign up", "join"),
-    ("basket", "cart", "bag"),
-    ("tax", "vat"),
-    ("active", "activate", "deactivate", "enable", "disable", "enabled", "disabled"),
-    ("public", "publish", "unpublish", "hide", "visible"),
-)
 #: A near word counts so much as the word itself. Our choice.
 _NEARLY = 0.6
 
@@ -158,9 +106,9 @@ _NEARLY = 0.6
 def terms_of(text: str) -> tuple[str, ...]:
     """The words of a text that mean something, without their endings, in their order."""
     found = []
-    for word in _TASK_TERMS_WORD.findall(_CAMEL.sub(" ", text)):
+    for word in _RULES["task_terms_word"].findall(_RULES["camel"].sub(" ", text)):
         plain = word.casefold()
-        if plain not in _EMPTY:
+        if plain not in WORDS["task_words"]["empty"]:
             found.append(_stem(plain))
     return tuple(found)
 
@@ -217,92 +165,16 @@ def _stem(word: str) -> str:
 
 
 _NEAR_TERMS = {
-    _stem(one): frozenset(map(_stem, group)) for group in _NEAR for one in group if " " not in one
+    _stem(one): frozenset(map(_stem, group))
+    for group in WORDS["task_words"]["near"]
+    for one in group
+    if " " not in one
 }
 
 
 IntentKind: TypeAlias = Literal["ask", "count", "delete", "create", "change"]
-_COUNT = re.compile(r"\b(?:how many|count|number of)\b", re.I)
-#: What a request begins with that has the form of a question.
-_POLITE = re.compile(
-    r"^(?:please\s+)?(?:can|could|would|will)\s+(?:you|we|somebody|someone)\s+"
-    r"(?:please\s+|kindly\s+|be so kind (?:and|as to)\s+)?",
-    re.I,
-)
-_ASK = re.compile(
-    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how|in what|in which|"
-    r"of what|read|tell|show|look up|find out|give me|i need the|let (?:me|us) know"
-    r"|say (?:what|which|who|whose|where|when|how)"
-    r"|(?:i am|i'm|we are|we're) after"
-    r"|check(?!.*\b(?:box(?:es)?|checkbox(?:es)?|radio|button|option)\b))\b",
-    re.I,
-)
-_ACT = re.compile(
-    r"\b(?:set|change|update|rename|create|add|delete|remove|make|put|write|send|mark|correct)\b",
-    re.I,
-)
-_DELETE = re.compile(
-    r"\b(?:delete|remove|erase|discard|wipe|purge|scrap|get rid of|do away with"
-    r"|throw (?:away|out)|take away|has to go"
-    r"|take out(?! of (?:public |plain )?(?:view|sight)))\b",
-    re.I,
-)
-#: "Take it off our list for good"; but not "take something off the price for good".
-_TAKEN = re.compile(
-    r"\btake\s+(?:(?:it|them|that|this|the\s+(\w+))\s+)?(?:off|out of|down)\b"
-    r"(?! (?:the )?(?:price|cost|total)).{0,40}\b(?:for good|altogether|permanently)\b",
-    re.I,
-)
-_CREATE = re.compile(
-    r"\b(?:new|create|add|set up|register|sign(?:ed)? up|need an?|missing from"
-    r"|not (?:yet )?in (?:the|our) (?:system|list|shop|store|catalogue|app)"
-    r"|(?:not|n't) exist yet)\b",
-    re.I,
-)
-#: Of what is no kind of item they make nothing: "enter a discount", "another status".
-_MAYBE_CREATE = re.compile(
-    r"\b(?:one more|another|(?:book|start|launch|put up|enter|list it as|enter (?:it|them) as) an?"
-    r"|there should be an?|enter this)\b",
-    re.I,
-)
 #: So many words behind it the kind of item may stand.
 _NEAR_KIND = 3
-#: A "new name" makes nothing new.
-_NEW_PART = re.compile(r"\bnew\s+(?:name|title|code|price|value|text|status|end|start|one)\b", re.I)
-_OFF = re.compile(
-    r"\b(?:not|no longer|off|disable|deactivate|untick|uncheck|hide|never|without|stop|false|no)\b"
-    r"|\bkeep\b.{1,60}\b(?:from|out of)\b|\bout of (?:public )?(?:view|sight)\b",
-    re.I,
-)
-_FOLLOWS = re.compile(
-    r"(?:\b(?:to|to be|as|is|be|into|at|with|by|called|named|says?|reads?|have|has|becomes?)|[:=])"
-    r"\s*$",
-    re.I,
-)
-_WORDS = re.compile(r"[^\W_]+")
-_OWNS = re.compile(r"\b(?:of|for|on|in)\s+(?:the\s+)?$", re.I)
-#: "Swap the title for X": what stands behind "for" is what it becomes.
-_SWAPS = re.compile(r"\b(?:swap|exchange|replace|trade|substitute)\b", re.I)
-_FOR = re.compile(r"\bfor\s+$", re.I)
-#: "What it says is out of date; it has to read X" is no question.
-_DEMAND = re.compile(
-    r"^(?:please\s+)?(?:what|which|who|whose|where|when|how)\b"
-    r"(?:.*[;.:,].*\b(?:(?:has|have|ought|needs?) to|must|should)\b|.*\bshall be\b)",
-    re.I | re.S,
-)
-#: "Could you find the total?" is one.
-_LOOK = re.compile(r"^(?:find|see|get (?:me|us)|look|name|confirm|explain)\b", re.I)
-_WISH = re.compile(
-    r"^(?:i|we)(?:'d| would)? (?:like|want|need|wish) to (?:know|see|hear|learn)\b", re.I
-)
-#: Between what is removed and what it is removed from.
-_OF = re.compile(
-    r"\b(?:of|from|off|out of|on|in|inside|within|for|at|under|that|which|about|with|by)\b", re.I
-)
-_OUT_OF = re.compile(r"from|off|out of", re.I)
-_POSSESSIVE = re.compile(r"(?<=[\w\x01])['’](?:s\b|(?=\s))")
-_TAKE = re.compile(r"\btake\b", re.I)
-_CLAUSE_END = re.compile(r"[.;:!?](?=\s|$)|\n")
 #: Stands for a value.
 _VALUE = "\x01"
 #: Of whichever item, of wholes that all items are in, and of how it is asked.
@@ -313,7 +185,6 @@ _ANY_ITEM = frozenset(
         "complete entire whole find open look search select pick choose go want need longer"
     )
 )
-_SECRET = re.compile(r"\bsecret\s+[\"'“]?([a-z][a-z0-9_]{0,39})\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -352,7 +223,7 @@ class TaskIntent:
 def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
     """What the words of a task want. kinds: terms for kinds of items of the app, where it is known:
     who asks for "another offer" wants one made, who asks for "another status" does not."""
-    secret = _SECRET.search(task.text)
+    secret = _RULES["secret"].search(task.text)
     name = secret[1] if secret else ""
     spans = _spans(task)
     sure = [one for one in spans if one[0] not in task.named]
@@ -365,15 +236,17 @@ def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
         if value == name:
             continue
         earlier = cues[-1].before if cues and not terms_of(before) else ()
-        swaps = _FOR.search(before) is not None and _SWAPS.search(plain) is not None
-        follows = swaps or _FOLLOWS.search(before) is not None
+        swaps = (
+            _RULES["for"].search(before) is not None and _RULES["swaps"].search(plain) is not None
+        )
+        follows = swaps or _RULES["follows"].search(before) is not None
         around = terms_of(before), terms_of(after), earlier
-        owns = not swaps and _OWNS.search(before) is not None
+        owns = not swaps and _RULES["owns"].search(before) is not None
         cues.append(
             ValueCue(
                 value,
                 *around,
-                last=(_WORDS.findall(before) or [""])[-1].casefold(),
+                last=(_RULES["words"].findall(before) or [""])[-1].casefold(),
                 follows=follows,
                 owns=owns,
                 named=value in task.named,
@@ -384,7 +257,7 @@ def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
         _kind(plain, cues, kinds),
         tuple(cues),
         terms_of(plain),
-        _OFF.search(plain) is not None,
+        _RULES["off"].search(plain) is not None,
         name,
     )
 
@@ -397,61 +270,63 @@ def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
     for value, (start, end) in reversed(_spans(intent.task)):
         if value not in named or value[:1].isupper():  # else it is the last word, and maybe a verb
             text = f"{text[:start]}{_VALUE}{text[end:]}"
-    return any(_names_a_part(one, _ANY_ITEM | set(kinds)) for one in _CLAUSE_END.split(text))
+    return any(
+        _names_a_part(one, _ANY_ITEM | set(kinds)) for one in _RULES["clause_end"].split(text)
+    )
 
 
 def _names_a_part(clause: str, known: Collection[str]) -> bool:
     """The same of one clause, in which a sign stands for each value. known: what means no part."""
-    verb = _DELETE.search(clause) or _TAKE.search(clause)
+    verb = _RULES["delete"].search(clause) or _RULES["take"].search(clause)
     if verb is None:
         return False
     ahead, behind = clause[: verb.start()], clause[verb.end() :]
     is_passive = not terms_of(behind) and _VALUE not in behind
     if is_passive:
         ahead, behind = "", ahead  # "the discount of X should be removed"
-    link = _OF.search(behind)
+    link = _RULES["of"].search(behind)
     what, of_what = (behind[: link.start()], behind[link.end() :]) if link else (behind, "")
-    owner = _POSSESSIVE.search(what)
+    owner = _RULES["possessive"].search(what)
     if owner is not None:
         return not set(terms_of(what[owner.end() :])) <= set(known)
     if _VALUE not in what:
         # "Remove the discount of X", and "from X, remove the discount"
         is_of = _VALUE in of_what or _VALUE in ahead
         return is_of and not set(terms_of(what)) <= set(known)
-    if is_passive or link is None or not _OUT_OF.fullmatch(link[0]):
+    if is_passive or link is None or not _RULES["out_of"].fullmatch(link[0]):
         return False
     return _VALUE in of_what or not set(terms_of(of_what)) <= set(known)
 
 
 def _kind(plain: str, cues: Sequence[ValueCue], kinds: Collection[str]) -> IntentKind:
     asks = _asks(plain.strip(), becomes=any(one.follows for one in cues))
-    if _COUNT.search(plain) and (asks or not _ACT.search(plain)) and not cues:
+    if _RULES["count"].search(plain) and (asks or not _RULES["act"].search(plain)) and not cues:
         return "count"
     if asks:
         return "ask"
-    taken = _TAKEN.search(plain)
-    if _DELETE.search(plain) or (taken and set(terms_of(taken[1] or "")) <= set(kinds)):
+    taken = _RULES["taken"].search(plain)
+    if _RULES["delete"].search(plain) or (taken and set(terms_of(taken[1] or "")) <= set(kinds)):
         return "delete"
-    rest = _NEW_PART.sub(" ", plain)
+    rest = _RULES["new_part"].sub(" ", plain)
     maybe = any(
         set(terms_of(rest[one.end() :])[:_NEAR_KIND]) & set(kinds)
-        for one in _MAYBE_CREATE.finditer(rest)
+        for one in _RULES["maybe_create"].finditer(rest)
     )
-    return "create" if maybe or _CREATE.search(rest) else "change"
+    return "create" if maybe or _RULES["create"].search(rest) else "change"
 
 
 def _asks(plain: str, *, becomes: bool) -> bool:
     """Whether it is a question; "Could you set it to 5?" is none. becomes: something is to become
     one of its values."""
-    polite = _POLITE.match(plain)
+    polite = _RULES["polite"].match(plain)
     if polite:
         rest = plain[polite.end() :]
-        return _ASK.match(rest) is not None or _LOOK.match(rest) is not None
+        return _RULES["ask"].match(rest) is not None or _RULES["look"].match(rest) is not None
     if plain.endswith("?"):
         return True
-    if _WISH.match(plain):
+    if _RULES["wish"].match(plain):
         return not becomes
-    return _ASK.match(plain) is not None and not _DEMAND.match(plain)
+    return _RULES["ask"].match(plain) is not None and not _RULES["demand"].match(plain)
 
 
 def _spans(task: TaskText) -> list[tuple[str, tuple[int, int]]]:
@@ -486,9 +361,6 @@ def _without(text: str, spans: list[tuple[str, tuple[int, int]]]) -> str:
 #: "find": an item that is spoken of. "copy", "paste": text of the page. "look": where to search,
 #: which needs no act. "do": anything that a button may be called.
 PartKind: TypeAlias = Literal["find", "type", "pick", "tap", "copy", "paste", "look", "do"]
-_CUT = re.compile(
-    r"(?:[,;.]\s+|(?<!\s)\s+)(?:and then|and|then)\s+|[,;.]\s+|(?<!\s)\s+(?=to find\b)|\n+", re.I
-)
 _VERBS: tuple[tuple[PartKind, re.Pattern[str]], ...] = (
     (
         "look",
@@ -514,12 +386,8 @@ _DATE = (
     r"|\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4})(?![\w/-])"
 )
 _ONE_WORD = re.compile(rf"\"([^\"]+)\"|“([^“”]+)”|({_DATE})|((?<![\w@])@\w[\w.-]*\w)")
-_HIDDEN = re.compile(r"\x00(\d+)\x00")
-_NTH = re.compile(r"\b(?:(\d{1,3})(?:st|nd|rd|th)|(first|second|third|fourth|fifth|last))\b", re.I)
 _TASK_PARTS_NAMED = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
-_TIMES = re.compile(r"\b(?:on|of|from)\s+(\d{1,2}|one|two|three|four|five)\s+\w+", re.I)
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
-_PLURAL = re.compile(r"\b(?:sections|tabs|panels|menus|pages)\b", re.I)
 
 
 @settings
@@ -547,18 +415,18 @@ def read_parts(text: str) -> tuple[ActPart, ...]:
 
     found: list[ActPart] = []
     kind: PartKind = "do"
-    for part in _CUT.split(_ONE_WORD.sub(hide, text)):
+    for part in _RULES["cut"].split(_ONE_WORD.sub(hide, text)):
         if not part or not part.strip(" .,!?"):
             continue
         own = _verb(part)
         kind = own or ("do" if kind in ("find", "look") else kind)
-        values = tuple(words[int(n)] for n in _HIDDEN.findall(part))
-        rest = " ".join(_HIDDEN.sub(" ", part).split())
-        if kind == "tap" and not values and _PLURAL.search(rest):
+        values = tuple(words[int(n)] for n in _RULES["hidden"].findall(part))
+        rest = " ".join(_RULES["hidden"].sub(" ", part).split())
+        if kind == "tap" and not values and _RULES["plural"].search(rest):
             kind = own = "look"
-        times = _TIMES.search(rest)
+        times = _RULES["times"].search(rest)
         count = _COUNTS.get(times[1].lower(), 0) or int(times[1]) if times else 0
-        plain = _HIDDEN.sub(lambda at: words[int(at[1])], part).strip()
+        plain = _RULES["hidden"].sub(lambda at: words[int(at[1])], part).strip()
         found.append(ActPart(kind, rest, values, plain, _nth(rest), count, own is not None))
     return tuple(found)
 
@@ -570,7 +438,7 @@ def _verb(part: str) -> PartKind | None:
 
 
 def _nth(rest: str) -> int | None:
-    found = _NTH.search(rest)
+    found = _RULES["nth"].search(rest)
     if found is None:
         return None
     return int(found[1]) - 1 if found[1] else _TASK_PARTS_NAMED[found[2].lower()]

@@ -14,44 +14,19 @@ from adwright.core.clock import Clock
 from adwright.core.config import Gt, Natural, settings
 from adwright.core.errors import AdwrightError
 
+# fmt: off
 ProblemCode = Literal[
     # of reading
-    "character",
-    "text_end",
-    "escape",
-    "number",
-    "indent",
-    "bracket",
-    "expected",
-    "keyword",
-    "too_long",
-    "too_deep",
+    "character", "text_end", "escape", "number", "indent", "bracket", "expected", "keyword",
+    "too_long", "too_deep",
     # of checking
-    "unknown_element",
-    "unknown_name",
-    "unknown_verb",
-    "arguments",
-    "wrong_type",
-    "wrong_option",
-    "constraint",
-    "unreachable",
-    "tainted_write",
-    "forbidden_effect",
-    "loop",
+    "unknown_element", "unknown_name", "unknown_verb", "arguments", "wrong_type", "wrong_option",
+    "constraint", "unreachable", "tainted_write", "forbidden_effect", "loop",
     # of running
-    "budget",
-    "index",
-    "value",
-    "expectation",
-    "not_found",
-    "ambiguous",
-    "identity",
-    "wrong_state",
-    "effect",
-    "refused",
-    "cap",
-    "driver",
+    "budget", "index", "value", "expectation", "not_found", "ambiguous", "identity", "wrong_state",
+    "effect", "refused", "cap", "driver",
 ]
+# fmt: on
 _MOST_QUOTED = 60
 
 

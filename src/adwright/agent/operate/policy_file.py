@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 
 from adwright.agent.document.elements import AppDocument, EffectClass
@@ -174,75 +175,20 @@ def load_policy(path: str | Path) -> AgentPolicy:
 def policy_text(origin: str, *, sign_in: SignInEntry | None = None) -> str:
     """A careful policy as TOML, with all keys. Raises ConfigError for what is no origin."""
     policy = AgentPolicy(OriginRules((origin,)), sign_in=sign_in)
-    lines = _HEAD.format(
-        origin=json.dumps(origin),
-        ask=json.dumps(list(policy.confirm.ask)),
-        bulk=policy.confirm.bulk,
-        run=policy.caps.writes_a_run,
-        day=policy.caps.writes_a_day,
-        steps=policy.budget.steps,
-        acts=policy.budget.acts,
-        writes=policy.budget.writes,
-        seconds=policy.budget.seconds,
+    template = files(__package__).joinpath("policy.template").read_text("utf-8")
+    lines = template.format(
+        **{"origin": json.dumps(origin), "ask": json.dumps(list(policy.confirm.ask))},
+        **{"confirm": policy.confirm, "caps": policy.caps, "budget": policy.budget},
     )
     if sign_in is None:
-        return lines + _SIGN_IN
+        return lines
+    lines = lines[: lines.index("\n# [sign_in]")]
     fields = "".join(f"{json.dumps(a)} = {json.dumps(b)}\n" for a, b in sign_in.fields.items())
     post = f"post = {json.dumps(sign_in.post)}\n" if sign_in.post else ""
     return (
         f"{lines}\n# Fields, and the environment variables that hold what is typed.\n[sign_in]\n"
         f"url = {json.dumps(sign_in.url)}\n{post}\n[sign_in.fields]\n{fields}"
     )
-
-
-_HEAD = """\
-# What an agent may do on this app. What is left out has the value shown here.
-# Effects: commit, message, spend, destructive, unknown.
-
-unknown = false   # true: elements of unknown effect may be acted on, after a yes
-heal = false      # true: look for elements that are no longer where they were
-
-[reach]           # where requests may go; all else is refused, redirects too
-origins = [{origin}]
-resources = []    # further origins of images, styles and scripts
-private = []      # hosts of the list whose names may lead to private addresses
-embedding = []    # paths that may carry addresses of other places
-sockets = false
-popups = false
-downloads = false
-
-[confirm]         # about these a person is asked, with the pending request on the screen
-ask = {ask}
-bulk = {bulk}          # from this write of a run on, about each
-
-[caps]            # change_a_run, change_a_day: of the amounts that are named below
-writes_a_run = {run}
-writes_a_day = {day}
-
-# [[caps.amounts]]
-# request = "POST /campaigns/{{}}/"
-# field = "budget"
-
-[budget]          # of one run; the time in which a person is waited for does not count
-steps = {steps}
-acts = {acts}
-writes = {writes}
-seconds = {seconds}
-
-# [[flows]]       # text of a page may go into a field
-# source = "order__email"
-# sink = "mail__to"
-
-# [[secrets]]     # a script says secret("admin"); its value is read from the environment
-# name = "admin"
-# variable = "SHOP_PASSWORD"
-# elements = ["sign_in__password"]
-"""
-_SIGN_IN = """
-# [sign_in]       # fields, and the environment variables that hold what is typed
-# url = "https://shop.example/login/"
-# fields = {username = "SHOP_USER", password = "SHOP_PASSWORD"}
-"""
 
 
 def _require_variable(name: str, where: str) -> None:

@@ -18,6 +18,8 @@ from adwright.core.config.names import closest_name, names_at, suggesting
 from adwright.core.config.plain import (
     from_jsonable,
     load_toml,
+    package_patterns,
+    package_toml,
     read_toml,
     to_jsonable,
     with_current_names,
@@ -42,6 +44,8 @@ __all__ = [
     "from_jsonable",
     "load_toml",
     "names_at",
+    "package_patterns",
+    "package_toml",
     "read_toml",
     "require_count",
     "settings",

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from datetime import date, datetime, time
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +51,18 @@ def load_toml(path: str | Path, cls: type[T]) -> T:
     Raises ConfigError as `read_toml` and `from_jsonable`, naming the file and the key.
     """
     return from_jsonable(cls, read_toml(path), source=str(path))
+
+
+def package_toml(package: str, name: str) -> dict[str, Any]:
+    """The tables of a TOML file that stands in a package."""
+    return tomllib.loads(files(package).joinpath(name).read_text("utf-8"))
+
+
+def package_patterns(package: str, name: str, section: str) -> dict[Any, re.Pattern[str]]:
+    """The regular expressions of a section of such a file, each whole or in parts, by their
+    names."""
+    table = package_toml(package, name)[section]
+    return {one: re.compile("".join(parts)) for one, parts in table.items()}
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
