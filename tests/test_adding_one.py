@@ -44,17 +44,19 @@ def added(kind: str, folder: Path) -> Iterator[Run]:
 
 
 def test_each_addition_touches_its_own_file_and_one_more() -> None:
-    assert counts() == {"ranker": 2, "sequence_model": 2, "method": 2, "engine": 2, "platform": 1}
+    kinds = ("ranker", "sequence_model", "method", "engine", "act", "attack")
+    assert counts() == {**dict.fromkeys(kinds, 2), "platform": 1}
 
 
 @pytest.mark.parametrize("kind", ADDITIONS)
 def test_a_place_that_is_not_there_is_told(kind: str, tmp_path: Path) -> None:
     with copied(SRC) as copy:
         ADDITIONS[kind](copy)
-        (changed,) = (path for path in copy.touched if (SRC / path).is_file())
-        for new in copy.touched - {changed}:
-            (copy.src / new).unlink()
-        (copy.src / changed).write_text("")
+        for path in copy.touched:
+            if (SRC / path).is_file():
+                (copy.src / path).write_text("")
+            else:
+                (copy.src / path).unlink()
         with pytest.raises(ValueError, match="0 times"):
             files_touched(copy.src, ADDITIONS[kind])
     with pytest.raises(FileNotFoundError):
@@ -260,3 +262,52 @@ def test_an_added_platform_is_known_by_its_columns(tmp_path: Path) -> None:
         said = run(*VERB, "ads", "import", "pins.csv", "--out", "record")
         assert "pinboard" in said
         assert "100" in run(*VERB, "ads", "describe", "record")
+
+
+ACT_USE = """
+from types import SimpleNamespace
+from adwright.agent.document.text_format import parse_document
+from adwright.agent.generate.writing import language_help
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
+from adwright.agent.run.screen_world import TOUCHES
+
+document = parse_document(
+    'app "Shop"\\nversion "1"\\norigin "https://shop.example"\\nstart page\\n\\nstate page\\n\\n'
+    'element page__row in page\\n  role "row"\\n  label "Row"\\n  effect commit\\n'
+)
+checked = check_script(read_script("double_tap($page__row)"), document)
+assert (checked.elements, checked.most_writes) == (("page__row",), 1), checked
+assert "double_tap($row)" in language_help()
+taps = []
+TOUCHES["double_tap"](SimpleNamespace(tap=taps.append), "row", "")
+assert taps == ["row", "row"]
+"""
+
+
+def test_an_act_is_checked_helped_with_and_done(tmp_path: Path) -> None:
+    with added("act", tmp_path) as run:
+        run("-c", ACT_USE)
+
+
+ATTACK_USE = """
+from adwright.audit.catalogue import ShopCatalogue, ShopListing
+from adwright.audit.found_texts import AttackPlan, find_texts
+from adwright.audit.targets.target import FunctionTarget
+
+shop = ShopCatalogue(
+    "kettles",
+    "Which kettle?",
+    tuple(ShopListing(one, {}, {"Text": "quiet"}, fields=("Name", "Text")) for one in "ABC"),
+    own=True,
+)
+loud = FunctionTarget(lambda shown, _: [one.texts["Text"].count("!") for one in shown], name="loud")
+(found,) = find_texts(shop, loud, AttackPlan(("T5",), ("B",), calls=9), folder="audit")
+assert (found.product, found.tier) == ("B", "T5"), found
+assert "B!" in found.text
+"""
+
+
+def test_an_attack_is_planned_run_and_kept(tmp_path: Path) -> None:
+    with added("attack", tmp_path) as run:
+        run("-c", ATTACK_USE)

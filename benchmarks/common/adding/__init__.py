@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from benchmarks.common.adding.act import put_act
+from benchmarks.common.adding.attack import put_attack
 from benchmarks.common.adding.copied import Copied, files_touched
 from benchmarks.common.adding.engine import put_engine
 from benchmarks.common.adding.method import put_method
@@ -19,6 +21,8 @@ ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
     "method": put_method,
     "engine": put_engine,
     "platform": put_platform,
+    "act": put_act,
+    "attack": put_attack,
 }
 
 
