@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-VERB = """    Verb(
-        *("double_tap", (_ONE,), "nothing", "act", "double_tap($row)", "tap an element twice"),
-        effect="element",
-    ),
+VERB = """[double_tap]
+takes = [["element"]]
+gives = "nothing"
+nature = "act"
+effect = "element"
+example = "double_tap($row)"
+help = "tap an element twice"
+
 """
-BEHIND = '    Verb(\n        *("long_tap", '
 TOUCH = '    "double_tap": lambda driver, node, _: [driver.tap(node), driver.tap(node)][0],\n'
 
 
 def put_act(copy: Copied) -> None:
     """Make the addition in `copy`."""
-    copy.change("adwright/agent/language/kinds.py", (BEHIND, VERB + BEHIND))
+    copy.change("adwright/agent/language/verbs.toml", ("[long_tap]\n", f"{VERB}[long_tap]\n"))
     before = '    "long_tap": lambda'
     copy.change("adwright/agent/run/screen_world.py", (before, TOUCH + before))

@@ -10,6 +10,7 @@ import pytest
 
 from adwright.agent.document.elements import Element, ValueConstraints
 from adwright.agent.language.expression_kinds import (
+    MESSAGES,
     ExpressionKinds,
     StateReach,
     leads,
@@ -221,7 +222,7 @@ def kind(source: str) -> tuple[ValueKind | None, list[str], list[str]]:
     visited: list[str] = []
     kinds = ExpressionKinds(
         shop_document(),
-        lambda code, what, at, hint: problems.append(code),
+        lambda key, at, **words: problems.append(MESSAGES[key][0]),
         lambda names, at: visited.extend(names),
     )
     return kinds.kind(statement.value, NAMES), problems, visited

@@ -17,7 +17,7 @@ from adwright.agent.language.kinds import (
     ValueKind,
     Verb,
 )
-from adwright.agent.language.problems import ProblemCode, quoted
+from adwright.agent.language.problems import quoted
 from adwright.agent.language.script import (
     BinaryTerm,
     DecimalLiteral,
@@ -33,7 +33,7 @@ from adwright.agent.language.script import (
     VerbCall,
     WholeLiteral,
 )
-from adwright.core.config import closest_name
+from adwright.core.config import closest_name, package_toml
 
 # --------------------------------------------------------------------------------------------------
 # Which states a run can be in, and which it can go to without writing anything.
@@ -132,17 +132,18 @@ def own_ways(document: AppDocument) -> AppDocument:
 
 #: What `range` takes at most.
 MOST_RANGE = 1000
-NoteProblem = Callable[[ProblemCode, str, SourcePosition, str], None]
+#: The messages of the checker by their keys: code, what is wrong, and a hint.
+MESSAGES = package_toml(__package__, "messages.toml")
 
 
 class ExpressionKinds:
-    """note: told of each problem. visited: told of each element that is looked at on the screen, so
-    that the states of the app can be followed."""
+    """note: told of each problem by its key in `MESSAGES`, where, and its words. visited: told of
+    each element that is looked at on the screen, so that the states of the app can be followed."""
 
     def __init__(
         self,
         document: AppDocument,
-        note: NoteProblem,
+        note: Callable[..., None],
         visited: Callable[[frozenset[str], SourcePosition], None],
     ) -> None:
         self._document = document
@@ -191,18 +192,18 @@ class ExpressionKinds:
         if name in names:
             return names[name]
         if name in self._document.by_name:
-            hint = f"elements are written ${name}"
+            self._note("element_sign", at, name=name)
+        elif meant := closest_name(name, names):
+            self._note("other_variable", at, name=name, meant=meant)
         else:
-            meant = closest_name(name, names)
-            hint = f"did you mean {meant}?" if meant else "give it a value first, on every way here"
-        self._note("unknown_name", f"{name} has no value here", at, hint)
+            self._note("no_value", at, name=name)
         return None
 
     def _element(self, name: str, at: SourcePosition) -> ValueKind | None:
         element = self._document.by_name.get(name)
         if element is None:
-            hint = nearest_elements(name, self._document.by_name)
-            self._note("unknown_element", f"there is no element ${name}", at, hint)
+            near = nearest_elements(name, self._document.by_name)
+            self._note("no_element", at, name=name, near=near)
             return None
         names = frozenset((name,))
         if element.many:
@@ -218,13 +219,11 @@ class ExpressionKinds:
             if one is None:
                 return None
             if one.name in ("element", "elements", "secret", "nothing", "list"):
-                hint = "a list holds texts, numbers or truth values"
-                self._note("wrong_type", f"a list cannot hold {one}", at, hint)
+                self._note("not_in_list", at, kind=one)
                 return None
             joined = one if item is None else item.joined(one)
             if joined is None:
-                what = f"a list holds one kind of value, not {item} and {one}"
-                self._note("wrong_type", what, at, "use one kind")
+                self._note("mixed_list", at, one=item, other=one)
                 return None
             item = joined
         return ValueKind("list", item, sources=item.sources if item else frozenset())
@@ -237,13 +236,13 @@ class ExpressionKinds:
         if sequence is None or index is None:
             return None
         if index.name != "whole":
-            self._note("wrong_type", f"an index is a whole number, not {index}", at, "as in [0]")
+            self._note("not_an_index", at, kind=index)
             return None
         if sequence.name == "elements":
             return replace(sequence, name="element")
         if sequence.name == "list" and sequence.item:
             return replace(sequence.item, sources=sequence.item.sources | sequence.sources)
-        self._note("wrong_type", f"{sequence} has no items", at, "index a list")
+        self._note("no_items", at, kind=sequence)
         return None
 
     def _binary(self, term: BinaryTerm, names: Mapping[str, ValueKind]) -> ValueKind | None:
@@ -274,9 +273,7 @@ class ExpressionKinds:
             case _:
                 good = plain and joined is not None and joined.name in ("whole", "number")
         if not good:
-            hint = "turn one into the other with number(...) or text(...)"
-            what = f"{operator} does not go with {left} and {right}"
-            self._note("wrong_type", what, term.at, hint)
+            self._note("wrong_terms", term.at, operator=operator, left=left, right=right)
             return None
         return _kind(gives, sources)
 
@@ -294,9 +291,9 @@ class ExpressionKinds:
             fits = found.name == "list" if one.name == "list" else one.accepts(found)
             if fits:
                 return found
-        hint = {"elements": "take one of them, as in x[0], or a loop"}.get(found.name, "")
         words = " or ".join(str(one) for one in kinds).replace("an empty list", "a list")
-        self._note("wrong_type", f"{what} takes {words}, not {found}", at, hint)
+        key = "wrong_list" if found.name == "elements" else "wrong_argument"
+        self._note(key, at, verb=what, wanted=words, kind=found)
         return None
 
     # --- verbs -------------------------------------------------------------------------
@@ -305,15 +302,15 @@ class ExpressionKinds:
         """The kind that a call gives; None after a problem."""
         verb = VERBS.get(call.verb)
         if verb is None:
-            meant = closest_name(call.verb, VERBS)
-            hint = f"did you mean {meant}?" if meant else f"verbs are {', '.join(VERBS)}"
-            self._note("unknown_verb", f"there is no verb {quoted(call.verb)}", call.at, hint)
+            if meant := closest_name(call.verb, VERBS):
+                self._note("other_verb", call.at, verb=quoted(call.verb), meant=meant)
+            else:
+                self._note("no_verb", call.at, verb=quoted(call.verb), verbs=", ".join(VERBS))
             return None
         kinds = [self.kind(one, names) for one in call.arguments]
         if not verb.fewest <= len(kinds) <= len(verb.takes):
             count = f"{verb.fewest}" if verb.fewest == len(verb.takes) else "1 or 2"
-            what = f"{verb.name} takes {count} values, not {len(kinds)}"
-            self._note("arguments", what, call.at, f"as in {verb.example}")
+            self._note("count", call.at, verb=verb, wanted=count, given=len(kinds))
             return None
         known: list[ValueKind] = []
         for one, wanted, term in zip(kinds, verb.takes, call.arguments, strict=False):
@@ -337,8 +334,7 @@ class ExpressionKinds:
             case "scroll":
                 last = len(kinds) - 1
                 if (last == 0) != (kinds[0].name == "text"):
-                    hint = f"as in {verb.example} or scroll($list, 'down')"
-                    self._note("arguments", "scroll takes a direction last", call.at, hint)
+                    self._note("direction_last", call.at, verb=verb)
                     return None
                 return _kind("truth", sources) if self._literal(call, last, DIRECTIONS) else None
             case "match":
@@ -347,21 +343,14 @@ class ExpressionKinds:
                 place = 0 if verb.name == "find" else 1
                 if isinstance(call.arguments[place], ElementUse):
                     return ValueKind("element", names=kinds[place].names)
-                part = (
-                    "a list of the document first"
-                    if place == 0
-                    else ("an element of the document last")
-                )
-                what = f"{verb.name} takes {part}"
-                self._note("arguments", what, call.at, f"as in {verb.example}")
+                self._note("element_last" if place else "list_first", call.at, verb=verb)
                 return None
             case "range":
                 return self._range(call)
             case "secret":
                 known = isinstance(call.arguments[0], TextLiteral)
                 if not known:
-                    what = "the name of a secret is written out"
-                    self._note("arguments", what, call.at, f"as in {verb.example}")
+                    self._note("secret_name", call.at, verb=verb)
                 return ValueKind("secret") if known else None
             case _:
                 return NOTHING if verb.gives == "nothing" else _kind(verb.gives, sources)
@@ -370,16 +359,14 @@ class ExpressionKinds:
         term = call.arguments[0]
         if isinstance(term, WholeLiteral) and 1 <= term.value <= MOST_RANGE:
             return ValueKind("list", ValueKind("whole"))
-        what = f"range takes a number written out, from 1 to {MOST_RANGE:,}"
-        self._note("loop", what, call.at, "as in range(3)")
+        self._note("range", call.at, most=MOST_RANGE)
         return None
 
     def _literal(self, call: VerbCall, place: int, allowed: tuple[str, ...]) -> str:
         term = call.arguments[place]
         if isinstance(term, TextLiteral) and term.value in allowed:
             return term.value
-        what = f"{call.verb} takes one of {', '.join(allowed)}, written out"
-        self._note("arguments", what, term.at, f"as in {VERBS[call.verb].example}")
+        self._note("literal", term.at, verb=VERBS[call.verb], allowed=", ".join(allowed))
         return ""
 
 

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from adwright.agent.document.elements import Element
 from adwright.agent.language.problems import ScriptProblem, quoted
 from adwright.agent.language.script import DecimalLiteral, Expression, TextLiteral, WholeLiteral
-from adwright.core.config import check_literals, settings
+from adwright.core.config import check_literals, package_toml, settings
 from adwright.core.errors import ConfigError
 
 KindName = Literal[
@@ -101,7 +101,8 @@ class Verb:
     which the checker knows more; least: the fewest arguments, -1 where all are needed. effect: of
     an act. fills: the types of fields that it puts a value into.
 
-    A new act on an element is a row here, and one of `run.screen_world.TOUCHES`.
+    All are in verbs.toml. A new act on an element is a table there, and a row of
+    `run.screen_world.TOUCHES`.
     """
 
     name: str
@@ -128,117 +129,16 @@ class Verb:
         return len(self.takes) if self.least < 0 else self.least
 
 
-_ONE: tuple[KindName, ...] = ("element",)
-_TABLE = (
-    Verb(
-        *("tap", (_ONE,), "nothing", "act", "tap($offers__new)", "tap or click an element"),
-        effect="element",
-    ),
-    Verb(
-        *("long_tap", (_ONE,), "nothing", "act", "long_tap($row)", "hold an element for a second"),
-        effect="element",
-    ),
-    Verb(
-        "set_text",
-        (_ONE, ("text", "whole", "number", "secret")),
-        "nothing",
-        "act",
-        'set_text($offer__name, "Spring")',
-        "replace what stands in a field",
-        effect="draft",
-        fills=("text", "number", "date", "secret"),
-    ),
-    Verb(
-        "choose",
-        (_ONE, ("text", "truth")),
-        "nothing",
-        "act",
-        'choose($offer__status, "Open")',
-        "choose an option by its label; of a switch true or false",
-        effect="draft",
-        fills=("choice", "switch"),
-    ),
-    Verb(
-        "scroll",
-        (("element", "text"), ("text",)),
-        "truth",
-        "act",
-        'scroll("down")',
-        "one page up, down, left or right, in the screen or in an element; true at the end",
-        least=1,
-    ),
-    Verb("back", (), "nothing", "act", "back()", "go to where one came from"),
-    Verb(
-        *("enter", (), "nothing", "act", "enter()", "press the key Enter, which may send a form"),
-        effect="form",
-    ),
-    Verb("get_text", (_ONE,), "text", "look", "get_text($offer__total)", "the text of an element"),
-    Verb(
-        "get_attributes",
-        (_ONE, ("text",)),
-        "text",
-        "look",
-        'get_attributes($offer__active, "checked")',
-        f"one of {', '.join(ATTRIBUTES)}",
-    ),
-    Verb(
-        "match",
-        (("elements",), ("text",)),
-        "elements",
-        "look",
-        'match($offers__rows, "Spring")',
-        "the items of a list whose text has this in it, in capitals or not",
-    ),
-    Verb(
-        "find",
-        (("elements",), ("text",)),
-        "element",
-        "look",
-        'find($offers__rows, "Spring")',
-        "the one item with this text, searched for where the page does not show it",
-    ),
-    Verb(
-        "inside",
-        (_ONE, ("element", "elements")),
-        "element",
-        "plain",
-        "inside(row, $offers__edit)",
-        "the element within an item",
-    ),
-    Verb("len", (("elements", "list", "text"),), "whole", "look", "len($rows)", "how many"),
-    Verb("range", (("whole",),), "list", "plain", "range(3)", "0, 1, 2 for a loop"),
-    Verb("number", (("text",),), "number", "plain", 'number("3.50")', "the number in a text"),
-    Verb("text", (("text", "whole", "number"),), "text", "plain", "text(3)", "a number as text"),
-    Verb("lower", (("text",),), "text", "plain", 'lower("Ab")', "in small letters"),
-    Verb(
-        "secret",
-        (("text",),),
-        "secret",
-        "plain",
-        'secret("shop_admin")',
-        "a password that the user keeps; only set_text takes it",
-    ),
-    Verb(
-        "answer",
-        (("text", "whole", "number", "truth"),),
-        "nothing",
-        "plain",
-        "answer(get_text($total))",
-        "tell the user",
-    ),
-    Verb(
-        "expect",
-        (("truth",),),
-        "nothing",
-        "plain",
-        'expect("Spring" in get_text($title))',
-        "stop where this is false",
-    ),
-)
 #: All verbs by their names.
-VERBS: Mapping[str, Verb] = {one.name: one for one in _TABLE}
+VERBS: Mapping[str, Verb] = {
+    name: Verb(
+        **{"name": name, "fills": tuple(row.pop("fills", ())), **row}
+        | {"takes": tuple(map(tuple, row["takes"]))}
+    )
+    for name, row in package_toml(__package__, "verbs.toml").items()
+}
 #: The verb that puts a value into a field of a type.
-FILLING_VERBS: Mapping[str, str] = {kind: one.name for one in _TABLE for kind in one.fills}
+FILLING_VERBS: Mapping[str, str] = {kind: one.name for one in VERBS.values() for kind in one.fills}
 
 
 # --------------------------------------------------------------------------------------------------

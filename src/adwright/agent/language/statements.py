@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import NoReturn, TypeAlias, TypeVar
 
 from adwright.agent.document.elements import WRITING, AppDocument, EffectClass, Element
 from adwright.agent.drivers.protocol import DriverError
-from adwright.agent.language.expression_kinds import ExpressionKinds, StateReach
+from adwright.agent.language.expression_kinds import MESSAGES, ExpressionKinds, StateReach
 from adwright.agent.language.kinds import VERBS, ValueKind, number_in, why_text_unfit, why_unfit
 from adwright.agent.language.problems import (
     BudgetMeter,
@@ -168,13 +168,17 @@ class _Checker:
         names: _Names = {}
         for one in script.parameters:
             if one.name in names:
-                what = f"two parameters are called {one.name}"
-                self._note("unknown_name", what, one.at, "rename one")
+                self._note("two_parameters", one.at, name=one.name)
             names[one.name] = ValueKind(one.kind)
         self._body(script.body, names)
 
-    def _note(self, code: ProblemCode, what: str, at: SourcePosition, hint: str) -> None:
-        self.problems.append(ScriptProblem(code, what, at.line, at.column, hint))
+    def _note(self, key: str, at: SourcePosition, **words: object) -> None:
+        code, what, hint = MESSAGES[key]
+        said, hinted = what.format(**words), hint.format(**words)
+        self._add(ScriptProblem(code, said, at.line, at.column, hinted))
+
+    def _add(self, problem: ScriptProblem) -> None:
+        self.problems.append(problem)
         if len(self.problems) >= _MOST_PROBLEMS:
             raise _EnoughError
 
@@ -185,8 +189,7 @@ class _Checker:
         for one in body:
             self._looks += 1
             if self._looks > _MOST_LOOKS:
-                hint = "use fewer loops within loops"
-                self._note("too_deep", "the loops are too intricate to check", one.at, hint)
+                self._note("intricate", one.at)
                 raise _EnoughError
             match one:
                 case Assignment():
@@ -209,13 +212,11 @@ class _Checker:
             names.pop(one.name, None)
             return
         if kind.name in ("nothing", "secret"):
-            hint = "write set_text($field, secret(...))" if kind.name == "secret" else ""
-            self._note("wrong_type", f"{kind} cannot be kept in a variable", one.at, hint)
+            self._note("kept_secret" if kind.name == "secret" else "kept", one.at, kind=kind)
             return
         before = names.get(one.name)
         if before is not None and before.joined(kind) is None:
-            what = f"{one.name} is {before} and cannot become {kind}"
-            self._note("wrong_type", what, one.at, "use another name")
+            self._note("becomes", one.at, name=one.name, before=before, kind=kind)
             return
         wider = before.joined(kind) if before is not None else None
         names[one.name] = (
@@ -280,15 +281,13 @@ class _Checker:
             return ValueKind("element", names=sequence.names), most
         if sequence.name == "list" and sequence.item is not None:
             return sequence.item, most
-        hint = "loop over a list, the items of an element, or range(n)"
-        self._note("loop", f"a loop cannot run over {sequence}", one.at, hint)
+        self._note("no_loop", one.at, kind=sequence)
         return None, most
 
     def _truth(self, term: Expression, names: _Names, what: str) -> None:
         kind = self._kinds.kind(term, names)
         if kind is not None and kind.name != "truth":
-            hint = "compare it with something"
-            self._note("wrong_type", f"{what} takes a truth value, not {kind}", term.at, hint)
+            self._note("no_truth", term.at, what=what, kind=kind)
 
     # --- acts --------------------------------------------------------------------------
 
@@ -298,8 +297,7 @@ class _Checker:
         verb = VERBS[call.verb]
         if verb.nature != "act":
             if verb.gives != "nothing":
-                what = f"the value of {verb.name} is not used"
-                self._note("arguments", what, call.at, "give it to a variable")
+                self._note("unused", call.at, verb=verb)
             return
         if not call.arguments:
             if verb.effect == "form":
@@ -333,21 +331,19 @@ class _Checker:
             return
         problem = why_unfit(call.verb, element, value.name, term)
         if problem is not None:
-            self._note(problem.code, problem.what, term.at, problem.hint)
+            self._add(replace(problem, line=term.at.line, column=term.at.column))
         refused = refused_sources(value.sources, element.name, self._rules.flows)
         if refused:
-            what = f"text of ${refused[0]} would be put into ${element.name}"
-            hint = "write the value out, take a parameter, or have the user allow this flow"
-            self._note("tainted_write", what, call.at, hint)
+            self._note("tainted", call.at, source=refused[0], field=element.name)
 
     def _effect(self, element: str, effect: EffectClass, at: SourcePosition) -> None:
         if effect in self._rules.forbidden:
             name = f"${element}" if element else "the key Enter"
-            what = f"the effect of {name} is {effect}, which is not allowed"
-            hint = "have its effect written into the document" if effect == "unknown" else ""
-            self._note("forbidden_effect", what, at, hint)
-        key = (at.line, at.column, element)
-        self.effects[key] = ScriptEffect(element, effect, self._times, at.line)
+            key = "unknown_effect" if effect == "unknown" else "forbidden_effect"
+            self._note(key, at, name=name, effect=effect)
+        self.effects[at.line, at.column, element] = ScriptEffect(
+            element, effect, self._times, at.line
+        )
 
     def _visit(self, names: frozenset[str], at: SourcePosition) -> None:
         """The run must be where these elements are."""
@@ -355,9 +351,7 @@ class _Checker:
         states = {self._document.by_name[one].state for one in names}
         for state in sorted(states):
             if not self._reach.is_reachable(state, self._here):
-                what = f"the state {state} cannot be reached from here without a write"
-                hint = "tap what leads there first"
-                self._note("unreachable", what, at, hint)
+                self._note("unreachable", at, state=state)
         if states:
             self._here = frozenset(states)
 
