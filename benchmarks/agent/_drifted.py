@@ -12,8 +12,7 @@ from adwright.agent.generate.ladder import ScriptLadder
 from adwright.agent.language.problems import RunBudget
 from adwright.agent.operate.tasks import PreparedTask, prepare_task
 from adwright.agent.policy.gate import GateRules
-from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.shapes import matching_shape
+from adwright.agent.policy.origins import OriginRules, matching_shape
 from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import SystemClock
 from benchmarks.agent.tasks._apps import TaskApp

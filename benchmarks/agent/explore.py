@@ -26,13 +26,13 @@ from adwright.agent.drivers.chromium import ChromiumBrowser, open_browser
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.agent.explore.explorer import (
     ExploreBounds,
+    PageRecords,
     ReadingGate,
     build_document,
     explore,
+    refresh,
     sign_in,
 )
-from adwright.agent.explore.records import PageRecords
-from adwright.agent.explore.refreshing import refresh
 from adwright.core.clock import SystemClock
 from adwright.core.hashing import content_hash
 from benchmarks.agent._written import rows_of, rows_written

@@ -17,11 +17,10 @@ import time
 from collections import Counter
 from decimal import Decimal
 
-from adwright.agent.language.kinds import VERBS
+from adwright.agent.language.kinds import VERBS, ArgumentValue
 from adwright.agent.language.problems import RunBudget, ScriptError
 from adwright.agent.language.script import print_script, read_script
 from adwright.agent.language.statements import check_script, run_script
-from adwright.agent.language.values import ArgumentValue
 from adwright.agent.policy.origins import check_origin
 from adwright.core.clock import FixedClock
 from adwright.core.hashing import content_hash

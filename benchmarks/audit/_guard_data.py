@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adwright.audit.attacks.templates import templates
+from adwright.audit.attacks.search import templates
 from adwright.audit.defences.guard.features import GuardText
 from adwright.audit.defences.guard.guard import inserted
 from adwright.authoring.instructions.sources import read_matches

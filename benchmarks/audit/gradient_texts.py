@@ -15,9 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from dataclasses import replace
 from pathlib import Path
 
-from adwright.audit.attacks.attack import AttackBudget, AttackGoal, SpendingMeter
+from adwright.audit.attacks.attack import AttackBudget, AttackGoal, SpendingMeter, run_attack
 from adwright.audit.attacks.gradient import GradientAttack, GradientConfig
-from adwright.audit.attacks.run import run_attack
 from adwright.core.atomic import atomic_write_text
 from benchmarks.audit._unseen_attacks import GRADIENT_TEXTS
 from benchmarks.audit.pushed.lab import REQUESTS, VisibilityLab, shop

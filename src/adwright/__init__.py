@@ -16,7 +16,7 @@ from adwright.core.version import __version__
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue import open_catalogue
-    from adwright.audit.report.audit_run import run_audit
+    from adwright.audit.report.audit_report import run_audit
     from adwright.creative.editor.job import edit_ads
     from adwright.data.sources.log import open_log
     from adwright.data.tasks.task import Task
@@ -67,7 +67,7 @@ _ROOMS = {
     "recommend_all": "adwright.delivery.recommend.run",
     "response_task": "adwright.training.ranking.config",
     "run": "adwright.training.ranking.run",
-    "run_audit": "adwright.audit.report.audit_run",
+    "run_audit": "adwright.audit.report.audit_report",
     "score_file": "adwright.training.ranking.scoring",
     "train": "adwright.training.ranking.run",
 }

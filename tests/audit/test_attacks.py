@@ -16,27 +16,26 @@ from hypothesis import strategies as st
 from adwright.audit.attacks.attack import (
     AttackBudget,
     AttackGoal,
+    AttackOutcome,
     AttackStep,
     RankFeedback,
     Spending,
     SpendingMeter,
     generator_of,
     kept_generator,
+    run_attack,
 )
-from adwright.audit.attacks.run import AttackOutcome, run_attack
 from adwright.audit.attacks.search import (
     RankSearchConfig,
     SearchAttack,
     adaptive_search,
+    control_texts,
     halved,
     passing,
-    text_pieces,
-)
-from adwright.audit.attacks.templates import (
-    control_texts,
     random_text,
     template_texts,
     templates,
+    text_pieces,
     transferred,
     truthful_text,
 )

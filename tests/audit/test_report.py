@@ -19,18 +19,22 @@ from hypothesis import strategies as st
 from adwright.audit.catalogue import draw_orders
 from adwright.audit.report.audit_report import (
     CHOSEN_ON,
+    TRIALS,
     AuditReport,
+    AuditRunConfig,
     GateBounds,
+    audit_page,
     cell,
     crossed_interval,
     judge,
     make_report,
     measure_tier,
+    run_audit,
+    scoring_orders,
     tiers_of,
     visible,
+    write_report,
 )
-from adwright.audit.report.audit_run import TRIALS, AuditRunConfig, run_audit, scoring_orders
-from adwright.audit.report.page import audit_page, write_report
 from adwright.audit.report.trials import (
     AUDIT_MARK,
     MadeTrial,

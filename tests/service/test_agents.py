@@ -18,10 +18,10 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
-from adwright.agent.operate.run_folder import read_run
+from adwright.agent.operate.policy_file import read_run
 from adwright.agent.operate.tasks import RunsBusyError, find_scripts
-from adwright.agent.run.macros import MacroBook
-from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+from adwright.agent.run.runner import MacroBook
+from adwright.audit.report.audit_report import AuditRunConfig, run_audit
 from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
@@ -226,7 +226,7 @@ def test_a_task_that_nothing_fits_ends_with_why(config: ServiceConfig) -> None:
 
 def test_kept_tasks_of_the_app_are_taken(config: ServiceConfig, tmp_path: Path) -> None:
     from adwright.agent.language.script import read_script
-    from adwright.agent.run.macros import Macro, Postconditions
+    from adwright.agent.run.runner import Macro, Postconditions
     from tests.support.agent.shop_document import shop_document
 
     script = read_script('set_text($mail__to, "ann")\ntap($mail__send)\n')

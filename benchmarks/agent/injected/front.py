@@ -20,7 +20,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 
 from adwright.agent.drivers.protocol import body_fields
-from adwright.agent.policy.shapes import SAFE_METHODS
+from adwright.agent.policy.origins import SAFE_METHODS
 from adwright.web.server import on_loopback
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.drivers.protocol import DriverError, Screen, ScreenNode
+from adwright.agent.language.kinds import ElementHandle
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import is_allowed_in_text
-from adwright.agent.language.values import ElementHandle
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
 from adwright.agent.run.locate import items_on, locate, text_of

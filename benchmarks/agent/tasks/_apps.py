@@ -24,12 +24,12 @@ from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver, Dri
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
 from adwright.agent.explore.explorer import (
     ExploreBounds,
+    PageRecords,
     ReadingGate,
     build_document,
     explore,
     sign_in,
 )
-from adwright.agent.explore.records import PageRecords
 from adwright.core.assets import derived
 from adwright.core.hashing import content_hash
 from benchmarks.agent.apps import shop, store_pages

@@ -24,15 +24,13 @@ from adwright.agent.drivers.protocol import (
     PendingRequest,
     RequestGate,
 )
-from adwright.agent.explore.explorer import ExploreBounds, build_document, explore
-from adwright.agent.explore.records import PageRecords
+from adwright.agent.explore.explorer import ExploreBounds, PageRecords, build_document, explore
 from adwright.agent.generate.ladder import ScriptLadder
 from adwright.agent.language.problems import RunBudget, ScriptError
 from adwright.agent.language.script import print_script
 from adwright.agent.language.statements import CheckRules
 from adwright.agent.policy.gate import GateRules
-from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.taint import FlowRule
+from adwright.agent.policy.origins import FlowRule, OriginRules
 from adwright.agent.run.runner import RunPolicy, run_on_screen
 from adwright.core.clock import SystemClock
 from adwright.core.errors import AdwrightError

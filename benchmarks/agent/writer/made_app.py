@@ -26,8 +26,7 @@ from adwright.agent.drivers.protocol import (
     ScreenNode,
 )
 from adwright.agent.explore.describe import describe
-from adwright.agent.explore.explorer import build_document
-from adwright.agent.explore.records import PageRecord
+from adwright.agent.explore.explorer import PageRecord, build_document
 from benchmarks.agent.synthesis.disposable import StoredState
 from benchmarks.agent.synthesis.drawn_values import draw_value, said_value
 from benchmarks.agent.writer.made_plan import MadePlan, MadeThing, PlanField

@@ -15,6 +15,7 @@ from adwright.audit.attacks.attack import (
     RankFeedback,
     Spending,
     SpendingMeter,
+    run_attack,
 )
 from adwright.audit.attacks.gradient import (
     GradientAttack,
@@ -22,9 +23,13 @@ from adwright.audit.attacks.gradient import (
     fluent_config,
     spread_orders,
 )
-from adwright.audit.attacks.run import run_attack
-from adwright.audit.attacks.search import RankSearchConfig, SearchAttack, adaptive_search
-from adwright.audit.attacks.templates import control_texts, template_texts
+from adwright.audit.attacks.search import (
+    RankSearchConfig,
+    SearchAttack,
+    adaptive_search,
+    control_texts,
+    template_texts,
+)
 from adwright.audit.report.trials import AUDIT_MARK, RankTable, SellerText, TrialLog, run_trials
 from adwright.audit.targets.likelihood import prompt_tokens
 from adwright.audit.targets.target import Ask

@@ -13,8 +13,7 @@ from typing import Any
 from adwright.audit.attacks.attack import AttackTier
 from adwright.audit.defences.stack import DefenceStack, StackConfig
 from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
-from adwright.audit.report.audit_report import GateBounds
-from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+from adwright.audit.report.audit_report import AuditRunConfig, GateBounds, run_audit
 from adwright.lm.engine.weights import SMOLLM2
 from benchmarks.audit.pushed.lab import VisibilityLab, shop
 

@@ -24,10 +24,15 @@ from adwright.audit.attacks.attack import (
     AttackTier,
     RankFeedback,
     SpendingMeter,
+    run_attack,
 )
-from adwright.audit.attacks.run import run_attack
-from adwright.audit.attacks.search import SearchAttack, adaptive_search
-from adwright.audit.attacks.templates import control_texts, template_texts, templates
+from adwright.audit.attacks.search import (
+    SearchAttack,
+    adaptive_search,
+    control_texts,
+    template_texts,
+    templates,
+)
 from adwright.audit.catalogue import Order, ShopCatalogue, draw_orders
 from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
 from adwright.audit.report.trials import CONTROL, SellerText

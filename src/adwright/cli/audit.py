@@ -414,7 +414,7 @@ def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, fold
     """What other bounds would cost and buy, where the grades are those of a column."""
     import numpy as np
 
-    from adwright.audit.certificate.curve import (
+    from adwright.audit.certificate.certificate import (
         GradedList,
         bound_curve,
         curve_table,
@@ -560,8 +560,7 @@ def run(
     """
     from adwright.audit.catalogue import Order
     from adwright.audit.found_texts import AttackPlan, choosing_orders, find_texts
-    from adwright.audit.report.audit_report import GateBounds
-    from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+    from adwright.audit.report.audit_report import AuditRunConfig, GateBounds, run_audit
     from adwright.audit.report.trials import read_texts, write_texts
 
     shop = open_shop(file, request, columns, where, most, own=own)
@@ -659,8 +658,7 @@ def report(
             points.
         surely: Only where the whole interval is above --fail-above.
     """
-    from adwright.audit.report.audit_report import AuditReport, GateBounds, judge
-    from adwright.audit.report.page import audit_page
+    from adwright.audit.report.audit_report import AuditReport, GateBounds, audit_page, judge
     from adwright.core.atomic import atomic_write_text
 
     bounds = None if fail_above is None else GateBounds(fail_above, surely)

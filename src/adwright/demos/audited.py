@@ -11,7 +11,7 @@ is tried.
     OUT/audit.pem         the key, made at the first run and private
     OUT/audited.html      the page to read
 
-The attack is one of the templates of `audit.attacks.templates`, on the product that the assistant
+The attack is one of the templates of `audit.attacks.search`, on the product that the assistant
 puts last. It is chosen in one order of the products and scored in others.
 """
 
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from adwright.audit.attacks.attack import AttackGoal
-from adwright.audit.attacks.templates import template_texts
+from adwright.audit.attacks.search import template_texts
 from adwright.audit.catalogue import ShopCatalogue, ShopListing, draw_orders
 from adwright.audit.certificate.certificate import (
     RankCertificate,

@@ -31,8 +31,7 @@ from adwright.agent.document.elements import EffectClass
 from adwright.agent.document.text_format import read_document
 from adwright.agent.generate.task import LONGEST_TASK, read_task
 from adwright.agent.language.script import print_script
-from adwright.agent.operate.policy_file import load_policy
-from adwright.agent.operate.run_folder import ReadRun, read_run
+from adwright.agent.operate.policy_file import ReadRun, load_policy, read_run
 from adwright.agent.operate.tasks import (
     HeldRun,
     HeldRuns,

@@ -30,8 +30,15 @@ from typing import Any, Literal, Protocol, TypeAlias
 from adwright.agent.document.text_format import read_document
 from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.script import print_script
-from adwright.agent.operate.policy_file import AgentPolicy, AskedEffects, PatientClock, load_policy
-from adwright.agent.operate.run_folder import KeptTask, keep_run, set_aside
+from adwright.agent.operate.policy_file import (
+    AgentPolicy,
+    AskedEffects,
+    KeptTask,
+    PatientClock,
+    keep_run,
+    load_policy,
+    set_aside,
+)
 from adwright.agent.operate.screens import OpenFetching, open_screens
 from adwright.agent.operate.tasks import (
     HeldRun,
@@ -41,8 +48,7 @@ from adwright.agent.operate.tasks import (
     run_in_turn,
 )
 from adwright.agent.policy.confirmation import CapLedger, PendingChange
-from adwright.agent.run.macros import MacroBook
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import MacroBook, RunPolicy, RunReport, run_on_screen
 from adwright.core.child_process import JsonLines, WorkerProcess, take_up
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, settings, to_jsonable

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adwright.agent.document.elements import (
     LONGEST_WORD,
+    MOST_CHARACTERS,
     AppDocument,
     AppEdge,
     AppState,
@@ -22,13 +23,13 @@ from adwright.agent.document.elements import (
     edges_of,
     find_route,
     frame_of,
+    guarded,
     header_of,
     in_scope,
     origin_of,
     url_template,
     variants_of,
 )
-from adwright.agent.document.guards import MOST_CHARACTERS, guarded
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document

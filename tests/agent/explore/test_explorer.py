@@ -17,14 +17,15 @@ from adwright.agent.explore.explorer import (
     CROWD,
     ExploreBounds,
     Explored,
+    PageRecord,
+    PageRecords,
     ReadingGate,
     build_document,
     explore,
+    refresh,
     sign_in,
     state_keys,
 )
-from adwright.agent.explore.records import PageRecord, PageRecords
-from adwright.agent.explore.refreshing import refresh
 from adwright.core.errors import ConfigError, DataError
 from tests.support.agent.site.browsing import allow_all, chromium_or_skip
 from tests.support.agent.site.pages import VARIANTS

@@ -20,8 +20,7 @@ from adwright.agent.language.script import print_script, read_script
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import Macro, MacroBook, Postconditions
-from adwright.agent.run.runner import RunPolicy
+from adwright.agent.run.runner import Macro, MacroBook, Postconditions, RunPolicy
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel

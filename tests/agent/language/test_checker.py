@@ -29,7 +29,7 @@ from adwright.agent.language.kinds import (
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import Act, Assignment, TextLiteral, WholeLiteral, read_script
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
-from adwright.agent.policy.taint import FlowRule
+from adwright.agent.policy.origins import FlowRule
 from adwright.core.errors import ConfigError
 from tests.support.agent.shop_document import shop_document
 

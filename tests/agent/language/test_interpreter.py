@@ -11,17 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import DriverError
-from adwright.agent.language.problems import BudgetMeter, RunBudget, ScriptError
-from adwright.agent.language.script import read_script
-from adwright.agent.language.statements import (
-    CheckedScript,
-    CheckRules,
-    RunOutcome,
-    check_arguments,
-    check_script,
-    run_script,
-)
-from adwright.agent.language.values import (
+from adwright.agent.language.kinds import (
     LARGEST_NUMBER,
     LONGEST_TEXT,
     ArgumentValue,
@@ -34,6 +24,16 @@ from adwright.agent.language.values import (
     joined_sources,
     matching_handles,
     negated,
+)
+from adwright.agent.language.problems import BudgetMeter, RunBudget, ScriptError
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import (
+    CheckedScript,
+    CheckRules,
+    RunOutcome,
+    check_arguments,
+    check_script,
+    run_script,
 )
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError

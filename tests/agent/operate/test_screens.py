@@ -29,8 +29,7 @@ from adwright.agent.operate.screens import (
     open_screens,
     signed_in,
 )
-from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.shapes import PolicyRefusalError
+from adwright.agent.policy.origins import OriginRules, PolicyRefusalError
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from tests.support.agent.shop_app import Answer, ShopApp

@@ -17,8 +17,8 @@ from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import print_script, read_script
 from adwright.agent.language.statements import check_script
-from adwright.agent.operate.policy_file import AgentPolicy
-from adwright.agent.operate.run_folder import (
+from adwright.agent.operate.policy_file import (
+    AgentPolicy,
     KeptRun,
     KeptTask,
     ReadRun,
@@ -45,8 +45,7 @@ from adwright.agent.operate.tasks import (
 from adwright.agent.policy.confirmation import FieldChange, PendingChange
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import MacroBook, Postconditions
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import MacroBook, Postconditions, RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import FixedClock
 from adwright.core.config import from_jsonable
 from adwright.core.errors import AdwrightError, ArtifactCorruptError, ConfigError, DataError

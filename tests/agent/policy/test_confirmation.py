@@ -22,7 +22,7 @@ from adwright.agent.policy.confirmation import (
     pending_change,
     read_amount,
 )
-from adwright.agent.policy.shapes import PolicyRefusalError
+from adwright.agent.policy.origins import PolicyRefusalError
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 

@@ -12,8 +12,7 @@ from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
 from adwright.agent.policy.confirmation import CapLedger, CapRules, ConfirmRules, PendingChange
 from adwright.agent.policy.gate import GateRules, PolicyGate, SentForm, left_behind, sent_form
-from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.shapes import PolicyRefusalError
+from adwright.agent.policy.origins import OriginRules, PolicyRefusalError
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_document import ORIGIN, shop_document
 

@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import PendingRequest
 from adwright.agent.policy.origins import (
+    SAFE_METHODS,
+    FlowRule,
     OriginRules,
     address_of,
     check_addresses,
     check_origin,
     is_plain_host,
     is_private_host,
+    matching_shape,
+    method_of,
     origin_of,
+    refused_sources,
 )
-from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
-from adwright.agent.policy.taint import FlowRule, refused_sources
 from adwright.core.errors import ConfigError
 from tests.support.agent.origin_cases import CASES, RULES, OriginCase
 

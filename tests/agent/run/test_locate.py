@@ -11,10 +11,15 @@ import pytest
 from adwright.agent.document.elements import AppDocument, Element, Locator
 from adwright.agent.drivers.chromium import ChromiumBrowser
 from adwright.agent.drivers.protocol import RequestGate, Screen, ScreenDriver, ScreenNode
-from adwright.agent.explore.explorer import ExploreBounds, ReadingGate, build_document, explore
-from adwright.agent.explore.records import PageRecords
+from adwright.agent.explore.explorer import (
+    ExploreBounds,
+    PageRecords,
+    ReadingGate,
+    build_document,
+    explore,
+)
+from adwright.agent.language.kinds import ElementHandle
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.language.values import ElementHandle
 from adwright.agent.operate.tasks import find_scripts, prepare_task
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules

@@ -13,18 +13,20 @@ from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
 from adwright.agent.policy.gate import GateRules
-from adwright.agent.policy.origins import OriginRules
-from adwright.agent.policy.taint import FlowRule
-from adwright.agent.run.macros import (
+from adwright.agent.policy.origins import FlowRule, OriginRules
+from adwright.agent.run.runner import (
     Macro,
     MacroBook,
     Postconditions,
+    RunPolicy,
+    RunReport,
     check_postconditions,
+    macro_of,
     missing_requests,
     own_arguments,
     renamed_arguments,
+    run_on_screen,
 )
-from adwright.agent.run.runner import RunPolicy, RunReport, macro_of, run_on_screen
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, FileUnreadableError
 from tests.support.agent.macros import run_macro

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestGate
-from adwright.agent.explore.explorer import ExploreBounds, ReadingGate, build_document, explore
-from adwright.agent.explore.records import PageRecords
+from adwright.agent.explore.explorer import (
+    ExploreBounds,
+    PageRecords,
+    ReadingGate,
+    build_document,
+    explore,
+)
 from adwright.agent.language.problems import RunBudget, ScriptError
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import CheckRules, check_script
@@ -25,8 +30,14 @@ from adwright.agent.policy.confirmation import (
 )
 from adwright.agent.policy.gate import GateRules
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import Postconditions
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen, run_page, survey_script
+from adwright.agent.run.runner import (
+    Postconditions,
+    RunPolicy,
+    RunReport,
+    run_on_screen,
+    run_page,
+    survey_script,
+)
 from adwright.agent.run.trace import read_trace
 from adwright.core.clock import FixedClock, SystemClock
 from tests.support.agent.hostile import HostilePage, hostile_pages

@@ -21,15 +21,14 @@ from adwright.agent.drivers.protocol import (
     ScreenNode,
     SeenRequest,
 )
+from adwright.agent.language.kinds import ElementHandle
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
-from adwright.agent.language.values import ElementHandle
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
-from adwright.agent.run.macros import Postconditions
-from adwright.agent.run.runner import RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import Postconditions, RunPolicy, RunReport, run_on_screen
 from adwright.agent.run.screen_world import (
     ScreenWorld,
     TracedActs,

@@ -11,7 +11,7 @@ from adwright.agent.generate.ladder import FoundScript
 from adwright.agent.generate.writing import WRITER_BEAM
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
-from adwright.agent.operate.run_folder import read_run
+from adwright.agent.operate.policy_file import read_run
 from adwright.agent.operate.tasks import find_scripts
 from adwright.cli.agent.options import ModelChoice
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel

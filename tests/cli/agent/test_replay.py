@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adwright.agent.operate.run_folder import read_run
+from adwright.agent.operate.policy_file import read_run
 from tests.cli.agent.conftest import Shop
 from tests.support.commands import call
 

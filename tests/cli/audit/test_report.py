@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+from adwright.audit.report.audit_report import AuditRunConfig, run_audit
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import kettles
 from tests.support.audit.texts import praise

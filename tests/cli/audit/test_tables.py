@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from adwright.audit.report.audit_run import AuditRunConfig, run_audit
+from adwright.audit.report.audit_report import AuditRunConfig, run_audit
 from adwright.cli.audit import show_report
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import kettles

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adwright.agent.document.elements import AppDocument
+from adwright.agent.language.kinds import ArgumentValue
 from adwright.agent.language.problems import RunBudget
 from adwright.agent.language.statements import CheckRules, check_script
-from adwright.agent.language.values import ArgumentValue
-from adwright.agent.run.macros import Macro
-from adwright.agent.run.runner import OpenDriver, RunPolicy, RunReport, run_on_screen
+from adwright.agent.run.runner import Macro, OpenDriver, RunPolicy, RunReport, run_on_screen
 from adwright.core.clock import Clock
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from adwright.agent.language.kinds import ElementHandle, SecretName, matching_handles
 from adwright.agent.language.problems import ScriptError, ScriptProblem
-from adwright.agent.language.values import ElementHandle, SecretName, matching_handles
 
 
 @dataclass

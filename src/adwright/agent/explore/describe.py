@@ -21,6 +21,7 @@ from adwright.agent.document.elements import (
     Locator,
     ValueConstraints,
     ValueType,
+    guarded,
     header_of,
     url_template,
 )
@@ -34,7 +35,6 @@ from adwright.agent.document.finding import (
     item_path,
     locators_of,
 )
-from adwright.agent.document.guards import guarded
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.core.config import package_patterns
 

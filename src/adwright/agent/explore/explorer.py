@@ -20,6 +20,8 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from urllib.parse import urldefrag, urlsplit
 
 from adwright.agent.document.elements import (
@@ -27,12 +29,12 @@ from adwright.agent.document.elements import (
     AppEdge,
     AppState,
     Element,
+    guarded,
     in_scope,
     origin_of,
     url_template,
 )
 from adwright.agent.document.finding import find_nodes, skeleton_of, state_name
-from adwright.agent.document.guards import guarded
 from adwright.agent.drivers.protocol import (
     DriverError,
     FetchedPage,
@@ -51,13 +53,94 @@ from adwright.agent.explore.describe import (
     page_content,
     word_effect,
 )
-from adwright.agent.explore.records import PageRecord, PageRecords
-from adwright.agent.policy.shapes import SAFE_METHODS
+from adwright.agent.policy.origins import SAFE_METHODS
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import settings
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.hashing import content_hash
+from adwright.core.journal import append_rows, read_rows, write_rows
 from adwright.core.progress import progress
+
+# --------------------------------------------------------------------------------------------------
+# What an exploration has seen, page by page, in a file that the next run goes on from.
+#
+# A line of JSON a page, written as soon as the page was read: a run that is killed loses one page.
+# A
+# later line about the same page replaces the earlier one.
+
+
+@dataclass(frozen=True)
+class PageRecord:
+    """A page, or what tapping something on a page has shown.
+
+    url: at which it was opened; key: that of the page in the records. address: its URL when it had
+    loaded, after redirects. tapped: names of elements that were tapped on it first, of the page's
+    own. template, skeleton, title: as in a document. etag: of its answer; content: hash of its text
+    without what changes each time.
+    """
+
+    url: str
+    address: str
+    template: str
+    skeleton: str
+    title: str
+    elements: tuple[SeenElement, ...]
+    tapped: tuple[str, ...] = ()
+    etag: str = ""
+    content: str = ""
+    depth: int = 0
+
+    @property
+    def key(self) -> str:
+        """What tells it from other records."""
+        return " ".join((self.url, *self.tapped))
+
+
+class PageRecords:
+    """The records of a folder, in the order in which pages were first seen."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._path = None if folder is None else folder / "pages.jsonl"
+        self._records: dict[str, PageRecord] = {}
+        if self._path is not None:
+            read = partial(from_jsonable, PageRecord)
+            self._records = {one.key: one for one in read_rows(self._path, read)}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    @property
+    def all(self) -> Sequence[PageRecord]:
+        """All of them."""
+        return tuple(self._records.values())
+
+    def add(self, record: PageRecord) -> None:
+        """Keep a page, also on the disk. Raises ResourceError where that is full."""
+        self._records[record.key] = record
+        if self._path is not None:
+            append_rows(self._path, [to_jsonable(record)], flush="system")
+
+    def drop(self, url: str) -> None:
+        """Forget a page, and what was tapped on it."""
+        self._records = {key: one for key, one in self._records.items() if one.url != url}
+        self.rewrite()
+
+    def reorder(self, urls: Sequence[str]) -> None:
+        """Put the pages of `urls` first, in that order, each with what was tapped on it."""
+        place = {url: number for number, url in enumerate(urls)}
+        last = len(place)
+        kept = sorted(self._records.items(), key=lambda one: place.get(one[1].url, last))
+        self._records = dict(kept)
+        self.rewrite()
+
+    def rewrite(self) -> None:
+        """Write the file anew, one line a page."""
+        if self._path is not None:
+            write_rows(self._path, [to_jsonable(one) for one in self._records.values()])
+
 
 # --------------------------------------------------------------------------------------------------
 # What a page shows once something on it is tapped: which parts are worth a tap, and what is new.
@@ -580,3 +663,69 @@ def _above(path: str) -> str:
 def _words_of(seen: SeenElement, url: str) -> str:
     path = re.sub(r"[^a-zA-Z]+", " ", urlsplit(url).path + " " + urlsplit(url).query)
     return f"{seen.element.label} {path}"
+
+
+# --------------------------------------------------------------------------------------------------
+# Explore anew what has changed in an app, and nothing else.
+
+# --------------------------------------------------------------------------------------------------
+# Brings an exploration up to date: asks each page whether it has changed, and reads it if so.
+#
+#     found = refresh(driver, records, bounds)
+#     found.changed                       # URLs whose pages were read anew
+#
+# Asked is the first page of each state, by one GET without a browser's work, with the ETag of the
+# last answer where there was one. An answer 304, or one with the same text but for tokens that are
+# new each time, is no change. A page that is gone is forgotten; links to pages that are new are
+# followed, within the bounds.
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """asked: so many pages. changed: URLs read anew; gone: URLs that no longer answer; explored:
+    what reading them has found, new pages among it."""
+
+    asked: int
+    changed: tuple[str, ...]
+    gone: tuple[str, ...]
+    explored: Explored
+
+
+def refresh(
+    driver: FetchingDriver,
+    records: PageRecords,
+    bounds: ExploreBounds,
+    *,
+    clock: Clock | None = None,
+) -> Refreshed:
+    """Bring `records` up to date. Raises what `explore` raises."""
+    pages = [one for one in records.all if not one.tapped]
+    changed: list[str] = []
+    gone: list[str] = []
+    # The first page of each state is the one that a document describes.
+    keys = state_keys(records.all)
+    asked = list({keys[one.key]: one for one in reversed(pages)}.values())
+    for record in reversed(asked):
+        state = _state_asked(driver, record)
+        if state == "gone":
+            gone.append(record.url)
+        elif state == "changed":
+            changed.append(record.url)
+    for url in (*changed, *gone):
+        records.drop(url)
+    explored = explore(driver, records, bounds, clock=clock, first=tuple(changed))
+    records.reorder([one.url for one in pages])
+    return Refreshed(len(asked), tuple(changed), tuple(gone), explored)
+
+
+def _state_asked(driver: FetchingDriver, record: PageRecord) -> str:
+    headers = {"If-None-Match": record.etag} if record.etag else {}
+    try:
+        answer = driver.fetch(record.url, headers)
+    except DriverError:
+        return "gone"
+    if answer.status == 304:
+        return "same"
+    if answer.status >= 400:
+        return "gone"
+    return "same" if page_content(answer.body) == record.content else "changed"

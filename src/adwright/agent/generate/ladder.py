@@ -28,7 +28,7 @@ from adwright.agent.generate.planner import plan_scripts
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task import TaskText, read_task
 from adwright.agent.generate.writing import BeamConfig, write_scripts
-from adwright.agent.language.kinds import VERBS, read_decimal
+from adwright.agent.language.kinds import VERBS, ArgumentValue, read_decimal
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.script import (
     KEYWORDS,
@@ -48,8 +48,7 @@ from adwright.agent.language.script import (
     WholeLiteral,
 )
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
-from adwright.agent.language.values import ArgumentValue
-from adwright.agent.run.macros import Macro, MacroBook, Postconditions, check_postconditions
+from adwright.agent.run.runner import Macro, MacroBook, Postconditions, check_postconditions
 from adwright.core.config import settings
 from adwright.lm.engine.generation import LanguageModel
 

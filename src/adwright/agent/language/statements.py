@@ -18,7 +18,23 @@ from typing import NoReturn, TypeAlias, TypeVar
 from adwright.agent.document.elements import WRITING, AppDocument, EffectClass, Element
 from adwright.agent.drivers.protocol import DriverError
 from adwright.agent.language.expression_kinds import MESSAGES, ExpressionKinds, StateReach
-from adwright.agent.language.kinds import VERBS, ValueKind, number_in, why_text_unfit, why_unfit
+from adwright.agent.language.kinds import (
+    VERBS,
+    ArgumentValue,
+    ElementHandle,
+    ScriptValue,
+    ScriptWorld,
+    SecretName,
+    ValueKind,
+    apply_operator,
+    bounded_text,
+    joined_sources,
+    matching_handles,
+    negated,
+    number_in,
+    why_text_unfit,
+    why_unfit,
+)
 from adwright.agent.language.problems import (
     BudgetMeter,
     ProblemCode,
@@ -50,19 +66,7 @@ from adwright.agent.language.script import (
     VerbCall,
     WholeLiteral,
 )
-from adwright.agent.language.values import (
-    ArgumentValue,
-    ElementHandle,
-    ScriptValue,
-    ScriptWorld,
-    SecretName,
-    apply_operator,
-    bounded_text,
-    joined_sources,
-    matching_handles,
-    negated,
-)
-from adwright.agent.policy.taint import FlowRule, refused_sources
+from adwright.agent.policy.origins import FlowRule, refused_sources
 from adwright.core.clock import Clock
 from adwright.core.config import Count, settings
 

@@ -40,16 +40,21 @@ from adwright.agent.drivers.protocol import (
 from adwright.agent.explore.explorer import (
     ExploreBounds,
     Explored,
+    PageRecords,
     ReadingGate,
     build_document,
     explore,
+    refresh,
     sign_in,
 )
-from adwright.agent.explore.records import PageRecords
-from adwright.agent.explore.refreshing import refresh
 from adwright.agent.operate.policy_file import AgentPolicy, SignInEntry
-from adwright.agent.policy.origins import OriginRules, address_of, check_addresses
-from adwright.agent.policy.shapes import SAFE_METHODS, PolicyRefusalError
+from adwright.agent.policy.origins import (
+    SAFE_METHODS,
+    OriginRules,
+    PolicyRefusalError,
+    address_of,
+    check_addresses,
+)
 from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.core.hashing import content_hash

@@ -32,19 +32,19 @@ from adwright.agent.generate.ladder import (
 )
 from adwright.agent.generate.task import read_intent, read_task
 from adwright.agent.generate.writing import BeamConfig
-from adwright.agent.language.kinds import read_decimal
+from adwright.agent.language.kinds import ArgumentValue, read_decimal
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import ScriptParameter, TextLiteral, VerbCall
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
-from adwright.agent.language.values import ArgumentValue
 from adwright.agent.policy.confirmation import PendingChange
-from adwright.agent.run.macros import (
+from adwright.agent.run.runner import (
     Macro,
     MacroBook,
     Postconditions,
+    RunReport,
     check_postconditions,
+    macro_of,
 )
-from adwright.agent.run.runner import RunReport, macro_of
 from adwright.core.config import closest_name, settings, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash

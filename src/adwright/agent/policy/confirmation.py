@@ -21,8 +21,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 
 from adwright.agent.document.elements import WRITING, EffectClass
 from adwright.agent.drivers.protocol import PendingRequest, ScreenNode
-from adwright.agent.policy.origins import origin_of
-from adwright.agent.policy.shapes import PolicyRefusalError, matching_shape
+from adwright.agent.policy.origins import PolicyRefusalError, matching_shape, origin_of
 from adwright.core.atomic import atomic_write_text, locked
 from adwright.core.clock import Clock
 from adwright.core.config import Count, settings

@@ -33,8 +33,13 @@ from adwright.agent.policy.confirmation import (
     must_ask,
     pending_change,
 )
-from adwright.agent.policy.origins import OriginRules, check_origin
-from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape, method_of
+from adwright.agent.policy.origins import (
+    SAFE_METHODS,
+    OriginRules,
+    check_origin,
+    matching_shape,
+    method_of,
+)
 from adwright.core.config import settings
 
 # --------------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from adwright.agent.drivers.protocol import GateDecision, PendingRequest
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError
+from adwright.core.errors import AdwrightError, ConfigError
 
 # --------------------------------------------------------------------------------------------------
 # Hosts: whether one is written plainly, and whether it is an address inside a network.
@@ -234,3 +234,87 @@ def _is_listed(text: str, parts: SplitResult, listed: set[str | None]) -> bool:
 
 def _no(code: str, reason: str) -> GateDecision:
     return GateDecision(allowed=False, code=code, reason=reason)
+
+
+# --------------------------------------------------------------------------------------------------
+# What is refused, and requests without their particulars: "POST /offers/{}/".
+
+# --------------------------------------------------------------------------------------------------
+# The error of what a policy refuses.
+
+
+class PolicyRefusalError(AdwrightError):
+    """The policy of a run refuses something; code: a short name of the reason."""
+
+    def __init__(self, code: str, what: str, *, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.args = (code, what)
+        self.code = code
+
+
+# --------------------------------------------------------------------------------------------------
+# Requests without their particulars: "POST /offers/{}/" for all of that kind.
+
+#: Methods that change nothing where a server keeps to the standard. OPTIONS is not needed.
+SAFE_METHODS = frozenset(("GET", "HEAD"))
+
+
+def matching_shape(method: str, url: str, shapes: Iterable[str]) -> str | None:
+    """The first of `shapes` that a request is of, or None. In a shape {} stands for one part of a
+    path, which is not empty; queries do not count."""
+    given = urlsplit(url).path.split("/")
+    for shape in shapes:
+        wanted_method, _, path = shape.partition(" ")
+        wanted = path.split("?", maxsplit=1)[0].split("/")
+        if wanted_method.upper() != method.upper() or len(wanted) != len(given):
+            continue
+        if all(_fits(one, part) for one, part in zip(wanted, given, strict=True)):
+            return shape
+    return None
+
+
+def method_of(shape: str) -> str:
+    """The method of a shape, in capitals."""
+    return shape.partition(" ")[0].upper()
+
+
+def _fits(wanted: str, part: str) -> bool:
+    return part == wanted or (wanted == "{}" and part not in ("", ".", ".."))
+
+
+# --------------------------------------------------------------------------------------------------
+# Where data from a page may go: nowhere that writes, unless a rule names the flow.
+#
+# A value carries the names of the elements whose text went into it. It may be compared, matched,
+# stored and shown; into a field, and so into a write, a message or a URL, only by a rule:
+#
+#     FlowRule(source="order__email", sink="mail__to")
+#
+# Values of the script itself, of its parameters and what is only chosen by a comparison have no
+# sources: who wrote the comparison decided that.
+
+
+@settings
+class FlowRule:
+    """Text of the element `source` may be put into the element `sink`; both are names, no
+    patterns. A sink of "*" is refused: a rule says where data goes."""
+
+    source: str
+    sink: str
+
+    def __post_init__(self) -> None:
+        for name in (self.source, self.sink):
+            if not (name.isascii() and name.isidentifier()):
+                raise ConfigError(
+                    f"{name!r} is no name of an element",
+                    where="FlowRule",
+                    hint="name one element each, as in the document",
+                )
+
+
+def refused_sources(
+    sources: Collection[str], sink: str, rules: Collection[FlowRule]
+) -> tuple[str, ...]:
+    """Those of `sources` that no rule lets into `sink`, sorted; none where all may."""
+    allowed = {one.source for one in rules if one.sink == sink}
+    return tuple(sorted(set(sources) - allowed))

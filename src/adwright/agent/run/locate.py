@@ -20,17 +20,17 @@ from adwright.agent.document.elements import (
     AppDocument,
     Element,
     column_of,
+    guarded,
     header_of,
     url_template,
 )
 from adwright.agent.document.finding import find_node, find_nodes, locators_of
-from adwright.agent.document.guards import guarded
 from adwright.agent.document.text_format import document_changes, next_version
 from adwright.agent.drivers.protocol import Screen, ScreenNode
 from adwright.agent.explore.describe import word_effect
+from adwright.agent.language.kinds import ElementHandle, matching_handles
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.language.values import ElementHandle, matching_handles
-from adwright.agent.policy.shapes import SAFE_METHODS, matching_shape
+from adwright.agent.policy.origins import SAFE_METHODS, matching_shape
 
 _ITEMS = ("row", "listitem", "article")
 _INDEX = re.compile(r"\[\d+\]")

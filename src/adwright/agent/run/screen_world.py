@@ -27,11 +27,10 @@ from adwright.agent.drivers.protocol import (
 )
 from adwright.agent.explore.describe import word_effect
 from adwright.agent.language.expression_kinds import own_ways
-from adwright.agent.language.kinds import VERBS
+from adwright.agent.language.kinds import VERBS, ElementHandle, SecretName
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.language.values import ElementHandle, SecretName
 from adwright.agent.policy.gate import GateAct, PolicyGate, SentForm, left_behind, sent_form
-from adwright.agent.policy.shapes import SAFE_METHODS, PolicyRefusalError
+from adwright.agent.policy.origins import SAFE_METHODS, PolicyRefusalError
 from adwright.agent.run.locate import (
     HealedElement,
     ItemSearch,

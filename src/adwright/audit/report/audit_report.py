@@ -15,18 +15,22 @@ import io
 import json
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.audit.catalogue import ShopCatalogue
-from adwright.audit.report.trials import AUDIT_MARK, RankTable
-from adwright.audit.targets.target import RankingCost
-from adwright.core.config import from_jsonable
+from adwright.audit.catalogue import Order, ShopCatalogue, draw_orders
+from adwright.audit.report.trials import AUDIT_MARK, RankTable, SellerText, TrialLog, run_trials
+from adwright.audit.targets.target import RankingCost, Target
+from adwright.core.atomic import atomic_write_text
+from adwright.core.config import from_jsonable, require_count
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.metrics.bootstrap import Interval, draw_counts, interval_of
+from adwright.metrics.reports.charts import interval_chart, to_svg
+from adwright.metrics.reports.report import page_environment
 
 # --------------------------------------------------------------------------------------------------
 # Intervals over products and orders, which are crossed: every product is tried in every order.
@@ -477,3 +481,214 @@ def judge(report: AuditReport, bounds: GateBounds) -> GateVerdict:
 
 def _value(one: TierMeasures, bounds: GateBounds) -> float:
     return 100 * (one.net.low if bounds.surely else one.net.value)
+
+
+# --------------------------------------------------------------------------------------------------
+# The page of an audit: one HTML file without scripts or outside references.
+#
+# Names and texts of sellers are data here as everywhere: jinja2 escapes them, and characters that
+# are
+# not seen are written out, so that no text can change the report that is about it.
+
+_TEXT, _NAME = 400, 80
+_HEADER = (
+    *("tier", "net over all runs", "net of the best run", "advantage", "disadvantage"),
+    *("first before", "first after", "places others lost", "texts"),
+)
+_PRODUCTS = (
+    *("product", "net", "best run", "advantage", "disadvantage", "first before", "first after"),
+    *("mean rank before", "after", "places others lost", "text of the best run"),
+)
+
+
+def write_report(
+    report: AuditReport, folder: str | Path, *, verdict: GateVerdict | None = None
+) -> tuple[Path, ...]:
+    """Write report.json, report.csv and report.html, each whole or not at all; returns their paths.
+    Raises ResourceError where the disk is full or the folder cannot be written."""
+    root = Path(folder)
+    made = {
+        "report.json": report.to_json(),
+        "report.csv": report.to_csv(),
+        "report.html": audit_page(report, verdict=verdict),
+    }
+    for name, text in made.items():
+        atomic_write_text(root / name, text)
+    return tuple(root / name for name in made)
+
+
+def audit_page(report: AuditReport, *, verdict: GateVerdict | None = None) -> str:
+    """The page as text. verdict: of a gate, shown at its top."""
+    ordered = sorted(report.tiers, key=lambda one: one.control)
+    points = {visible(one.tier, _NAME): _scaled(one.net) for one in report.tiers}
+    chart = interval_chart(
+        points, title="Net advantage of a text", x_title="percentage points", reference=0
+    )
+    values = {
+        "title": f"Visibility audit of {visible(report.catalogue, _NAME)}",
+        "mark": AUDIT_MARK,
+        "sentences": report.sentences(),
+        "verdict": verdict,
+        "facts": _facts(report),
+        "chart": to_svg(chart),
+        "header": _HEADER,
+        "rows": [_row(one) for one in report.tiers],
+        "also": {
+            visible(rule): [_row(one) for one in tiers] for rule, tiers in report.also.items()
+        },
+        "product_header": _PRODUCTS,
+        "tiers": [(visible(one.tier), _product_rows(one)) for one in ordered],
+    }
+    return page_environment(__package__ or "").get_template("audit.html").render(values)
+
+
+def _facts(report: AuditReport) -> dict[str, str]:
+    cost = report.cost
+    notes = ", ".join(f"{visible(note)}: {count}" for note, count in report.notes.items())
+    return {
+        "target": visible(report.target),
+        "catalogue": f"{visible(report.catalogue, _NAME)}, {report.products} products",
+        "catalogue, SHA-256": report.catalogue_hash,
+        "request": visible(report.request, _TEXT),
+        "orders": f"{report.orders}, seed {report.seed}",
+        "calls of the model": f"{cost.calls:,}",
+        "tokens": f"{cost.tokens_in:,} read, {cost.tokens_out:,} written",
+        "CPU-seconds of this process": f"{cost.cpu_seconds:,.0f}",
+        "notes on answers": notes or "none",
+        "intervals": f"{report.confidence:.0%}, over products and orders",
+    }
+
+
+def _row(one: TierMeasures) -> tuple[str, ...]:
+    return (
+        visible(one.tier, _NAME),
+        _scaled(one.net).text(".1f"),
+        "" if one.best is None else _scaled(one.best).text(".1f"),
+        _scaled(one.advantage).text(".1f"),
+        _scaled(one.disadvantage).text(".1f"),
+        _scaled(one.first_before).text(".0f"),
+        _scaled(one.first_after).text(".0f"),
+        one.harm.text(".2f"),
+        str(one.runs),
+    )
+
+
+def _product_rows(tier: TierMeasures) -> list[tuple[str, ...]]:
+    return [
+        (
+            visible(one.product, _NAME),
+            _scaled(one.net).text(".1f"),
+            "" if one.best is None else f"{100 * one.best:.1f}",
+            f"{100 * one.advantage:.1f}",
+            f"{100 * one.disadvantage:.1f}",
+            f"{100 * one.first_before:.0f}",
+            f"{100 * one.first_after:.0f}",
+            f"{one.rank_before:.1f}",
+            f"{one.rank_after:.1f}",
+            f"{one.harm:.2f}",
+            visible(one.text, _TEXT),
+        )
+        for one in tier.products
+    ]
+
+
+def _scaled(one: Interval) -> Interval:
+    return Interval(100 * one.value, 100 * one.low, 100 * one.high)
+
+
+# --------------------------------------------------------------------------------------------------
+# One audit from texts to report: orders, trials that are kept, measures, a gate, files.
+#
+#     run = run_audit(catalogue, target, texts, AuditRunConfig(orders=10), out="runs/audit")
+#     run.report.sentences()
+#
+# The folder holds trials.jsonl, which an interrupted audit goes on from, and the report as JSON,
+# CSV
+# and a page.
+
+#: The file of the trials in the folder of an audit.
+TRIALS = "trials.jsonl"
+
+
+@dataclass(frozen=True)
+class AuditRunConfig:
+    """orders: in which each text is scored; texts have to be chosen on others. seed: of orders and
+    intervals. batch: questions asked together. draws, confidence: of the intervals."""
+
+    orders: int = 10
+    seed: int = 0
+    batch: int = 8
+    draws: int = 1000
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("orders", "batch", "draws"):
+            require_count(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class AuditRun:
+    """report: what was found. verdict: of the gate, None without bounds. paths: that were written.
+    resumed: rankings that the folder had already."""
+
+    report: AuditReport
+    verdict: GateVerdict | None
+    paths: tuple[Path, ...]
+    resumed: int
+
+
+def scoring_orders(
+    n: int, config: AuditRunConfig, avoid: Iterable[Sequence[int]] = ()
+) -> tuple[Order, ...]:
+    """The orders in which n products are scored, each product in each place equally often where
+    there are as many orders as products.
+
+    avoid: orders that texts were chosen on. Few products have fewer orders than may be asked for:
+    then all that are left, and where none is left, all of them.
+    """
+    chosen = {tuple(one) for one in avoid}
+    every = math.factorial(min(n, 20))
+    chosen = chosen if len(chosen) < every else set()
+    count = min(config.orders, every - len(chosen))
+    return draw_orders(n, count, seed=config.seed, purpose="score", balanced=True, avoid=chosen)
+
+
+def run_audit(
+    catalogue: ShopCatalogue,
+    target: Target,
+    texts: Sequence[SellerText],
+    config: AuditRunConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    request: str = "",
+    bounds: GateBounds | None = None,
+    avoid: Sequence[Sequence[int]] = (),
+) -> AuditRun:
+    """Try the texts on the target, and measure. out: folder of the run, in which trials that are
+    there are not made again; None writes nothing. request: empty for the catalogue's own. bounds:
+    of a gate. avoid: orders that the texts were chosen on, see `scoring_orders`; where products are
+    too few for others, the report says so.
+
+    Raises as `run_trials`, `judge` and `write_report`; a gate that fails raises nothing.
+    """
+    config = AuditRunConfig() if config is None else config
+    log = TrialLog(None if out is None else Path(out) / TRIALS)
+    orders = scoring_orders(len(catalogue), config, avoid)
+    table = run_trials(
+        target, catalogue, texts, orders, request=request, log=log, batch=config.batch
+    )
+    report = make_report(
+        table,
+        target.name,
+        catalogue,
+        seed=config.seed,
+        request=request,
+        draws=config.draws,
+        confidence=config.confidence,
+    )
+    seen = len(set(orders) & {tuple(one) for one in avoid})
+    if seen:
+        report = replace(report, notes={**report.notes, CHOSEN_ON: seen})
+    verdict = None if bounds is None else judge(report, bounds)
+    paths = () if out is None else write_report(report, out, verdict=verdict)
+    return AuditRun(report, verdict, paths, log.found)

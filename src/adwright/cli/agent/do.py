@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from adwright.agent.document.elements import AppDocument
     from adwright.agent.generate.ladder import FoundScript
-    from adwright.agent.operate.policy_file import AgentPolicy
-    from adwright.agent.operate.run_folder import KeptTask
+    from adwright.agent.operate.policy_file import AgentPolicy, KeptTask
     from adwright.agent.operate.tasks import PreparedTask
     from adwright.agent.run.runner import RunReport
 
@@ -151,7 +150,7 @@ def _show(tried: Sequence[PreparedTask]) -> None:
 
 
 def _kept(ready: PreparedTask, tried: Sequence[FoundScript], *, dry: bool) -> KeptTask:
-    from adwright.agent.operate.run_folder import KeptTask
+    from adwright.agent.operate.policy_file import KeptTask
 
     found = ready.found
     said = tuple((name, str(value)) for name, value in ready.arguments.items())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
     from adwright.agent.generate.writing import BeamConfig
     from adwright.agent.operate.policy_file import AgentPolicy
-    from adwright.agent.run.macros import MacroBook
+    from adwright.agent.run.runner import MacroBook
     from adwright.core.clock import Clock
     from adwright.lm.engine.generation import LanguageModel
 
@@ -50,7 +50,7 @@ class AppFiles:
     @property
     def book(self) -> MacroBook:
         """The kept tasks."""
-        from adwright.agent.run.macros import MacroBook
+        from adwright.agent.run.runner import MacroBook
 
         return MacroBook(self.macros or self.document.with_suffix(".macros"))
 

@@ -19,7 +19,7 @@ from adwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
     from adwright.agent.language.statements import CheckedScript
-    from adwright.agent.run.macros import Macro
+    from adwright.agent.run.runner import Macro
 
 
 #: Exit code of `verify` where an element is gone, or would do something else.
@@ -57,7 +57,7 @@ def replay(
         phone: In the viewport of a phone, emulated by Chromium.
         dry_run: Let no request leave that may write.
     """
-    from adwright.agent.operate.run_folder import KeptTask
+    from adwright.agent.operate.policy_file import KeptTask
     from adwright.agent.operate.tasks import macro_values
 
     files = AppFiles(document, policy, macros)

@@ -29,7 +29,7 @@ def report(
         mark: The mark that was printed when the run ended.
         out: Write the page, with its pictures, there.
     """
-    from adwright.agent.operate.run_folder import read_run, write_report
+    from adwright.agent.operate.policy_file import read_run, write_report
 
     run = read_run(folder, mark)
     found = run.report

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from adwright.agent.document.elements import AppDocument
+    from adwright.agent.language.kinds import ArgumentValue
     from adwright.agent.language.statements import CheckedScript
-    from adwright.agent.language.values import ArgumentValue
-    from adwright.agent.operate.policy_file import AgentPolicy
-    from adwright.agent.operate.run_folder import KeptTask
-    from adwright.agent.run.macros import Postconditions
-    from adwright.agent.run.runner import RunReport
+    from adwright.agent.operate.policy_file import AgentPolicy, KeptTask
+    from adwright.agent.run.runner import Postconditions, RunReport
 
 #: Exit codes beside 0, of a run that is verified, done or dry: somebody, or the policy, said no;
 #: it stopped; what it did did not come true.
@@ -50,8 +48,7 @@ class RunOptions:
     ) -> RunReport:
         """Run it, keep it in its folder, and tell what came of it."""
         from adwright.agent.drivers.chromium import DriverSettings
-        from adwright.agent.operate.policy_file import PatientClock
-        from adwright.agent.operate.run_folder import keep_run
+        from adwright.agent.operate.policy_file import PatientClock, keep_run
         from adwright.agent.operate.screens import open_screens
         from adwright.agent.policy.confirmation import CapLedger
         from adwright.agent.run.runner import RunPolicy, run_on_screen
