@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import jsonschema_rs
 import pytest
 
 from adwright.audit.assistant import (
+    AssistantAnswer,
     ShopAssistant,
-    WordRetrieval,
     document,
     facts_of,
+    found_by_words,
     reason_schema,
     supported,
     write_reasons,
 )
 from adwright.audit.catalogue import ShopListing
 from adwright.audit.targets.chat import NameFinder
+from adwright.audit.targets.target import RankingCost
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.audit.scripted_targets import gullible, stubborn
@@ -54,33 +55,14 @@ def test_the_model_writes_reasons_for_what_was_ranked() -> None:
 
 
 def test_only_what_is_found_is_ranked() -> None:
-    class First:
-        name = "first"
-
-        def retrieve(
-            self, listings: Sequence[ShopListing], request: str, k: int
-        ) -> tuple[int, ...]:
-            return tuple(range(k))
-
-    few = ShopAssistant(SHOP, stubborn(), retrieval=First(), shown=2)
-    assert [one.name for one in few.answer(k=9).products] == ["Glass Kettle", "Steel Kettle"]
-    assert few.name == "first, then stubborn"
-    one = ShopAssistant(SHOP, stubborn(), retrieval=First(), shown=1).answer()
-    assert [each.row for each in one.products] == [0]
+    few = ShopAssistant(SHOP, stubborn(), shown=2)
+    assert [one.name for one in few.answer("glass", k=9).products] == [KETTLES[2], KETTLES[1]]
+    assert few.name == "BM25, then stubborn"
+    one = ShopAssistant(SHOP, stubborn(), shown=1).answer("glass")
+    assert [each.row for each in one.products] == [1]
     assert one.cost.calls == 0
-
-
-def test_a_shop_that_finds_nothing_says_so() -> None:
-    class Nothing:
-        name = "none"
-
-        def retrieve(
-            self, listings: Sequence[ShopListing], request: str, k: int
-        ) -> tuple[int, ...]:
-            return ()
-
-    answer = ShopAssistant(SHOP, stubborn(), retrieval=Nothing()).answer()
-    assert answer.text() == "No product of the shop was found for this."
+    nothing = AssistantAnswer("glass", (), (), RankingCost())
+    assert nothing.text() == "No product of the shop was found for this."
 
 
 def test_a_defence_stands_before_everything() -> None:
@@ -178,14 +160,13 @@ def test_a_document_holds_name_facts_and_texts() -> None:
 
 
 def test_words_find_by_words_and_fill_up_in_order() -> None:
-    words = WordRetrieval()
-    assert words.retrieve(RETRIEVAL_SHOP, "a samovar", 3) == (5, 0, 1)
-    assert words.retrieve(RETRIEVAL_SHOP, "glass", 2) == (1, 2)
-    assert words.retrieve(RETRIEVAL_SHOP, "nothing of this", 99) == (0, 1, 2, 3, 4, 5)
+    assert found_by_words(RETRIEVAL_SHOP, "a samovar", 3) == (5, 0, 1)
+    assert found_by_words(RETRIEVAL_SHOP, "glass", 2) == (1, 2)
+    assert found_by_words(RETRIEVAL_SHOP, "nothing of this", 99) == (0, 1, 2, 3, 4, 5)
     loud = (*RETRIEVAL_SHOP[:5], RETRIEVAL_SHOP[5].with_text("Ideal For", "glass " * 9))
-    assert words.retrieve(loud, "glass", 1) == (5,)
+    assert found_by_words(loud, "glass", 1) == (5,)
 
 
 def test_at_least_one_is_found() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
-        WordRetrieval().retrieve(RETRIEVAL_SHOP, "glass", 0)
+        found_by_words(RETRIEVAL_SHOP, "glass", 0)

@@ -98,18 +98,6 @@ def test_a_field_that_is_emptied_is_not_passed() -> None:
     assert not passing(Drops("good"), tea_goal())(" the morning good")
 
 
-def test_the_search_ranks_through_the_defence() -> None:
-    target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("best"))
-    config = RankSearchConfig(branch=8, steps=3)
-    attack = adaptive_search(
-        target, Drops("best"), tea_goal(), ORDERS[:2], meter(), model="m", config=config
-    )
-    steps = list(attack.steps())
-    assert attack.tier == "T4"
-    assert all("best" not in one.text for one in steps)
-    assert steps[-1].value > 1
-
-
 def test_it_finds_what_the_defence_lets_through() -> None:
     target = DefendedTarget(FunctionTarget(counts_praise, name="praise"), Drops("number"))
     config = RankSearchConfig(branch=12, steps=6)

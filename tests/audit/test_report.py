@@ -162,16 +162,6 @@ def test_without_a_folder_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_settings_change_the_report() -> None:
-    usual = run_audit(SHOP, gullible(), TEXTS, CONFIG).report
-    for config in (
-        AuditRunConfig(orders=5, draws=50),
-        AuditRunConfig(orders=4, draws=50, seed=1),
-        AuditRunConfig(orders=4, draws=50, confidence=0.5),
-    ):
-        assert run_audit(SHOP, gullible(), TEXTS, config).report != usual
-
-
 def test_texts_are_scored_in_other_orders_than_they_are_chosen_in() -> None:
     config = AuditRunConfig(orders=20)
     assert not set(scoring_orders(10, config)) & set(draw_orders(10, 20, seed=0, purpose="choose"))
@@ -261,18 +251,6 @@ def test_the_interval_is_that_of_a_literal_pigeonhole_bootstrap() -> None:
     low, high = np.quantile(literal(values, 2, 4000), [0.025, 0.975])
     assert found.value == pytest.approx(np.nanmean(values))
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.08)
-
-
-def test_products_and_orders_both_widen_it() -> None:
-    rng = np.random.default_rng(0)
-    by_product = np.repeat(rng.normal(size=(10, 1)), 40, axis=1)
-    by_order = np.repeat(rng.normal(size=(1, 40)), 10, axis=0)
-    of_products = crossed_interval(by_product, np.random.default_rng(0)).width
-    of_orders = crossed_interval(by_order, np.random.default_rng(0)).width
-    both = crossed_interval(by_product + by_order, np.random.default_rng(0)).width
-    assert of_products > 0.3
-    assert of_orders > 0.3
-    assert both > max(of_products, of_orders)
 
 
 def test_it_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -558,12 +536,6 @@ def test_the_key_holds_all_that_is_shown_and_who_is_asked() -> None:
     keys = {trial_key(target, ask) for target in (gullible(), stubborn()) for ask in asks}
     assert len(keys) == 8
     assert trial_key(stubborn(), asks[0]) == trial_key(stubborn(), asks[0])
-
-
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises((ResourceError, OSError)):
-        TrialLog(tmp_path / "file" / "trials.jsonl").add([("a", ONE)])
 
 
 TRIALS_ORDERS = draw_orders(6, 4, seed=0)

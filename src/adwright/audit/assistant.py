@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -119,22 +119,10 @@ def _object(text: str) -> dict[str, str]:
 # --------------------------------------------------------------------------------------------------
 # Which products of a shop a request is about, by words.
 #
-#     WordRetrieval().retrieve(listings, "an espresso machine for two", 5)     # rows, the best
-# first
+#     found_by_words(listings, "an espresso machine for two", 5)      # rows, the best first
 #
 # A catalogue of thousands does not fit into a prompt, so an assistant finds some products first.
 # What a seller writes moves that step too.
-
-
-class Retrieval(Protocol):
-    """Finds products for a request."""
-
-    @property
-    def name(self) -> str:
-        """Names how."""
-
-    def retrieve(self, listings: Sequence[ShopListing], request: str, k: int) -> tuple[int, ...]:
-        """The rows of at most k listings, the best first."""
 
 
 def document(listing: ShopListing) -> str:
@@ -143,23 +131,19 @@ def document(listing: ShopListing) -> str:
     return ". ".join([listing.name, *facts, *filter(None, listing.texts.values())])
 
 
-class WordRetrieval:
-    """By words, BM25 over name, facts and texts. Where fewer than k listings have a word of the
-    request, others follow in the order of the catalogue."""
-
-    name = "BM25"
-
-    def retrieve(self, listings: Sequence[ShopListing], request: str, k: int) -> tuple[int, ...]:
-        """The rows of at most k listings, the best first; of equals the earlier one first."""
-        require_count("k", k)
-        scores = Bm25([document(one) for one in listings]).scores(request)
-        return tuple(int(row) for row in np.argsort(-scores, kind="stable")[:k])
+def found_by_words(listings: Sequence[ShopListing], request: str, k: int) -> tuple[int, ...]:
+    """The rows of at most k listings by BM25 over name, facts and texts, the best first; of equals
+    the earlier one first. Where fewer than k listings have a word of the request, others follow in
+    the order of the catalogue."""
+    require_count("k", k)
+    scores = Bm25([document(one) for one in listings]).scores(request)
+    return tuple(int(row) for row in np.argsort(-scores, kind="stable")[:k])
 
 
 # --------------------------------------------------------------------------------------------------
 # The assistant: find products, rank them, and answer a shopper with a list and reasons.
 #
-#     assistant = ShopAssistant(catalogue, LikelihoodTarget(model), retrieval=WordRetrieval())
+#     assistant = ShopAssistant(catalogue, LikelihoodTarget(model))
 #     answer = assistant.answer("I want an espresso machine.", k=3)
 #     print(answer.text())
 #
@@ -197,9 +181,8 @@ class AssistantAnswer:
 class ShopAssistant:
     """An assistant over a catalogue.
 
-    target: ranks what was found. model: writes the reasons; None tells the facts. retrieval: finds
-    products; words by default. defence: None reads what sellers wrote as it is. shown: so many
-    products are found and ranked.
+    target: ranks what was found. model: writes the reasons; None tells the facts. defence: None
+    reads what sellers wrote as it is. shown: so many products are found, by words, and ranked.
 
     Raises ConfigError for fewer than one product shown.
     """
@@ -210,7 +193,6 @@ class ShopAssistant:
         target: Target,
         *,
         model: LanguageModel | None = None,
-        retrieval: Retrieval | None = None,
         defence: ListingCleaner | None = None,
         shown: int = 10,
     ) -> None:
@@ -219,13 +201,12 @@ class ShopAssistant:
         self._target = target if defence is None else DefendedTarget(target, defence)
         self._clean = (lambda one: one) if defence is None else defence.clean
         self._model = model
-        self._retrieval = WordRetrieval() if retrieval is None else retrieval
         self._shown = shown
 
     @property
     def name(self) -> str:
         """What finds and what ranks."""
-        return f"{self._retrieval.name}, then {self._target.name}"
+        return f"BM25, then {self._target.name}"
 
     def answer(self, request: str = "", *, k: int = 3, seed: int = 0) -> AssistantAnswer:
         """Answer a shopper with at most k products. request: empty for the catalogue's own.
@@ -238,7 +219,7 @@ class ShopAssistant:
         if not asked.strip():
             raise ConfigError("there is no request", where="request", hint="say what is wanted")
         read = [self._clean(one) for one in self.catalogue.listings]
-        found = self._retrieval.retrieve(read, asked, self._shown)
+        found = found_by_words(read, asked, self._shown)
         listings = [self.catalogue.listings[row] for row in found]
         if len(listings) < 2:
             order: Sequence[int] = range(len(listings))

@@ -421,8 +421,8 @@ def kept_guard(
 
 
 def known_guard(state: WatchState | None, shop: ShopCatalogue, *, seed: int = 0) -> TextGuard:
-    """A guard fitted to the texts of the last look, or on the first one to those of the catalogue.
-    Raises DataError where there are too few."""
+    """Guard fitted on the catalogue's earlier state only, so that new texts cannot influence it; on
+    the first look to those of the catalogue. Raises DataError where there are too few."""
     listings: Sequence[ShopListing] = shop.listings
     if state is not None:
         listings = [

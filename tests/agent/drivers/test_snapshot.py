@@ -9,11 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.agent.drivers.protocol import (
-    DriverError,
-    GateDecision,
-    PendingRequest,
     ScreenNode,
-    SeenRequest,
     body_fields,
     kind_of,
 )
@@ -30,7 +26,6 @@ from adwright.agent.drivers.snapshot import (
     read_documents,
     read_snapshot,
 )
-from adwright.core.errors import AdwrightError, ConfigError
 from tests.support.agent.site.recorded import recorded_page
 
 
@@ -231,21 +226,6 @@ def test_a_single_box_or_one_with_a_field_is_no_record() -> None:
     assert blocks_of(alone, pins(alone)) == frozenset()
     form = dom(("main", {}, [card("Oats", "input"), card("Rye", "input")]))
     assert blocks_of(form, pins(form)) == frozenset()
-
-
-def test_a_request_has_a_kind() -> None:
-    assert PendingRequest("GET", "http://localhost/").kind == "page"
-    with pytest.raises(ConfigError, match="kind"):
-        PendingRequest("GET", "http://localhost/", "pge")  # type: ignore[arg-type]
-
-
-def test_a_request_that_was_not_sent_has_no_status() -> None:
-    request = PendingRequest("POST", "http://localhost/", fields={"a": "1"})
-    assert SeenRequest(request, GateDecision(False, "dry_run", "nothing is sent")).status == 0
-
-
-def test_a_driver_fails_in_the_tree_of_errors() -> None:
-    assert issubclass(DriverError, AdwrightError)
 
 
 def test_kinds() -> None:

@@ -13,9 +13,9 @@ from adwright.agent.language.expression_kinds import (
     MESSAGES,
     ExpressionKinds,
     StateReach,
+    automatic_routes,
     leads,
     nearest_elements,
-    own_ways,
 )
 from adwright.agent.language.kinds import (
     NOTHING,
@@ -383,7 +383,7 @@ def test_enter_may_do_the_worst_of_its_page() -> None:
 
 
 def test_a_runner_goes_by_itself_only_where_nothing_is_written() -> None:
-    ways = own_ways(DOCUMENT)
+    ways = automatic_routes(DOCUMENT)
     assert ways.edges == ()  # the one edge needs a name
     assert ways.by_name["home__mail"].target == "mail"
     assert ways.by_name["mail__send"].target is None

@@ -29,7 +29,6 @@ from adwright.agent.language.script import (
     Repetition,
     Script,
     ScriptParameter,
-    SourcePosition,
     TextLiteral,
     TruthLiteral,
     UnaryTerm,
@@ -103,10 +102,6 @@ def is_read_or_refused(source: str) -> bool:
         return isinstance(read_script(source), Script)
     except ScriptError as error:
         return error.problems[0].line >= 1
-
-
-def test_an_empty_script_is_one() -> None:
-    assert read_script("  \n# nothing\n") == Script(())
 
 
 @pytest.mark.parametrize(
@@ -329,11 +324,6 @@ def test_text_that_no_script_holds_is_refused() -> None:
 
 def test_names_are_no_keywords() -> None:
     assert "x" not in KEYWORDS
-
-
-def test_a_place_is_no_part_of_what_a_tree_says() -> None:
-    assert WholeLiteral(1, at=SourcePosition(3, 4)) == WholeLiteral(1)
-    assert hash(WholeLiteral(1, at=SourcePosition(3, 4))) == hash(WholeLiteral(1))
 
 
 def test_operators_and_kinds_are_those_of_the_language() -> None:

@@ -11,7 +11,13 @@ import pytest
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.drivers.protocol import PendingRequest, Screen, ScreenNode
 from adwright.agent.policy.confirmation import CapLedger, CapRules, ConfirmRules, PendingChange
-from adwright.agent.policy.gate import GateRules, PolicyGate, SentForm, left_behind, sent_form
+from adwright.agent.policy.gate import (
+    GateRules,
+    PolicyGate,
+    SentForm,
+    first_unsent_field,
+    sent_form,
+)
 from adwright.agent.policy.origins import OriginRules, PolicyRefusalError
 from adwright.core.clock import FixedClock
 from tests.support.agent.shop_document import ORIGIN, shop_document
@@ -324,10 +330,10 @@ def test_what_sends_no_form_has_no_address(node: ScreenNode) -> None:
 
 def test_a_button_leaves_the_fields_of_other_forms_behind() -> None:
     filled = {"offer__name": "/html/form", "offer__note": "/html/form[2]"}
-    assert left_behind(filled, SENT_FORM_SAVE) == "offer__note"
-    assert left_behind({"offer__name": "/html/form", "offer__q": ""}, SENT_FORM_SAVE) == ""
+    assert first_unsent_field(filled, SENT_FORM_SAVE) == "offer__note"
+    assert first_unsent_field({"offer__name": "/html/form", "offer__q": ""}, SENT_FORM_SAVE) == ""
     for other in ({"type": "button"}, {"method": "GET"}, {"form": ""}):
-        assert left_behind(filled, replace(SENT_FORM_SAVE, facts=FACTS | other)) == ""
+        assert first_unsent_field(filled, replace(SENT_FORM_SAVE, facts=FACTS | other)) == ""
 
 
 def test_a_refusal_can_be_sent() -> None:

@@ -176,7 +176,7 @@ def _name_of(call: VerbCall) -> str:
 def _wanted(
     script: Script, calls: Sequence[VerbCall], general: Script, document: AppDocument
 ) -> Postconditions | None:
-    """The requests of what writes, and a check where one can be made."""
+    """Postconditions: the write requests to expect, and a value to verify if possible."""
     used = check_script(script, document, CheckRules(forbidden=())).effects
     writing = [document.by_name[one.element] for one in used if one.element]
     requests = tuple(dict.fromkeys(one.requests[0] for one in writing if _is_certain(one)))

@@ -121,7 +121,7 @@ class StateReach:
         return next((one for one in _HARM if one in found), "navigate")
 
 
-def own_ways(document: AppDocument) -> AppDocument:
+def automatic_routes(document: AppDocument) -> AppDocument:
     """The document with the ways that a runner may go by itself, and no other."""
     elements = tuple(one if leads(one) else replace(one, target=None) for one in document.elements)
     edges = tuple(

@@ -350,7 +350,7 @@ class _Checker:
         )
 
     def _visit(self, names: frozenset[str], at: SourcePosition) -> None:
-        """The run must be where these elements are."""
+        """Report a problem unless the run can be in a state that has these elements."""
         self.used |= names
         states = {self._document.by_name[one].state for one in names}
         for state in sorted(states):

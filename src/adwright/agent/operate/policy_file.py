@@ -342,7 +342,7 @@ class PatientClock:
         return self._clock.monotonic() - self.waited
 
     def patient(self, confirm: Confirmer) -> Confirmer:
-        """The same confirmer, whose time does not count."""
+        """Wrap a confirmer; time spent waiting for a person is excluded from the budget."""
 
         def ask(change: PendingChange) -> bool:
             start = self._clock.monotonic()

@@ -333,7 +333,7 @@ class HeldRun:
             return said
 
     def answer(self, key: str, *, yes: bool) -> bool:
-        """Say yes or no to the change with this hash. Whether that was the one that waits."""
+        """Answer the pending change with this hash. False if this change is no longer pending."""
         with self._condition:
             waits = self._view.state == "waiting" and self._answer is None
             if not waits or key != self._view.key:

@@ -102,7 +102,7 @@ def sent_form(screen: Screen, node: ScreenNode, typed: Collection[str]) -> SentF
     return SentForm(method, node.facts.get("action", ""), fields)
 
 
-def left_behind(filled: Mapping[str, str], node: ScreenNode) -> str:
+def first_unsent_field(filled: Mapping[str, str], node: ScreenNode) -> str:
     """The first of the elements that were filled, with their forms, which a button does not send as
     it sends another form; empty where there is none, or where it sends no form by itself."""
     form = node.facts.get("form")

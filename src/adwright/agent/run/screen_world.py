@@ -26,10 +26,10 @@ from adwright.agent.drivers.protocol import (
     SeenRequest,
 )
 from adwright.agent.explore.describe import word_effect
-from adwright.agent.language.expression_kinds import own_ways
+from adwright.agent.language.expression_kinds import automatic_routes
 from adwright.agent.language.kinds import VERBS, ElementHandle, SecretName
 from adwright.agent.language.problems import ProblemCode, ScriptError, ScriptProblem, quoted
-from adwright.agent.policy.gate import GateAct, PolicyGate, SentForm, left_behind, sent_form
+from adwright.agent.policy.gate import GateAct, PolicyGate, SentForm, first_unsent_field, sent_form
 from adwright.agent.policy.origins import SAFE_METHODS, PolicyRefusalError
 from adwright.agent.run.locate import (
     HealedElement,
@@ -317,7 +317,7 @@ class ScreenWorld:
         self._document, self._driver = document, driver
         self._gate, self._trace = gate, trace
         self._settings = settings or WorldSettings()
-        self._ways = own_ways(document)
+        self._ways = automatic_routes(document)
         self._elements = dict(document.by_name)
         self._page = _Page()
         #: Text of the item that was last acted on or opened.
@@ -559,7 +559,7 @@ class ScreenWorld:
         if not effect_agrees(screen.url, element, node):
             what = f"${element.name} would do something else than the document says"
             _fail("effect", what, "look at the page, and correct the document")
-        if left := left_behind(self._page.drafts, node):
+        if left := first_unsent_field(self._page.drafts, node):
             what = f"${element.name} sends another form than that of ${left}"
             _fail("wrong_state", what, "tap the button of the form that was filled")
 
