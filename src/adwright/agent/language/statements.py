@@ -78,7 +78,7 @@ from adwright.core.config import Count, settings
 #
 # Every problem is found in one pass and named with its place; unknown names come with the nearest
 # ones. Also refused: an element whose state cannot be reached without a write; data from a page
-# that would go into a field without a rule (see `policy.taint`); effects that the rules forbid;
+# that would go into a field without a rule (see `policy.origins`); effects that the rules forbid;
 # values that a field cannot take.
 
 #: So many problems are found before the rest is left; so many statements are looked at, those of
