@@ -407,7 +407,7 @@ class PageActs:
                 if one.many and one.role == "cell" and self.forms.rows_around(one) is rows
             ]
             if len(cells) == 1 and words.strip():
-                row = VerbCall("find", (ElementUse(rows.name), TextLiteral(words.strip())))
+                row = find_item(rows, words.strip())
                 inner = VerbCall("inside", (row, ElementUse(cells[0].name)))
                 self._copied = VerbCall("get_text", (inner,))
                 return True
@@ -466,7 +466,7 @@ class PageActs:
         tries: list[Statement] = []
         wanted = TextLiteral(name)
         if len(parts) == 1:
-            return self.tap(VerbCall("find", (ElementUse(parts[0].name), wanted)), _LISTED)
+            return self.tap(find_item(parts[0], name), _LISTED)
         for rows in reversed(parts):
             some = VerbCall("match", (ElementUse(rows.name), wanted))
             is_there = BinaryTerm(">", VerbCall("len", (some,)), WholeLiteral(0))
@@ -572,13 +572,13 @@ class ItemActs(PageActs):
         if one is None:
             return False
         if one.state != self.here and not self._opened and self._opens(item[0], one.state):
-            self.tap(_found(item), _OPENED)
+            self.tap(find_item(*item), _OPENED)
             self._opened, self.here = True, one.state
         if not one.many:
             self.tap(ElementUse(one.name), _OPENED)
             return self._then_typed(one, part, [v for v in values if v != one.label])
         for n in range(times):
-            around = _found(item) if not part.times else _nth_of(item, n)
+            around = find_item(*item) if not part.times else _nth_of(item, n)
             self.tap(VerbCall("inside", (around, ElementUse(one.name))), _PART)
         return True
 
@@ -640,8 +640,9 @@ class ItemActs(PageActs):
         return sends is not None and self.tap(ElementUse(sends.name), 1.0)
 
 
-def _found(item: tuple[Element, str]) -> Expression:
-    return VerbCall("find", (ElementUse(item[0].name), TextLiteral(item[1])))
+def find_item(rows: Element, value: str) -> Expression:
+    """The one item of a list with this text."""
+    return VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
 
 
 def _nth_of(item: tuple[Element, str], n: int) -> Expression:

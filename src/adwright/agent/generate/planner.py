@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from adwright.agent.document.elements import AppDocument, EffectClass, Element, column_of
-from adwright.agent.generate.acts import act_plans
+from adwright.agent.generate.acts import act_plans, find_item
 from adwright.agent.generate.field_values import DocumentForms, FilledForm, ItemDoor, fill_form
 from adwright.agent.generate.task import (
     WORDS,
@@ -143,7 +143,7 @@ def _of_item(
         rows = forms.rows_around(one)
         if rows is None or rows is one:
             return
-        item = VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
+        item = find_item(rows, value)
         inner = VerbCall("inside", (item, ElementUse(one.name)))
         yield [_said(_reading(one, inner))], merit + _about(rows.state, asked, forms), rows.state
     elif _is_read(one) and (one.state not in forms.free or forms.is_of_item(one.state)):
@@ -196,7 +196,7 @@ def _said(term: Expression) -> Statement:
 
 
 def _in_item(door: ItemDoor, value: str) -> Expression:
-    item = VerbCall("find", (ElementUse(door.rows.name), TextLiteral(value)))
+    item = find_item(door.rows, value)
     if door.door is None or door.door is door.rows:
         return item
     return VerbCall("inside", (item, ElementUse(door.door.name)))
@@ -308,7 +308,7 @@ class _FormPlans:
             if rows is None:
                 return
             for value in self._items():
-                item = VerbCall("find", (ElementUse(rows.name), TextLiteral(value)))
+                item = find_item(rows, value)
                 act = Act(VerbCall("tap", (VerbCall("inside", (item, ElementUse(goal.name))),)))
                 filled = fill_form(self._intent, (), self._forms.weights, picked=value)
                 yield self._plan([act], goal, filled, value, ItemDoor(rows, None, 0))
@@ -329,7 +329,7 @@ class _FormPlans:
             if not filled.acts and not self._says(goal) and goal.effect != "destructive":
                 continue
             for door in self._forms.doors(goal.state)[:8]:
-                body = [Act(VerbCall("tap", (_item_part(door, value),))), *filled.acts, last]
+                body = [Act(VerbCall("tap", (_in_item(door, value),))), *filled.acts, last]
                 yield self._plan(body, goal, filled, value, door)
 
     def _items(self) -> Iterator[str]:
@@ -443,10 +443,3 @@ def _what_it_does(body: list[Statement], forms: DocumentForms) -> object:
         is_way = place == 0 and len(body) > 1
         found.append(of(one))
     return tuple(found)
-
-
-def _item_part(door: ItemDoor, value: str) -> Expression:
-    item = VerbCall("find", (ElementUse(door.rows.name), TextLiteral(value)))
-    if door.door is None or door.door is door.rows:
-        return item
-    return VerbCall("inside", (item, ElementUse(door.door.name)))
