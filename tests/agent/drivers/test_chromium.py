@@ -10,16 +10,14 @@ from datetime import date
 
 import pytest
 
+from adwright.agent.drivers.calendar import month_in, pick_day, read_day
 from adwright.agent.drivers.chromium import (
     BrowserSettings,
     ChromiumBrowser,
     ChromiumDriver,
     DriverSettings,
     launch_options,
-    month_in,
     open_browser,
-    pick_day,
-    read_day,
 )
 from adwright.agent.drivers.protocol import (
     DriverError,
