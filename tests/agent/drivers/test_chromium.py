@@ -52,6 +52,18 @@ Hold</button><p id="said" role="status">nothing</p>
 <div style="height: 3000px"></div><a href="/offers" target="_blank">All offers</a>"""
 
 
+# Before any other: the browser of the module runs its own loop.
+def test_without_chromium_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(ResourceError, match="there is no Chromium"), open_browser():
+        pass
+    with (
+        pytest.raises(ResourceError, match="does not start"),
+        open_browser(BrowserSettings(program="/bin/false")),
+    ):
+        pass
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[ChromiumBrowser]:
     with chromium_or_skip() as browser:
@@ -283,17 +295,6 @@ def test_as_root_there_is_no_sandbox_and_else_there_is(monkeypatch: pytest.Monke
 def test_hosts_are_names(host: str) -> None:
     with pytest.raises(ConfigError, match="no name of a host"):
         BrowserSettings(hosts=(host,))
-
-
-def test_without_chromium_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(ResourceError, match="there is no Chromium"), open_browser():
-        pass
-    with (
-        pytest.raises(ResourceError, match="does not start"),
-        open_browser(BrowserSettings(program="/bin/false")),
-    ):
-        pass
 
 
 def test_chromium_reads_pages() -> None:

@@ -372,11 +372,13 @@ def test_a_page_is_forgotten_with_what_was_tapped_on_it(tmp_path: Path) -> None:
     assert PageRecords(None).all == ()
 
 
-def test_a_changed_page_is_read_anew_and_no_other(tmp_path: Path) -> None:
-    with chromium_or_skip() as browser, small_site() as site:
+def test_a_changed_page_is_read_anew_and_no_other(
+    tmp_path: Path, chromium: ChromiumBrowser
+) -> None:
+    with small_site() as site:
         bounds = ExploreBounds(start=f"{site.url}/")
         records = PageRecords(tmp_path)
-        with browser.driver(ReadingGate((site.url,))) as driver:
+        with chromium.driver(ReadingGate((site.url,))) as driver:
             explore(driver, records, bounds)
             first = build_document("Small", records.all, (site.url,))
             same = refresh(driver, records, bounds)
