@@ -168,14 +168,13 @@ def models_of(
     if cascades is not None and (cascades / name / "deployment").is_dir():
         saved = Funnel.load(cascades / name / "deployment")
         parts = replace(
-            saved.parts,
+            saved.parts.with_models({"item-item": plain}),
             count=task.count,
-            item_item=plain,
             lately=None if saved.parts.lately is None else rules.lately,
         )
-        if parts.linear is not None:
+        if "linear" in parts.models:
             model = fit_linear(log, rules.item_item.config, repeats=repeats).model
-            parts = replace(parts, linear=replace(plain, model=model))
+            parts = parts.with_models({"linear": replace(plain, model=model)})
         served = replace(saved, parts=parts, histories=known)
         served.save(root / "cascade" / "v1")
         bare = replace(served, serving=replace(served.serving, calibration={}))

@@ -39,6 +39,7 @@ from adwright.models.retrieval.item_item import (
     linear_neighbours,
     regression,
 )
+from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.retrieval.rules import HALF_LIVES, decayed_counts
 from benchmarks.common.result import RESULTS, write_result
 from benchmarks.delivery.funnel_parts.logs import write_log
@@ -191,16 +192,18 @@ def beside_refit(path: Path) -> dict[str, float | int]:
     config = rules.item_item.config
     table = count_neighbours(item, moment, offsets, log.items, config.neighbours)
     changed: dict[str, Any] = {"count": count}
-    if parts.item_item is not None:
+    item_item, regressed = parts.models.get("item-item"), parts.models.get("linear")
+    if isinstance(item_item, ItemItemArtifact):
         model = ItemItem(config, table, count)
-        changed["item_item"] = replace(parts.item_item, model=model)
-    if parts.linear is not None:
-        linear = parts.linear.model.config
+        parts = parts.with_models({"item-item": replace(item_item, model=model)})
+    if isinstance(regressed, ItemItemArtifact):
+        linear = regressed.model.config
         near = linear.neighbours
         counts = count_linear(item, moment, offsets, log.items, near, memory=config.recency)
         solved = regression(counts, near.shrink)
         best = linear_neighbours(counts, solved, near.neighbours, target=near.target)
-        changed["linear"] = replace(parts.linear, model=ItemItem(linear, best, counts.count))
+        fitted = replace(regressed, model=ItemItem(linear, best, counts.count))
+        parts = parts.with_models({"linear": fitted})
     if parts.lately is not None and log.time is not None and rules.lately is not None:
         train, _ = log_of_task(task).training
         days = next(

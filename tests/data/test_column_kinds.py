@@ -6,7 +6,6 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,19 +15,16 @@ from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.column_kinds import (
-    RULE,
     ColumnKind,
     FoundColumn,
     check_column_kinds,
     find_kinds,
-    number_kind,
     with_kinds,
 )
 from adwright.data.history_kinds import (
     Again,
     again_in_words,
     check_history,
-    events_file,
     final_kinds,
     kinds_of,
     learn_again,
@@ -73,13 +69,6 @@ def test_the_rule_of_each_kind_of_column(name: str) -> None:
     assert why in found[name].why
 
 
-def test_what_is_found_is_said_in_words() -> None:
-    found = find_kinds(pl.DataFrame({"store": [1, 2] * 50, "price": [0.5, 1.5] * 50}))
-    assert found["store"].in_words() == "category, 2 values (its name says store)"
-    assert found["price"].in_words() == "number (fractions)"
-    assert "code" in RULE
-
-
 def test_one_text_does_not_make_categories_of_prices() -> None:
     prices = ["12,50 €", *(str(n / 2) for n in range(199))]
     table = pl.DataFrame({"price": prices, "sku": [f"{n}" if n % 3 else "A1" for n in range(200)]})
@@ -100,15 +89,6 @@ def test_prices_below_nothing_are_told() -> None:
     assert found["price"].odd == "price: 1 cell is negative, the first in row 1: -2.5"
     assert found["text_price"].odd.startswith("text_price: 2 cells are negative")
     assert found["change"].odd == ""
-
-
-def test_a_column_of_nothing_is_told() -> None:
-    table = pl.DataFrame({"a": pl.Series([None, None], dtype=pl.String), "b": ["", " "]})
-    found = find_kinds(table)
-    assert [one.odd for one in found.values()] == [f"{n}: no row has a value" for n in "ab"]
-    assert {one.kind for one in found.values()} == {"none"}
-    one = find_kinds(pl.DataFrame({"a": [7, 7], "b": [["x"], ["x"]]}))
-    assert [found.in_words() for found in one.values()] == ["none (one value for all)"] * 2
 
 
 def test_tables_get_the_types_of_their_kinds() -> None:
@@ -144,13 +124,6 @@ def test_what_cannot_be_is_refused_by_its_cell() -> None:
         find_kinds(table, {"tags": "number"})
 
 
-def test_numbers_alone() -> None:
-    assert number_kind(pl.Series("x", [1.5, 2.0])) == ("number", "fractions")
-    assert number_kind(pl.Series("x", [], dtype=pl.Int64)) == ("number", "empty")
-    assert number_kind(pl.Series("x", [0, 1] * 5))[0] == "category"
-    assert number_kind(pl.Series("x", [0, 1] * 4 + [9]))[0] == "number"
-
-
 def test_kinds_that_there_are_not() -> None:
     with pytest.raises(
         ConfigError, match=r"price cannot be 'money' \[settings\].*category, number"
@@ -179,14 +152,6 @@ def test_a_log_without_history_is_refused_with_its_kinds() -> None:
     words = r"kinds that count are view, rating.*e\.csv.*click, impression, purchase"
     with pytest.raises(ValueInvalidError, match=words):
         check_history(found, ("view", "rating"), file="e.csv")
-
-
-@pytest.mark.parametrize("name", ["events.parquet", "events.csv"])
-def test_the_folder_of_a_log_stands_for_its_events(name: str, tmp_path: Path) -> None:
-    assert events_file(tmp_path) == tmp_path
-    (tmp_path / name).touch()
-    assert events_file(tmp_path) == tmp_path / name
-    assert events_file(str(tmp_path / name)) == tmp_path / name
 
 
 def happened(*told: str) -> pl.DataFrame:
@@ -368,14 +333,6 @@ def test_the_table_says_who_when_and_why() -> None:
         ("b", None, START + timedelta(hours=1), "anna", "e1", None),
         ("b", "b1", START, "rule:wear-out", "e2", why),
     ]
-
-
-@pytest.mark.parametrize("creatives", [CREATIVES, None])
-def test_a_log_without_stops_stops_nothing(creatives: pl.DataFrame | None) -> None:
-    for rows in ([], [stop("a", kind="click")]):
-        found = at(5, rows, creatives)
-        assert (found.items, found.creatives) == (frozenset(), frozenset())
-        assert found.table.is_empty()
 
 
 _rows = st.lists(

@@ -28,18 +28,11 @@ from adwright.data.schema import (
     as_polars,
     check_columns,
     check_items_known,
-    check_types,
     check_unique,
-    conform,
     empty_events,
-    empty_table,
-    from_arrow,
     in_file,
     in_years,
-    is_category,
     need_columns,
-    present,
-    raise_at,
     run_checks,
     text_checks,
     validate_campaigns,
@@ -312,19 +305,6 @@ def test_a_catalogue_checks_its_tables_together() -> None:
         Catalogue.checked(items, campaigns=pl.DataFrame({"type": ["x"]}))
 
 
-def test_tables_of_other_libraries_are_checked_too() -> None:
-    rows = log().to_dicts()
-    for table in (rows, log().to_arrow()):
-        assert validate_events(table).equals(validate_events(log()))
-    items = [{"item_id": 7, "codes": [1], "since": NOON.date()}]
-    catalogue = Catalogue.checked(items, creatives=[{"creative_id": "c", "item_id": "7"}])
-    assert catalogue.items.row(0) == ("7", ["1"], "2024-05-01")
-    with pytest.raises(SchemaError, match="int is no table"):
-        validate_events(3)  # type: ignore[call-overload]
-    with pytest.raises(SchemaError, match="str is no table"):
-        Catalogue.checked("items.csv")
-
-
 SCHEMA = pa.schema(
     [
         pa.field("key_id", pa.string(), nullable=False),
@@ -335,42 +315,6 @@ SCHEMA = pa.schema(
         pa.field("other_id", pa.string()),
     ]
 )
-
-
-def test_columns_needed_and_unknown() -> None:
-    check_columns({"key_id": pl.String()}, SCHEMA, "")
-    with pytest.raises(SchemaError, match=r"missing: key_id \[f, column key_id\] -> add them"):
-        check_columns({"note": pl.String()}, SCHEMA, "f")
-    with pytest.raises(SchemaError, match=r"unknown columns: wieght.* -> rename it to weight;"):
-        check_columns({"key_id": pl.String(), "wieght": pl.Float64()}, SCHEMA, "")
-
-
-@pytest.mark.parametrize(
-    ("column", "dtype", "wanted"),
-    [
-        ("key_id", pl.Float64(), "text"),
-        ("note", pl.List(pl.String()), "text"),
-        ("at", pl.Date(), "a timestamp"),
-        ("at", pl.Int64(), "a timestamp"),
-        ("count", pl.Float32(), "an integer"),
-        ("weight", pl.String(), "a number"),
-        ("weight", pl.Boolean(), "a number"),
-    ],
-)
-def test_types_that_do_not_fit(column: str, dtype: pl.DataType, wanted: str) -> None:
-    with pytest.raises(SchemaError, match=f"{column} must be {wanted}, not .*cast the column"):
-        check_types({column: dtype}, SCHEMA, "")
-
-
-def test_fitting_types_are_cast_and_ordered() -> None:
-    frame = pl.LazyFrame(
-        {"weight": [1], "at": [datetime(2024, 1, 1)], "key_id": [5], "count": [None]}
-    )
-    types = dict(frame.collect_schema())
-    check_types(types, SCHEMA, "")
-    done = conform(frame, types, SCHEMA).collect()
-    assert done.schema == empty_table(SCHEMA).schema
-    assert done.row(0) == ("5", datetime(2024, 1, 1, tzinfo=UTC), None, 1.0, None, None)
 
 
 def test_text_checks_spare_free_text_and_absent_optional_ids() -> None:
@@ -384,56 +328,11 @@ def test_text_checks_spare_free_text_and_absent_optional_ids() -> None:
         run_checks(frame.with_columns(other_id=pl.lit(" ")), checks, in_file(""))
 
 
-def test_present_category_and_arrow() -> None:
-    with pytest.raises(ValueInvalidError, match=r"at must not be empty; 1 row .*row 1"):
-        run_checks(pl.LazyFrame({"at": [1, None]}), [present("at")], in_file(""))
-    assert is_category(pl.Categorical())
-    assert is_category(pl.Enum(["a"]))
-    assert not is_category(pl.String())
-    assert from_arrow(pa.table({"a": [1]})).rows() == [(1,)]
-    assert empty_table(SCHEMA).height == 0
-
-
 def test_needed_columns_are_named_one_at_a_time() -> None:
     need_columns(["a", "b"], ["b"], "lost")
     need_columns([], [], "lost")
     with pytest.raises(SchemaError, match=r"lost \[f, column c\] -> the table has a, b"):
         need_columns(["a", "b"], ["a", "c", "d"], "lost", file="f")
-
-
-@pytest.mark.parametrize("text", ["", "  ", "nan", "NaN", "None", "<NA>"])
-def test_what_stringified_nothing_is_no_id(text: str) -> None:
-    frame = pl.LazyFrame({"key_id": ["a", text]})
-    checks = text_checks(dict(frame.collect_schema()), SCHEMA)
-    with pytest.raises(ValueInvalidError, match=r"key_id must not be empty or NaN.*row 1"):
-        run_checks(frame, checks, in_file(""))
-
-
-@pytest.mark.parametrize("missing", [None, float("nan")])
-def test_an_id_of_numbers_must_be_a_number(missing: float | None) -> None:
-    frame = pl.LazyFrame({"key_id": [1.0, missing]}, schema={"key_id": pl.Float64})
-    checks = text_checks(dict(frame.collect_schema()), SCHEMA)
-    with pytest.raises(ValueInvalidError, match=r"key_id must not be empty.*row 1"):
-        run_checks(frame, checks, in_file(""))
-
-
-def test_times_of_any_zone_and_unit_become_microseconds_in_utc() -> None:
-    local = datetime(2024, 7, 1, 12)
-    frame = pl.LazyFrame(
-        {"key_id": ["a"], "at": pl.Series([local]).dt.replace_time_zone("America/New_York")}
-    ).with_columns(pl.col("at").dt.cast_time_unit("ms"))
-    types = dict(frame.collect_schema())
-    check_types(types, SCHEMA, "")
-    done = conform(frame, types, SCHEMA).collect()
-    assert done.schema["at"] == pl.Datetime("us", "UTC")
-    assert done["at"][0] == datetime(2024, 7, 1, 16, tzinfo=UTC)
-
-
-def test_a_column_of_nulls_fits_every_type() -> None:
-    frame = pl.LazyFrame({name: [None] for name in SCHEMA.names})
-    types = dict(frame.collect_schema())
-    check_types(types, SCHEMA, "")
-    assert conform(frame, types, SCHEMA).collect().schema == empty_table(SCHEMA).schema
 
 
 def test_a_hundred_thousand_unknown_columns_are_counted_not_listed() -> None:
@@ -477,45 +376,8 @@ def test_tables_of_other_libraries_are_read() -> None:
         as_polars([{"a": 1}, {"a": object()}])
 
 
-def test_capitals_are_guessed_at() -> None:
-    with pytest.raises(SchemaError, match=r"missing: key_id.*rename 'KEY_ID'"):
-        check_columns({"KEY_ID": pl.String(), "at": pl.Datetime()}, SCHEMA, "")
-
-
 def _above(column: str, most: int) -> Check:
     return Check(column, pl.col(column) > most, f"{column} is above {most}", "lower it")
-
-
-def test_the_earliest_row_wins_and_the_list_breaks_ties() -> None:
-    frame = pl.LazyFrame({"a": [0, 0, 9, 9], "b": [0, 9, 9, 9]})
-    checks = [_above("a", 1), _above("b", 1)]
-    with pytest.raises(ValueInvalidError, match=r"b is above 1; 3 rows .*\[f, row 1, column b"):
-        run_checks(frame, checks, in_file("f"))
-    frame = pl.LazyFrame({"a": [9], "b": [9]})
-    with pytest.raises(ValueInvalidError, match=r"a is above 1; 1 row breaks this \(rows count"):
-        run_checks(frame, checks, in_file(""))
-
-
-def test_null_keeps_a_rule_and_no_checks_pass() -> None:
-    run_checks(pl.LazyFrame({"a": [None, 0]}), [_above("a", 1)], in_file(""))
-    run_checks(pl.LazyFrame({"a": [1]}), [], in_file(""))
-    with pytest.raises(ValueInvalidError, match="1 row breaks this"):
-        run_checks(pl.LazyFrame({"a": [None, 2]}), [_above("a", 1)], in_file(""))
-
-
-def test_rows_are_located_by_the_caller() -> None:
-    frame = pl.LazyFrame({"a": [0, 0, 5]})
-    with pytest.raises(ValueInvalidError) as caught:
-        run_checks(frame, [_above("a", 1)], lambda row: ("part-1", row - 2))
-    error = caught.value
-    assert (error.file, error.row, error.column, error.value) == ("part-1", 0, "a", 5)
-    assert error.hint == "lower it"
-
-
-def test_raise_at_shows_the_value_and_the_count() -> None:
-    frame = pl.LazyFrame({"a": ["x", "y"]})
-    with pytest.raises(ValueInvalidError, match=r"no; 1,234 rows .*row 1, column a, value 'y'"):
-        raise_at(frame, Check("a", pl.lit(value=True), "no", ""), 1, 1234, in_file(""))
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 12)), max_size=15))
@@ -530,16 +392,6 @@ def test_unique_finds_what_a_set_finds(values: list[int | None]) -> None:
         check_unique(frame, "a", "not unique", "", in_file(""))
     assert caught.value.row == repeats[0]
     assert caught.value.value == values[repeats[0]]
-
-
-def test_unique_texts_are_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pl.Expr, "hash", lambda column: column.str.len_chars().cast(pl.UInt64))
-    # All hashes are equal, the values are not.
-    check_unique(pl.LazyFrame({"a": ["x", "y"]}), "a", "not unique", "", in_file(""))
-    frame = pl.LazyFrame({"a": ["x", "y", "x", "y"]})
-    with pytest.raises(ValueInvalidError, match="2 rows break this") as caught:
-        check_unique(frame, "a", "not unique", "rename", in_file("f"))
-    assert (caught.value.row, caught.value.value, caught.value.file) == (2, "x", "f")
 
 
 @given(

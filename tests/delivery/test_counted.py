@@ -13,7 +13,7 @@ import pytest
 
 from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
-from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.errors import ResourceError
 from adwright.data.sequences.datasets import log_of_task, sequences_of_task
 from adwright.data.tasks.next_basket import NextBasket, build_visits
 from adwright.data.time import SECONDS_PER_DAY
@@ -21,7 +21,6 @@ from adwright.delivery.counted import (
     ItemItemRecommender,
     ItemItemResult,
     PopularityResult,
-    item_table,
     load_item_item,
     sequence_histories,
     train_item_item,
@@ -30,7 +29,6 @@ from adwright.delivery.counted import (
 )
 from adwright.delivery.decision import Deadline, Request
 from adwright.delivery.popularity import load_popularity
-from adwright.delivery.stages.histories import Histories
 from adwright.delivery.stages.sources import request_pasts
 from adwright.metrics.ranking import ndcg
 from adwright.metrics.reports.report import RankingComparison
@@ -72,11 +70,6 @@ def test_neighbours_come_first_and_then_popular_items() -> None:
     assert (found.stage, found.probability) == ("fine", False)
 
 
-def test_nobody_gets_popular_items() -> None:
-    found = recommender().recommend(request("nobody", k=2))
-    assert list(found.item_ids) == popular()
-
-
 def test_where_nothing_comes_again_own_items_are_left_out() -> None:
     one = recommender(repeats=False)
     batch = one.histories.batch([request("u1")])
@@ -86,16 +79,6 @@ def test_where_nothing_comes_again_own_items_are_left_out() -> None:
     # Unless they are asked for by name.
     named = one.recommend(request("u1", candidates=tuple(sorted(had))))
     assert {*named.item_ids} == had
-
-
-@pytest.mark.parametrize("repeats", [False, True])
-def test_exclude_and_k_are_minded(repeats: bool) -> None:
-    one = recommender(repeats=repeats)
-    first = one.recommend(request("u4")).item_ids
-    barred = frozenset(first[:2])
-    found = one.recommend(request("u4", exclude=barred, k=1)).item_ids
-    assert not barred & {*found}
-    assert found == tuple(i for i in first if i not in barred)
 
 
 def test_candidates_are_ordered_and_unknown_ones_come_last() -> None:
@@ -157,11 +140,6 @@ def test_a_saved_one_knows_its_users(tmp_path: Path) -> None:
     )
     bare = load_item_item(load_artifact(tmp_path / "bare"))
     assert list(bare.recommend(request("u1")).item_ids) == popular()
-
-
-def test_histories_of_another_catalogue_are_refused() -> None:
-    with pytest.raises(ConfigError, match="count different items"):
-        ItemItemRecommender(RULE, Histories(item_table(["a", "b"])))
 
 
 TASK = small_task()
@@ -244,13 +222,6 @@ def test_the_run_says_what_it_was_of(tmp_path: Path) -> None:
     assert item.tolist() == [1, 2]
     assert time.tolist() == events["time"].to_list()
     assert "click" in served.histories.kinds
-
-
-def test_nothing_is_replaced_unasked(result: ItemItemResult) -> None:
-    with pytest.raises(ResourceError, match="already holds a model"):
-        train_item_item(WALKS, result.folder)
-    again = train_item_item(WALKS, result.folder, seed=2, draws=20, overwrite=True)
-    assert again.comparison == result.comparison
 
 
 def test_histories_hold_what_was_done() -> None:

@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -144,14 +144,6 @@ def test_a_broken_feed_is_told(rows: list[dict[str, Any]], about: str) -> None:
     assert found.log.events.collect()["time"].max() < LATER + timedelta(days=40)  # type: ignore[operator]
 
 
-def test_a_shop_of_new_items_is_no_broken_feed() -> None:
-    """News: each day has items of its own."""
-    daily = pl.concat_str(pl.lit("news"), pl.col("time").dt.date().cast(pl.String))
-    old = replace(busy_log(), events=busy_log().events.with_columns(item_id=daily))
-    rows = feed(item_id=lambda n: f"news{n // 100}" if n % 10 else "i1")
-    assert join_logs(old, [written(*rows)], LATER + timedelta(days=40)).faults == ()
-
-
 def test_what_was_taken_from_slates_of_the_service_is_said() -> None:
     slate = {"kind": "impression", "request_id": "s", "item_id": "i5"}
     taken = {"request_id": "s", "item_id": "i5"}
@@ -212,12 +204,6 @@ def test_a_task_of_an_imported_log_lies_in_that_log(tmp_path: Path) -> None:
     shop_task(tmp_path / "log" / "task-1")
     task = {"kind": "folder", "folder": str(tmp_path / "log" / "task-1")}
     assert training_log(configured(tmp_path / "run", {"task": task})) == str(tmp_path / "log")
-
-
-def test_without_a_run_nothing_is_known(tmp_path: Path) -> None:
-    assert training_log(tmp_path / "model") is None
-    (tmp_path / "config.json").write_text("{")
-    assert training_log(tmp_path / "model") is None
 
 
 def test_the_model_of_a_run_is_found_and_two_are_named(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +17,8 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ArtifactCorruptError, ArtifactError, ValueInvalidError
-from adwright.data.schema import EVENT_SCHEMA, as_events, validate_events
-from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
+from adwright.data.schema import EVENT_SCHEMA
+from adwright.delivery.decision import Candidates, Deadline, Decision, Request
 from adwright.delivery.popularity import KIND, Popularity, load_popularity, save_popularity
 from adwright.delivery.stages.protocols import ExcludedCodes, Shortlist, best_of
 from tests.support.service.small_shop import request
@@ -135,20 +133,6 @@ def decision(**changes: Any) -> Decision:
     return Decision(**fields | changes)
 
 
-class Fixed:
-    """Recommends and shows the same items to everybody."""
-
-    policy_id = "fixed"
-
-    def recommend(self, request: Request) -> Candidates:
-        return candidates()
-
-    def decide(
-        self, request: Request, candidates: Candidates, rng: np.random.Generator
-    ) -> Decision:
-        return decision(request=request, policy_id=self.policy_id)
-
-
 def test_a_decision_becomes_impressions_of_the_log() -> None:
     rows = decision().impressions()
     assert rows[0] == {
@@ -169,41 +153,6 @@ def test_a_decision_becomes_impressions_of_the_log() -> None:
     assert [list(row) for row in rows] == [EVENT_SCHEMA.names] * 2
     assert [row["event_id"] for row in rows] == ["r1-1", "r1-2"]
     assert [row["position"] for row in rows] == [1, 2]
-
-
-def test_places_count_from_one_and_hold_plain_numbers() -> None:
-    first, second = decision().places()
-    assert (first["item_id"], first["position"], first["propensity"]) == ("b", 1, 0.25)
-    assert second["position"] == 2
-    assert json.loads(json.dumps([first, second])) == decision().places()
-
-
-def test_impressions_are_valid_events() -> None:
-    frame = as_events(pl.DataFrame(decision().impressions(), infer_schema_length=None).lazy())
-    events = validate_events(frame.collect())
-    assert events.height == 2
-    assert events["propensity"].to_list() == [0.25, 1.0]
-
-
-def test_a_request_overrides_the_stage_in_its_own_context() -> None:
-    request = replace(REQUEST, context={"stage": "hers"})
-    row = decision(request=request).impressions()[0]
-    assert json.loads(row["context"]) == {"stage": "hers"}
-
-
-def test_one_object_can_recommend_and_decide() -> None:
-    fixed = Fixed()
-    recommender: Recommender = fixed
-    policy: Policy = fixed
-    shown = policy.decide(REQUEST, recommender.recommend(REQUEST), np.random.default_rng(0))
-    assert shown.item_ids == ("b", "a")
-    assert shown.policy_id == policy.policy_id == "fixed"
-
-
-def test_defaults_of_a_request() -> None:
-    request = Request("r", "u", NOON)
-    assert (request.k, request.context, request.exclude) == (10, {}, frozenset())
-    assert request.candidates is None
 
 
 @pytest.mark.parametrize(
@@ -239,11 +188,6 @@ def test_candidates_check_themselves(changes: dict[str, Any], message: str) -> N
         candidates(**changes)
 
 
-def test_scores_that_are_no_probabilities_may_lie_anywhere() -> None:
-    assert len(candidates(score=np.array([7.0, 0.0, -3.0]), probability=False)) == 3
-    assert len(candidates(item_ids=(), score=np.empty(0))) == 0
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -274,12 +218,6 @@ def test_time_runs_out(clock: FixedClock) -> None:
     assert deadline.remaining() == -1
 
 
-def test_a_deadline_of_no_time_has_passed(clock: FixedClock) -> None:
-    assert Deadline.after(0, clock).passed()
-    assert Deadline.after(-1, clock).passed()
-    assert not Deadline(at=clock.monotonic() + 1e-9, clock=clock).passed()
-
-
 class Table:
     """Codes of three items, and what was asked of it."""
 
@@ -308,28 +246,6 @@ def test_the_same_set_gets_the_same_codes_which_nobody_may_change() -> None:
     assert found.dtype == np.int64
     with pytest.raises(ValueError, match="read-only"):
         found[0] = 5
-
-
-def test_it_does_not_remember_without_end() -> None:
-    table = Table()
-    excluded = ExcludedCodes(table.codes, most=3)
-    for ids in ("ab", "xy", "ab", "abcxyz"):
-        assert len(excluded.of(frozenset(ids))) == len(set("abc") & set(ids))
-    assert table.asked == [["a", "b"], ["x", "y"], ["a", "b"], ["a", "b", "c", "x", "y", "z"]]
-
-
-LISTS = [np.array([4, 2]), np.array([], np.int64), np.array([9])]
-
-
-def test_lists_lie_end_to_end() -> None:
-    short = Shortlist.of(LISTS)
-    assert len(short) == 3
-    assert short.codes.tolist() == [4, 2, 9]
-    assert short.owner.tolist() == [0, 0, 2]
-    assert short.bounds() == [(0, 2), (2, 2), (2, 3)]
-    assert [one.tolist() for one in short.lists()] == [[4, 2], [], [9]]
-    assert [one.tolist() for one in short.some([2, 0]).lists()] == [[9], [4, 2]]
-    assert Shortlist.of([]).lists() == []
 
 
 @given(st.data())

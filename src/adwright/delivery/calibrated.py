@@ -84,18 +84,14 @@ def answers_by_stage(
 
 
 def fit_calibration(
-    recommender: _Answers,
-    requests: Sequence[Request],
-    taken: Sequence[Collection[str]],
-    *,
-    clock: Clock | None = None,
+    recommender: _Answers, requests: Sequence[Request], taken: Sequence[Collection[str]]
 ) -> dict[str, ListCalibrator]:
     """What the scores of a recommender's stages are worth, for visits that it was not fitted on.
 
     taken: ids of what each visit took. A stage in which nothing of it is offered stays without.
     """
     found: dict[str, ListCalibrator] = {}
-    for answers in answers_by_stage(recommender, requests, clock=clock):
+    for answers in answers_by_stage(recommender, requests):
         hits = [
             np.array([item_id in mine for item_id in answer.item_ids], np.bool_)
             for answer, mine in zip(answers, map(frozenset, taken), strict=True)

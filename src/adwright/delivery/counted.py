@@ -12,7 +12,6 @@ training events, and what is saved is counted from all events.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -38,7 +37,7 @@ from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_SECOND
 from adwright.delivery.calibrated import EPOCH, VISITS, calibrated, fit_calibration, fit_to_visits
 from adwright.delivery.decision import Candidates, Deadline, Request
 from adwright.delivery.popularity import Popularity, save_popularity
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.stages.histories import Histories, packed
 from adwright.delivery.stages.protocols import ExcludedCodes
 from adwright.delivery.stages.sources import request_pasts
 from adwright.metrics.ranking import ndcg
@@ -192,10 +191,7 @@ def item_table(ids: Sequence[str]) -> ItemTable:
 
 def with_histories(artifact: ItemItemArtifact, histories: Histories) -> ItemItemArtifact:
     """The artifact with the histories in it. What they hold is personal."""
-    with tempfile.TemporaryDirectory(prefix="adwright-item-item-") as scratch:
-        root = Path(scratch) / _PART
-        histories.save(root)
-        files = {f"{_PART}/{path.name}": path.read_bytes() for path in sorted(root.iterdir())}
+    _, files = packed({_PART: histories})
     return replace(artifact, files={**artifact.files, **files})
 
 
@@ -260,25 +256,8 @@ def train_item_item(
         search = search or search_item_item(read, repeats=repeats, seed=seed)
     with done.stage("measure"):
         rules = fit_rules(read, repeats=repeats, item_item=search.config, seed=seed)
-        asked = read.test if repeats else new_targets(read, read.test)
-        asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
-        ranks = rules_ranks(rules, read, asked, unseen=not repeats, depth=DEPTH)
-        mine = TITLES["item-item"]
-        comparison = compare_rankings(
-            {mine: ranks[mine], **ranks},
-            asked.user,
-            subject=mine,
-            protocol=EvaluationProtocol(
-                split=data.sequences.protocol,
-                candidates=f"all {read.items:,} items",
-                ties="by popularity",
-                seen_items="not removed" if repeats else "removed",
-                k=(10, DEPTH),
-            ),
-            data_hash=data.sequences.data_hash,
-            seed=seed,
-            draws=draws,
-        )
+        about = data.sequences.protocol, "by popularity", data.sequences.data_hash
+        comparison = _compared("item-item", rules, read, about, seed, draws)
     known = _histories(data.sequences, events)
     with done.stage("calibrate what serves"):
         counted = ItemItemArtifact(rules.item_item, read.ids, repeats)
@@ -301,6 +280,39 @@ def train_item_item(
         atomic_write_text(folder / "config.json", json.dumps(asked_for, indent=1) + "\n")
     seconds, again = dict(done.seconds), known.again or {}
     return ItemItemResult(artifact, comparison, search, seconds, folder, identity, again)
+
+
+def _compared(
+    rule: NextRule,
+    rules: NextRules,
+    read: NextLog,
+    about: tuple[str, str, str],
+    seed: int,
+    draws: int,
+) -> RankingComparison:
+    """A rule beside the others, on the test of a log. about: its split and how ties are parted, in
+    words, and the hash of the data."""
+    split, ties, data_hash = about
+    asked = read.test if rules.repeats else new_targets(read, read.test)
+    asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
+    ranks = rules_ranks(rules, read, asked, unseen=not rules.repeats, depth=DEPTH)
+    protocol = EvaluationProtocol(
+        split=split,
+        candidates=f"all {read.items:,} items",
+        ties=ties,
+        seen_items="not removed" if rules.repeats else "removed",
+        k=(10, DEPTH),
+    )
+    mine = TITLES[rule]
+    return compare_rankings(
+        {mine: ranks[mine], **ranks},
+        asked.user,
+        subject=mine,
+        protocol=protocol,
+        data_hash=data_hash,
+        seed=seed,
+        draws=draws,
+    )
 
 
 def _histories(sequences: ItemSequences, events: pl.DataFrame | None) -> Histories:
@@ -415,25 +427,8 @@ def train_popularity(
     with done.stage("choose and measure"):
         rules = fit_rules(read, repeats=repeats, seed=seed)
         half_life, why, rules = _chosen(read, rules, seed)
-        mine = TITLES[_rule(half_life)]
-        asked = read.test if repeats else new_targets(read, read.test)
-        asked = asked.some(np.flatnonzero(np.diff(asked.offsets) > 0))
-        ranks = rules_ranks(rules, read, asked, unseen=not repeats, depth=DEPTH)
-        comparison = compare_rankings(
-            {mine: ranks[mine], **ranks},
-            asked.user,
-            subject=mine,
-            protocol=EvaluationProtocol(
-                split=task.protocol,
-                candidates=f"all {read.items:,} items",
-                ties="by code",
-                seen_items="not removed" if repeats else "removed",
-                k=(10, DEPTH),
-            ),
-            data_hash=task.data_hash,
-            seed=seed,
-            draws=draws,
-        )
+        about = task.protocol, "by code", task.data_hash
+        comparison = _compared(_rule(half_life), rules, read, about, seed, draws)
     with done.stage("calibrate what serves"):
         weight = read.count if half_life is None or rules.lately is None else rules.lately
         counted = Popularity(read.ids, weight[1:].astype(np.float64))

@@ -18,7 +18,7 @@ from then on.
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,11 +32,13 @@ from adwright.data.features import ItemTable
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.tasks.own.next_item import profiles_as_trained
 from adwright.delivery.calibrated import Calibration, fit_to_histories
-from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.cascade.build import queries_of
+from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, SimilarSource
+from adwright.delivery.stages.histories import Histories, packed
+from adwright.delivery.stages.protocols import Scorer
 from adwright.delivery.stages.row_ranker import FineRanker
-from adwright.delivery.stages.sequence import SequenceQueries, items_of
-from adwright.delivery.stages.sources import PastSource, PopularScorer, PopularSource, QueryVectors
+from adwright.delivery.stages.sequence import items_of
+from adwright.delivery.stages.sources import PastSource, PopularScorer, PopularSource
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.training.ranking.ranker import KIND as RANKER
 from adwright.training.ranking.ranker import Ranker
@@ -50,7 +52,11 @@ KIND = "served"
 #: Kinds of artifacts that serve alone.
 ALONE = (RANKER, RETRIEVER, SEQUENCE)
 Alone = Ranker | RetrieverArtifact | SequenceArtifact
-_PARTS = ("model", "histories")
+_LOADERS: Mapping[str, Callable[[Artifact], Alone]] = {
+    RANKER: Ranker.load,
+    RETRIEVER: RetrieverArtifact.load,
+    SEQUENCE: SequenceArtifact.load,
+}
 #: A ranker that serves alone orders all that a request names; else so many popular and own items,
 #: which it can within the deadline of a decision.
 _NAMED, _FOUND = 5_000, 100
@@ -120,15 +126,7 @@ class ServedModel:
     ) -> str:
         """Write the folder, whole or not at all; returns its id. What the histories hold is
         personal. Raises as `save_artifact`."""
-        with tempfile.TemporaryDirectory(prefix="adwright-served-") as scratch:
-            root = Path(scratch)
-            pairs = zip(_PARTS, (self.model, self.histories), strict=True)
-            ids = [part.save(root / name, clock=clock) for name, part in pairs]
-            files = {
-                path.relative_to(root).as_posix(): path.read_bytes()
-                for path in sorted(root.rglob("*"))
-                if path.is_file()
-            }
+        ids, files = packed({"model": self.model, "histories": self.histories}, clock)
         return save_artifact(
             folder,
             kind=KIND,
@@ -147,54 +145,36 @@ class ServedModel:
         Raises ConfigError for a ranker of sequences, which needs a model that finds items for it,
         and for a model that reads what a request cannot say.
         """
-        known, unseen = self.histories, self.unseen
-        past = None if unseen else PastSource()
-        match self.model:
-            case SequenceArtifact() as sequence:
-                if isinstance(sequence.model, HSTURanker):
-                    raise ConfigError(
-                        "a ranker of sequences does not serve alone: it finds no items",
-                        where=sequence.name,
-                        hint="make it the fine stage of a cascade",
-                    )
-                queries = SequenceQueries(sequence, known)
-                return Cascade(
-                    known,
-                    vectors=queries.source(),
-                    coarse=queries.scorer(),
-                    fine=None,
-                    count=sequence.count,
-                    config=CascadeConfig(unseen=unseen),
-                    calibration=self.calibration,
-                    clock=clock,
+        known, model = self.histories, self.model
+        source: SimilarSource
+        coarse: Scorer
+        if isinstance(model, Ranker):
+            count, fine = known.count.copy(), FineRanker(model, known)
+            items = embed_catalogue(model.model.item, len(model.items)).float().numpy()
+            source, coarse = PopularSource(count, items), PopularScorer(count)
+            config = CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=self.unseen)
+        else:
+            if isinstance(model.model, HSTURanker):
+                raise ConfigError(
+                    "a ranker of sequences does not serve alone: it finds no items",
+                    where=model.name,
+                    hint="make it the fine stage of a cascade",
                 )
-            case RetrieverArtifact() as towers:
-                vectors = QueryVectors(towers, known)
-                return Cascade(
-                    known,
-                    vectors=vectors.source(),
-                    coarse=vectors.scorer(),
-                    fine=None,
-                    count=towers.count,
-                    past=past,
-                    config=CascadeConfig(unseen=unseen),
-                    calibration=self.calibration,
-                    clock=clock,
-                )
-            case Ranker() as ranker:
-                count = known.count.copy()
-                items = embed_catalogue(ranker.model.item, len(ranker.items)).float().numpy()
-                return Cascade(
-                    known,
-                    vectors=PopularSource(count, items),
-                    coarse=PopularScorer(count),
-                    fine=FineRanker(ranker, known),
-                    count=count,
-                    past=past,
-                    config=CascadeConfig(_FOUND, _FOUND, coarse=_NAMED, unseen=unseen),
-                    calibration=self.calibration,
-                    clock=clock,
-                )
+            queries, count, fine = queries_of(model, known), model.count, None
+            source, coarse = queries.source(), queries.scorer()
+            config = CascadeConfig(unseen=self.unseen)
+        again = not self.unseen and not isinstance(model, SequenceArtifact)
+        return Cascade(
+            known,
+            vectors=source,
+            coarse=coarse,
+            fine=fine,
+            count=count,
+            past=PastSource() if again else None,
+            config=config,
+            calibration=self.calibration,
+            clock=clock,
+        )
 
 
 def as_trained(
@@ -209,19 +189,13 @@ def as_trained(
 
 def load_alone(artifact: Artifact) -> Alone:
     """The model of an artifact that serves alone. Raises ArtifactError for another kind."""
-    match artifact.kind:
-        case kind if kind == RANKER:
-            return Ranker.load(artifact)
-        case kind if kind == RETRIEVER:
-            return RetrieverArtifact.load(artifact)
-        case kind if kind == SEQUENCE:
-            return SequenceArtifact.load(artifact)
-        case kind:
-            raise ArtifactError(
-                f"a model of kind {kind!r} does not serve alone",
-                where=str(artifact.folder),
-                hint=f"those of kind {', '.join(ALONE)} do",
-            )
+    if artifact.kind not in ALONE:
+        raise ArtifactError(
+            f"a model of kind {artifact.kind!r} does not serve alone",
+            where=str(artifact.folder),
+            hint=f"those of kind {', '.join(ALONE)} do",
+        )
+    return _LOADERS[artifact.kind](artifact)
 
 
 def catalogue_of(model: Alone) -> ItemTable:

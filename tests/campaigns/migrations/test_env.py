@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,14 @@ import pytest
 from adwright.campaigns.simulation.ab_test import (
     SimulationRunConfig,
     VerdictConfig,
-    arm_policy,
     asked_again,
     assigned_arm,
     compare_arms,
     counts_per_user,
     judge_from_log,
-    open_world,
     policy_config,
     policy_text,
 )
-from adwright.campaigns.simulation.population import PopulationConfig
 from adwright.campaigns.simulation.run import SimulationConfig
 from adwright.core.config import from_jsonable, load_toml, to_jsonable
 from adwright.core.errors import ConfigError, DataError
@@ -37,7 +34,7 @@ from adwright.delivery.policy.rules import (
     ThompsonConfig,
 )
 from adwright.delivery.policy.slate_policy import ABSplit, build_policy
-from tests.support.store.small_world import ITEMS, SMALL, START, Round, events, played
+from tests.support.store.small_world import ITEMS, START, Round, events, played
 
 TWO_WEEKS = SimulationConfig(days=14, places=3)
 FAST = VerdictConfig(draws=200)
@@ -102,14 +99,6 @@ def test_a_policy_against_itself(tmp_path: Path) -> None:
     assert decided == 0
 
 
-def test_looks_can_only_sharpen(unlike: Round) -> None:
-    looks = compare_arms(unlike.people, unlike.plan, unlike.read.events, FAST).looks
-    low = [look.difference.low for look in looks]
-    assert low == sorted(low)
-    p_values = [look.p_value for look in looks]
-    assert p_values == sorted(p_values, reverse=True)
-
-
 def test_settings_change_what_they_should(unlike: Round) -> None:
     events = unlike.read.events
     base = compare_arms(unlike.people, unlike.plan, events, FAST)
@@ -129,21 +118,6 @@ def test_people_who_met_both_policies_are_noticed(unlike: Round) -> None:
     with pytest.raises(DataError, match="met several policies") as caught:
         compare_arms(unlike.people, other, unlike.read.events, FAST)
     assert "salt" in caught.value.hint
-
-
-def test_an_arm_that_nobody_is_dealt_to(unlike: Round) -> None:
-    alone = replace(unlike.plan, config=replace(TWO_WEEKS, share=0.0))
-    mine = unlike.read.events.filter(pl.col("policy_id") == "A it")
-    with pytest.raises(DataError, match="too few people"):
-        compare_arms(unlike.people, alone, mine, FAST)
-
-
-def test_nothing_was_taken(unlike: Round) -> None:
-    shown = unlike.read.events.filter(pl.col("kind") == "impression")
-    found = compare_arms(unlike.people, unlike.plan, shown, FAST)
-    assert found.looks == ()
-    assert found.stopped is None
-    assert np.isnan(found.lift.value)
 
 
 @pytest.mark.parametrize(
@@ -359,28 +333,6 @@ def test_a_run_file(tmp_path: Path) -> None:
     assert from_jsonable(SimulationRunConfig, to_jsonable(found)) == found
 
 
-def test_the_people_of_a_saved_log(log: Path) -> None:
-    found = open_world(SimulationRunConfig(log=str(log), population=SMALL))
-    assert len(found.people.users) == 150
-    assert found.people.start == START
-    assert found.events.height == events().height
-    assert found.log.catalogue.items.height == 40
-
-
-def test_eight_weeks_are_left_by_default(log: Path) -> None:
-    config = replace(SMALL, start=None, season_weeks=6, fit_weeks=6)
-    found = open_world(SimulationRunConfig(log=str(log), population=config))
-    last = events()["time"].max()
-    assert isinstance(last, datetime)
-    assert timedelta(0) <= last - timedelta(weeks=8) - found.people.start < timedelta(seconds=1)
-    assert found.people.start.tzinfo is UTC
-
-
-def test_the_zone_of_complete_journey_is_known() -> None:
-    assert SimulationRunConfig().log == "complete-journey"
-    assert PopulationConfig().zone == "UTC"
-
-
 @pytest.mark.parametrize(
     ("text", "config"),
     [
@@ -395,18 +347,7 @@ def test_policies_as_text(text: str, config: PolicyConfig) -> None:
     assert policy_text(config) == text
 
 
-def test_the_number_of_a_policy_may_be_left_out() -> None:
-    assert policy_config("epsilon_greedy") == EpsilonGreedyConfig()
-    assert policy_config("softmax") == SoftmaxConfig()
-    assert policy_config("thompson") == ThompsonConfig()
-
-
 @pytest.mark.parametrize("text", ["", "best", "greedy:2", "softmax:warm", "softmax:0"])
 def test_texts_that_are_no_policy(text: str) -> None:
     with pytest.raises(ConfigError):
         policy_config(text)
-
-
-def test_the_policy_of_an_arm_begins_with_the_arm() -> None:
-    a, b = (arm_policy(arm, policy_config("softmax:0.5")) for arm in ("A", "B"))
-    assert (a.policy_id, b.policy_id) == ("A softmax:0.5", "B softmax:0.5")

@@ -1,8 +1,7 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -38,7 +37,6 @@ from adwright.campaigns.simulation.report import (
     Realism,
     Setting,
     SimulationReport,
-    Table,
     check_population,
     run_loop,
     write_report,
@@ -46,7 +44,7 @@ from adwright.campaigns.simulation.report import (
 from adwright.campaigns.simulation.run import SimulationConfig, Source, make_plan
 from adwright.campaigns.store.store import Store
 from adwright.core.config import from_jsonable
-from adwright.core.errors import ConfigError, DataError, ValueInvalidError
+from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.sources.complete_journey import STORE_TIME_ZONE, CompleteJourney
 from adwright.delivery.policy.rules import SoftmaxConfig
 from adwright.delivery.policy.slate_policy import SplitPolicy, build_policy
@@ -70,14 +68,6 @@ def test_what_happened_from_the_start_on_is_not_looked_at() -> None:
     assert np.array_equal(whole.purchase_model.weights, past.purchase_model.weights)
     assert np.array_equal(whole.arrivals.rate, past.arrivals.rate)
     assert whole.start == START
-
-
-def test_without_a_start_it_is_the_midnight_after_the_log() -> None:
-    last = events()["time"].max()
-    assert isinstance(last, datetime)
-    found = population(replace(SMALL, start=None)).start
-    assert found.hour == 0
-    assert timedelta(0) < found - last <= timedelta(days=1)
 
 
 def test_people_answer_as_likely_as_the_model_says() -> None:
@@ -105,15 +95,6 @@ def test_lower_places_are_looked_at_less() -> None:
     assert np.array_equal(answer.clicked, answer.taken)
 
 
-def test_empty_places_are_left_alone() -> None:
-    people = population()
-    slate = np.array([[1, -1], [-1, -1]])
-    time = np.full(2, int(START.timestamp()))
-    answer = people.respond(np.array([0, 1]), slate, time, np.random.default_rng(0))
-    assert answer.chance[slate < 0].tolist() == [0, 0, 0]
-    assert not answer.clicked[slate < 0].any()
-
-
 def test_what_was_taken_is_remembered() -> None:
     people = population()
     user, item = np.zeros(6, np.int64), np.full(6, 7)
@@ -122,14 +103,6 @@ def test_what_was_taken_is_remembered() -> None:
     unchanged = people.chance(*asked)
     people.remember(user, item, at + np.arange(6) * 86_400 * 7)
     assert people.chance(*asked)[0] > 2 * unchanged[0]
-
-
-def test_a_share_of_the_people() -> None:
-    some = population(replace(SMALL, people=0.4))
-    assert len(some.present) == pytest.approx(60, abs=20)
-    assert set(some.visits(7)[0].tolist()) <= set(some.present.tolist())
-    other = replace(SMALL, people=0.4, seed=1)
-    assert set(population(other).present.tolist()) != set(some.present.tolist())
 
 
 def test_ids_and_money() -> None:
@@ -196,14 +169,6 @@ def test_settings_that_are_refused(change: dict[str, object], match: str) -> Non
         replace(SMALL, **change)
 
 
-def test_a_log_that_says_nothing() -> None:
-    early = datetime(2020, 1, 1, tzinfo=UTC)
-    with pytest.raises(DataError, match="nothing before the start"):
-        population(replace(SMALL, start=early))
-    with pytest.raises(DataError, match="no event of these kinds"):
-        Population.fit(events(), ITEMS, PopulationConfig(kinds=("click",)))
-
-
 def test_visits_lie_in_the_days_asked_for_and_come_in_order() -> None:
     people = population()
     at = int(START.timestamp())
@@ -243,22 +208,6 @@ def test_answers_come_from_the_generator_alone() -> None:
     assert people.history_features.added == 0
 
 
-def test_nobody_answers_nothing() -> None:
-    none = np.zeros(0, np.int64)
-    answer = population().respond(none, np.zeros((0, 3), np.int64), none, np.random.default_rng(0))
-    for part in (answer.chance, answer.clicked, answer.taken):
-        assert part.shape == (0, 3)
-
-
-def test_everyone_is_present_unless_a_share_is_asked_for() -> None:
-    people = population()
-    assert people.present.tolist() == list(range(len(people.users)))
-    assert list(people.users) == sorted(set(people.users))
-    # The people of a smaller share are among those of a larger one.
-    few, more = (set(population(replace(SMALL, people=p)).present.tolist()) for p in (0.2, 0.6))
-    assert few < more
-
-
 def test_pairs_come_with_the_features_of_their_visits() -> None:
     people = population()
     at = int(START.timestamp())
@@ -274,13 +223,6 @@ def test_pairs_come_with_the_features_of_their_visits() -> None:
     taken = pairs.taken == 1
     of_visits = zip(pairs.visit[taken].tolist(), pairs.item[taken].tolist(), strict=True)
     assert sorted(of_visits) == [(0, 3), (0, 4), (1, 3)]
-
-
-def test_no_codes_and_no_places() -> None:
-    people = population()
-    assert people.codes([]).tolist() == []
-    assert people.looked_at(0).tolist() == []
-    assert population(replace(SMALL, position_decay=0.0)).looked_at(3).tolist() == [1, 1, 1]
 
 
 WEEK = 7 * 86_400
@@ -308,13 +250,6 @@ def test_rates_keep_the_sum_and_are_drawn_together() -> None:
     assert np.std(found.rate) < np.std(plain)
     order = np.argsort(plain, kind="stable")
     assert (np.diff(found.rate[order]) >= -1e-12).all()
-
-
-def test_equal_counts_give_one_rate() -> None:
-    user = np.repeat(np.arange(5), 4)
-    found = fit_arrivals(user, AT - WEEK + user, people=6, until=AT, weeks=4, zone="UTC")
-    assert found.rate.sum() == pytest.approx(20 / 4)
-    assert found.rate[5] > 0
 
 
 @pytest.mark.parametrize("days", [7, 10, 21])
@@ -362,19 +297,6 @@ def test_only_the_people_asked_for_come() -> None:
     found, _ = fitted()
     user, _ = found.draw(np.array([3, 8]), MONDAY, 70, np.random.default_rng(0))
     assert set(user.tolist()) == {3, 8}
-
-
-def test_nobody_lately() -> None:
-    time = np.array([AT - 20 * WEEK])
-    with pytest.raises(DataError, match="nobody came in the 4 weeks"):
-        fit_arrivals(np.array([0]), time, people=1, until=AT, weeks=4, zone="UTC")
-
-
-def test_a_period_that_begins_in_the_middle_of_a_week() -> None:
-    found, _ = fitted()
-    start = MONDAY + timedelta(days=3, hours=12)
-    _, time = found.draw(np.arange(300), start, 4, np.random.default_rng(0))
-    assert set(((time - AT) // 86_400).tolist()) == {5}
 
 
 def arm(name: str, policy: str, taken: int) -> ArmResult:
@@ -453,13 +375,6 @@ def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
     assert write_report(tmp_path, bare).read_text().count("<svg") == 1
 
 
-def test_the_summary_and_the_title() -> None:
-    assert REPORT.title == "B greedy <b>|x against A softmax:1, on simulated people"
-    assert "+0.1400 [+0.0800, +0.2000]" in REPORT.summary
-    assert "(+47%, CUPED)" in REPORT.summary
-    assert "decided after day 2" in REPORT.summary
-
-
 @pytest.mark.parametrize(
     "cell",
     [
@@ -472,32 +387,11 @@ def test_numbers_that_a_reader_needs(cell: str) -> None:
     assert cell in cells
 
 
-def test_a_table_in_markdown() -> None:
-    table = Table("t", ("a", "b"), (("1|2", "3"),))
-    assert table.markdown() == ["| a | b |", "| --- | --- |", "| 1/2 | 3 |"]
-
-
-def test_every_count_of_the_log_has_a_row_with_its_label() -> None:
-    table = next(one for one in REPORT.tables() if "Parquet log" in one.title)
-    counts = dataclasses.asdict(REPORT.logged)
-    assert [value for _, value in table.rows] == [f"{count:,}" for count in counts.values()]
-    assert len({label for label, _ in table.rows}) == len(counts)
-
-
 def cells(report: SimulationReport, title: str) -> dict[str, tuple[str, ...]]:
     """The rows of the table whose title begins so: their first cell and the others."""
     (table,) = (one for one in report.tables() if one.title.startswith(title))
     assert all(len(row) == len(table.header) for row in table.rows)
     return {row[0]: row[1:] for row in table.rows}
-
-
-def test_a_policy_is_named_with_its_arm_once() -> None:
-    (table,) = (one for one in REPORT.tables() if one.title == "The two arms")
-    assert table.header == ("", "A softmax:1", "B greedy <b>|x")
-    rows = cells(REPORT, "The two arms")
-    assert rows["people"] == ("1,000", "1,000")
-    assert rows["clicked"] == ("900", "1,350")
-    assert rows["taken"] == ("300", "450")
 
 
 def test_a_test_that_has_not_decided_says_so_in_the_table() -> None:
@@ -510,25 +404,6 @@ def test_a_test_that_has_not_decided_says_so_in_the_table() -> None:
     assert len(cells(without, "How far")) == len(cells(REPORT, "How far")) - 2
 
 
-def test_a_base_of_nothing_gives_no_lift() -> None:
-    nothing = replace(VERDICT.a, per_person=Interval(0.0, 0.0, 0.0))
-    report = replace(REPORT, verdict=replace(VERDICT, a=nothing))
-    assert math.isnan(report.verdict.lift.value)
-    assert "nan" in cells(report, "How far")["lift, B over A"][0]
-
-
-def test_the_lift_is_the_difference_over_what_a_took() -> None:
-    found, base = VERDICT.lift, VERDICT.a.per_person.value
-    for name in ("value", "low", "high"):
-        assert getattr(found, name) == pytest.approx(getattr(VERDICT.adjusted, name) / base)
-
-
-def test_the_confidence_and_the_days_stand_in_the_summary() -> None:
-    report = replace(REPORT, confidence=0.8, days=1.5)
-    assert "In 1.5 days" in report.summary
-    assert report.summary.endswith("80% intervals throughout.")
-
-
 def test_markdown_has_a_section_per_table_and_the_assumptions_last() -> None:
     lines = REPORT.to_markdown().splitlines()
     assert lines[0] == f"# {REPORT.title}"
@@ -536,16 +411,6 @@ def test_markdown_has_a_section_per_table_and_the_assumptions_last() -> None:
     titles = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
     assert titles[:-1] == [table.title for table in REPORT.tables()]
     assert lines[-2:] == [f"- {sentence}" for sentence in REPORT.assumptions]
-
-
-def test_what_was_trained_again_is_told_as_it_was_said() -> None:
-    report = replace(REPORT, retrained={"recall@50": "0.19", "a|b": "1"})
-    assert cells(report, "Trained again") == {"recall@50": ("0.19",), "a|b": ("1",)}
-    assert "| a/b | 1 |" in report.to_markdown()
-
-
-def test_a_table_without_rows_keeps_its_header() -> None:
-    assert Table("t", ("a",), ()).markdown() == ["| a |", "| --- |"]
 
 
 def test_numbers_that_json_does_not_know_are_refused() -> None:
@@ -606,12 +471,6 @@ def test_simulated_visits_are_as_many_and_as_late_as_real_ones() -> None:
     assert shares[0] == pytest.approx(shares[1], abs=0.02)
 
 
-def test_the_village_is_like_itself() -> None:
-    found = check_population(population(), events())
-    for beside in (found.visits, found.basket, found.favourites):
-        assert beside.ratio == pytest.approx(1, abs=0.12)
-
-
 def test_other_people_are_told_apart() -> None:
     people = population()
     later = events().filter(pl.col("time") >= START)
@@ -620,12 +479,6 @@ def test_other_people_are_told_apart() -> None:
     found = check_population(people, poor)
     assert found.visits.ratio > 1.6
     assert found.basket.ratio > 1.3
-
-
-def test_nothing_later() -> None:
-    with pytest.raises(DataError, match="nothing in this log lies after"):
-        check_population(population(SMALL), before())
-    assert str(RealAndExpected(0.0, 1.0).ratio) == "nan"
 
 
 A = build_policy(SoftmaxConfig(temperature=1.0), policy_id="A warm")

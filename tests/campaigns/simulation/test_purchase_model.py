@@ -19,7 +19,6 @@ from adwright.campaigns.simulation.purchase_model import (
     fit_purchase_model,
 )
 from adwright.core.clock import FixedClock
-from adwright.core.errors import DataError
 from adwright.data.schema import validate_events
 from adwright.delivery.decision import Deadline, Request
 
@@ -95,14 +94,6 @@ def test_weights_of_a_known_model_are_found() -> None:
     assert found.weights == pytest.approx(truth, abs=0.12)
 
 
-@pytest.mark.parametrize("label", [0.0, 1.0])
-def test_nothing_to_learn(label: float) -> None:
-    rows = np.arange(4)
-    pairs = Pairs(rows, rows, np.full(4, label), np.ones(4))
-    with pytest.raises(DataError, match="nothing to learn"):
-        fit_purchase_model(np.ones((4, 2)), pairs, ("one", "x"), visits=4)
-
-
 def test_a_sample_of_visits_keeps_their_order_and_their_items() -> None:
     _, visits = shop()
     rng = np.random.default_rng(1)
@@ -119,30 +110,6 @@ def test_a_sample_of_visits_keeps_their_order_and_their_items() -> None:
     state = rng.bit_generator.state
     assert np.array_equal(visits.sample(chosen, 10**6, rng).user, visits.user[chosen])
     assert rng.bit_generator.state == state
-
-
-def few() -> Visits:
-    """Three visits, of which the second took nothing."""
-    return Visits(
-        np.array([4, 2, 4]), np.array([10, 20, 30]), np.array([7, 9, 8]), np.array([0, 2, 2, 3])
-    )
-
-
-def test_some_visits_in_the_order_asked_for() -> None:
-    found = few().some(np.array([2, 1, 0, 2]))
-    assert found.user.tolist() == [4, 2, 4, 4]
-    assert found.time.tolist() == [30, 20, 10, 30]
-    assert found.offsets.tolist() == [0, 1, 1, 3, 4]
-    assert found.item.tolist() == [8, 7, 9, 8]
-    none = few().some(np.zeros(0, np.int64))
-    assert (len(none), none.item.tolist(), none.offsets.tolist()) == (0, [], [0])
-
-
-def test_each_item_taken_is_an_event_of_its_visit() -> None:
-    user, item, time = few().events()
-    assert user.tolist() == [4, 4, 4]
-    assert item.tolist() == [7, 9, 8]
-    assert time.tolist() == [10, 10, 30]
 
 
 def test_the_chance_is_the_logistic_function_of_the_product() -> None:
@@ -175,27 +142,6 @@ def test_a_weight_counts_as_so_many_rows_of_its_kind() -> None:
     pairs = Pairs(often, often, taken[often], np.ones(len(often)))
     other = fit_purchase_model(x[often], pairs, ("1", "x"), visits=1)
     assert one.weights == pytest.approx(other.weights, rel=1e-3)
-
-
-def test_the_unit_of_a_feature_changes_no_chance() -> None:
-    rng = np.random.default_rng(4)
-    x = np.column_stack([np.ones(300), rng.normal(size=300), rng.random(300)])
-    taken = (rng.random(300) < 1 / (1 + np.exp(-x[:, 1]))).astype(float)
-    rows = np.arange(300)
-    pairs = Pairs(rows, rows, taken, np.ones(300))
-    one = fit_purchase_model(x, pairs, ("1", "x", "z"), visits=1)
-    moved = x * np.array([1, 1000, 0.01]) + np.array([0, 5, -2])
-    other = fit_purchase_model(moved, pairs, ("1", "x", "z"), visits=1)
-    assert one.chance(x) == pytest.approx(other.chance(moved), abs=1e-5)
-    assert one.weights[1] == pytest.approx(1000 * other.weights[1], rel=1e-3)
-
-
-def test_a_column_that_says_nothing_gets_no_weight() -> None:
-    rows = np.arange(6)
-    taken = np.array([1.0, 0, 0, 1, 0, 0])
-    x = np.column_stack([np.ones(6), np.full(6, 7.0)])
-    found = fit_purchase_model(x, Pairs(rows, rows, taken, np.ones(6)), ("1", "7"), visits=1)
-    assert found.chance(x) == pytest.approx(np.full(6, 1 / 3), abs=1e-6)
 
 
 @pytest.mark.parametrize(("past", "others"), [(1, 1), (3, 50)])
@@ -280,34 +226,6 @@ def test_added_events_count_like_those_of_the_start() -> None:
     user, item, day = columns(ROWS[2:])
     other = habits(ROWS[:2]).with_events(user, item, day * DAY)
     assert np.array_equal(whole.features(*at, season), other.features(*at, season))
-
-
-def test_without_groups_and_without_events() -> None:
-    none = np.zeros(0, np.int64)
-    made = UserItemFeatures(none, none, none, items=3, groups={})
-    season = made.season(0, DAY)
-    found = made.features(np.array([0]), np.array([2]), np.array([DAY]), season)
-    assert found.shape == (1, len(made.names))
-    assert np.isfinite(found).all()
-
-
-def test_the_season_by_hand() -> None:
-    season = habits(ROWS).season(DAY, 9 * DAY)
-    # Four takings in three visits: both of person 0, and one of person 1; day 9 is too late.
-    assert season.popular == pytest.approx(np.log(np.array([2.3, 1.3, 1.3, 0.3, 0.3]) / 3))
-    assert season.basket == 4 / 3
-    wide, narrow = season.group
-    assert np.exp(wide) == pytest.approx([4 / 6, 2 / 6])
-    assert np.exp(narrow) == pytest.approx(np.array([3, 2, 2, 1, 1]) / 9)
-
-
-@given(EVENTS)
-def test_shares_of_the_groups_sum_to_1(rows: list[tuple[int, int, int]]) -> None:
-    season = habits(sorted(set(rows))).season(0, 5 * DAY)
-    for shares in season.group:
-        assert np.exp(shares).sum() == pytest.approx(1)
-    assert season.basket > 0
-    assert np.isfinite(season.popular).all()
 
 
 @given(EVENTS, st.integers(0, 9), st.integers(0, 9))
@@ -443,27 +361,12 @@ def test_what_it_is_told_counts() -> None:
     assert dict(zip(found.item_ids, found.score, strict=True))["soap"] == pytest.approx(1.5 / 4)
 
 
-def test_somebody_unknown_gets_what_all_take() -> None:
-    recommender = PersonalFrequency(log(*PERSONAL_FREQUENCY_ROWS), ITEMS)
-    found = recommender.recommend(asked("nobody"))
-    assert found.item_ids[0] == "tea"
-    assert np.allclose(found.score[:2], recommender.weight[[0, 2]])
-
-
 def test_what_a_request_allows() -> None:
     recommender = PersonalFrequency(log(*PERSONAL_FREQUENCY_ROWS), ITEMS)
     found = recommender.recommend(asked(exclude=frozenset({"tea", "cake"})))
     assert found.item_ids == ("jam", "rice", "soap", "milk")
     found = recommender.recommend(asked(candidates=("milk", "jam", "cake")))
     assert found.item_ids == ("jam", "milk")
-
-
-def test_as_many_as_asked_for() -> None:
-    few = PersonalFrequency(log(*PERSONAL_FREQUENCY_ROWS), ITEMS, most=2)
-    assert len(few.recommend(asked(k=1))) == 2
-    assert len(few.recommend(asked(k=4))) == 4
-    many = few.recommend_many([asked("bob"), asked("ann")])
-    assert [one.item_ids[0] for one in many] == ["rice", "tea"]
 
 
 def test_a_deadline_that_has_passed() -> None:
@@ -473,10 +376,3 @@ def test_a_deadline_that_has_passed() -> None:
     assert (late.stage, late.item_ids[0]) == ("popularity", "tea")
     early = recommender.recommend_many([asked("bob")], Deadline.after(1, clock))[0]
     assert early.stage == "fine"
-
-
-def test_events_of_other_kinds_and_items_are_left_out() -> None:
-    recommender = PersonalFrequency(log(*PERSONAL_FREQUENCY_ROWS, ("ann", "cake", 3)), ITEMS)
-    assert "cake" not in recommender.recommend(asked()).item_ids
-    none = PersonalFrequency(log(*PERSONAL_FREQUENCY_ROWS), ITEMS, kinds=("click",))
-    assert none.recommend(asked()).score.tolist() == [0] * 5

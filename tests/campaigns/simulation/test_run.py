@@ -31,7 +31,7 @@ from adwright.data.sources.log import open_log
 from adwright.delivery.decision import Request
 from adwright.delivery.policy.rules import GreedyConfig, SoftmaxConfig
 from adwright.delivery.policy.slate_policy import ABSplit
-from tests.support.store.small_world import SMALL, START, played, population
+from tests.support.store.small_world import START, played, population
 
 WEEK = SimulationConfig(days=7, places=4, batch=32)
 
@@ -101,11 +101,6 @@ def test_run_again_nothing_is_counted_twice(tmp_path: Path) -> None:
         assert second.read.events.equals(events)
 
 
-def test_the_people_remember_what_they_took(tmp_path: Path) -> None:
-    with played(tmp_path, GreedyConfig(), GreedyConfig(), WEEK) as one:
-        assert one.people.history_features.added == one.driven.count("purchase") > 0
-
-
 class Forgetful:
     """Acknowledges everything and stores nothing but impressions of one item."""
 
@@ -167,18 +162,6 @@ def test_other_events_of_the_tenant_are_told_apart(tmp_path: Path) -> None:
 def test_settings_that_are_refused(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         replace(WEEK, **change)
-
-
-def test_nobody_comes() -> None:
-    people = population(replace(SMALL, people=0.01))
-    with pytest.raises(DataError, match="nobody comes"):
-        make_plan(people, replace(WEEK, days=0.01))
-
-
-def test_people_are_dealt_by_the_name_unless_there_is_a_salt() -> None:
-    assert SimulationConfig(name="x").split.salt == "x"
-    assert SimulationConfig(name="x", salt="y", share=0.2).split.salt == "y"
-    assert SimulationConfig(share=0.2).split.share == 0.2
 
 
 NOW = datetime(2024, 6, 1, 18, 30, tzinfo=UTC)
@@ -265,20 +248,6 @@ def event(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_decisions_come_in_order(server: Scripted) -> None:
-    with HttpClient(server.url + "/base/", "key") as client:
-        found = client.decide(requests(20))
-    assert [one.request_id for one in found] == [f"r{i}" for i in range(20)]
-    assert found[7] == Shown("r7", "greedy", "fine", ("for-u7-0", "for-u7-1"))
-    path, body, key = server.seen[0]
-    assert (path, key) == ("/base/v1/decide", "key")
-    assert body["deadline_ms"] == 2000
-    assert body["time"] == "2024-06-01T18:30:00+00:00"
-    assert body["context"] == {"page": "start"}
-    assert "candidates" not in body
-    assert client.retries == 0
-
-
 def test_what_a_request_allows_is_passed_on(server: Scripted) -> None:
     with HttpClient(server.url, "key") as client:
         client.decide(
@@ -332,14 +301,6 @@ def test_patience_ends(
     assert slept == [2.0, 2.0]
 
 
-def test_nobody_listens(slept: list[float]) -> None:
-    with (
-        HttpClient("http://127.0.0.1:9", "key") as client,
-        pytest.raises(ResourceError, match="ConnectionRefusedError"),
-    ):
-        client.send_events([event(1)])
-
-
 @pytest.mark.parametrize(
     ("status", "text", "match"),
     [
@@ -357,12 +318,6 @@ def test_a_refusal_is_not_repeated(server: Scripted, status: int, text: bytes, m
         client.decide(requests(1))
     assert f"status {status}" in str(caught.value)
     assert len(server.seen) == 1
-
-
-@pytest.mark.parametrize("url", ["127.0.0.1:80", "ftp://host", "http://", ""])
-def test_addresses_that_are_none(url: str) -> None:
-    with pytest.raises(ConfigError, match="not the address"):
-        HttpClient(url, "key")
 
 
 def test_client_settings_that_are_refused() -> None:

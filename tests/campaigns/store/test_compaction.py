@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Sized
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from adwright.campaigns.store import compaction
-from adwright.campaigns.store.compaction import Compactor, done_parts
+from adwright.campaigns.store.compaction import Compactor
 from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import COMPACTIONS, Recorded
 from adwright.core.clock import FixedClock
@@ -104,14 +104,6 @@ def test_a_compacted_event_does_not_come_back(store: Store, tenant: str, tmp_pat
     assert store.record_events(tenant, again) == Recorded(1, 31, 1)
     assert ids(store.events(tenant)) == ["e30"]
     assert ids(store.log(tenant, tmp_path)) == names(events(31))
-
-
-def test_odd_days(store: Store, tenant: str, tmp_path: Path) -> None:
-    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)
-    store.record_events(tenant, [event(0, time=first), event(1, time=last)])
-    (part,) = store.compact(tenant, tmp_path, before=last)
-    assert part.parent.name == "date=0001-01-01"
-    assert store.events(tenant)["event_id"].to_list() == ["e1"]
 
 
 def test_tenants_do_not_share_a_folder(store: Store, tenant: str, tmp_path: Path) -> None:
@@ -206,22 +198,6 @@ def test_a_full_disk_loses_nothing(
             store.compact(tenant, tmp_path, before=END)
     assert store.events(tenant).height == 20
     assert len(store.compact(tenant, tmp_path, before=END)) == 1
-
-
-def test_a_folder_that_cannot_be_is_refused(store: Store, tenant: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="not a folder"):
-        store.compact(tenant, tmp_path / "file" / "log", before=END)
-
-
-def test_only_finished_parts_count(store: Store, tenant: str, tmp_path: Path) -> None:
-    store.record_events(tenant, events(500))
-    parts = store.compact(tenant, tmp_path, before=END)
-    this = COMPACTIONS.c.tenant == tenant
-    with store._database.write() as connection:
-        day = COMPACTIONS.c.day == date(2024, 5, 2)
-        connection.execute(update(COMPACTIONS).where(this, day).values(state="writing"))
-        assert done_parts(connection, tenant, tmp_path) == [parts[0], parts[2]]
 
 
 def test_compacting_beside_writers_and_killed_at_random(store_url: str, tmp_path: Path) -> None:

@@ -72,22 +72,6 @@ def test_sqlite_waits_for_the_disk(tmp_path: Path) -> None:
     opened.close()
 
 
-def test_an_error_undoes_the_transaction(store_url: str) -> None:
-    opened = Database.open(store_url)
-    with opened.write() as connection:
-        connection.execute(text("CREATE TABLE t (x INTEGER)"))
-
-    def fail() -> None:
-        with opened.write() as connection:
-            connection.execute(text("INSERT INTO t VALUES (1)"))
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert setting(opened, "SELECT COUNT(*) FROM t") == 0
-    opened.close()
-
-
 def test_a_reader_sees_one_state_while_another_writes(store_url: str) -> None:
     opened = Database.open(store_url)
     with opened.write() as connection:
@@ -131,12 +115,6 @@ def test_errors_quote_no_rows(store_url: str) -> None:
     assert "private" not in str(caught.value)
     assert "private" not in str(caught.value.__cause__).splitlines()[0]
     opened.close()
-
-
-def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot be created"):
-        Database.open(f"sqlite:///{tmp_path / 'file' / 'a.db'}")
 
 
 def test_another_file_is_no_database(tmp_path: Path) -> None:
@@ -314,18 +292,6 @@ def test_a_file_that_is_not_there_is_not_made_unasked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_size_on_the_disk(store_url: str) -> None:
-    opened = Database.open(store_url)
-    with opened.write() as connection:
-        connection.execute(text("CREATE TABLE big (words TEXT)"))
-    before = opened.bytes()
-    with opened.write() as connection:
-        for _ in range(50):
-            connection.execute(text("INSERT INTO big VALUES (:words)"), {"words": "x" * 100_000})
-    assert opened.bytes() >= before + (100_000 if opened.is_sqlite else 0)
-    opened.close()
-
-
 def postgresql_setting(opened: Database, query: str) -> object:
     with opened.read() as connection:
         return connection.execute(text(query)).scalar_one()
@@ -381,17 +347,6 @@ def test_a_server_that_takes_connections_and_says_nothing() -> None:
         with pytest.raises(ResourceError, match="timeout"), opened.read():
             pass
         opened.close()
-
-
-def test_twice_is_once(store_url: str) -> None:
-    opened = Database.open(store_url)
-    migrate(opened)
-    with opened.write() as connection:
-        connection.execute(text("INSERT INTO tenants (tenant, created) VALUES ('a', 0)"))
-    migrate(opened)
-    with opened.read() as connection:
-        assert connection.execute(text("SELECT tenant FROM tenants")).scalar_one() == "a"
-    opened.close()
 
 
 def test_many_come_at_once(store_url: str) -> None:

@@ -24,13 +24,12 @@ from adwright.campaigns.store.events import (
     frame_of,
     insert_batches,
     select_events,
-    to_frame,
 )
 from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.data.schema import CAMPAIGN_SCHEMA, EVENT_SCHEMA, KINDS, empty_events
+from adwright.data.schema import EVENT_SCHEMA, KINDS
 from tests.support.store.events import START, decision, event, events
 
 DAY = timedelta(days=1)
@@ -57,12 +56,6 @@ def test_fingerprints_tell_ids_tenants_and_contents_apart() -> None:
         assert other != x, column
 
 
-def test_both_ways_in_give_one_fingerprint() -> None:
-    rows = [event(0, value=1), event(1, value=0.1 + 0.2)]
-    table = frame_of(rows, EVENT_SCHEMA)
-    assert fingerprints("acme", event_rows(rows)) == fingerprints("acme", event_rows(table))
-
-
 def test_several_senders_at_once(store: Store, tenant: str) -> None:
     store.record_events(tenant, events(3))
     batches = [
@@ -76,11 +69,6 @@ def test_several_senders_at_once(store: Store, tenant: str) -> None:
         assert insert_batches(connection, tenant, [], START) == []
     assert found == [Recorded(1, 1, 0), Recorded(0, 0, 0), Recorded(1, 2, 1)]
     assert store.events(tenant)["event_id"].to_list() == [f"e{n}" for n in range(5)]
-
-
-def test_no_rows_are_a_table_of_none() -> None:
-    assert to_frame([]).equals(empty_events())
-    assert to_frame(event_rows(events(3))).schema == empty_events().schema
 
 
 def test_an_unknown_kind_is_named() -> None:
@@ -343,19 +331,6 @@ def test_plain_events_are_not_made_a_table(monkeypatch: pytest.MonkeyPatch) -> N
     assert expected[0][1] == int(START.timestamp() * 1e6)
 
 
-def test_an_optional_column_may_be_left_out() -> None:
-    needed = {name: event(0)[name] for name in ("event_id", "time", "request_id", "user_id")}
-    row = {**needed, "kind": "click", "item_id": "i"}
-    assert event_rows([row, event(1)])[0][6:] == (None,) * 7
-    mixed = [row, event(1, value=2.5), event(2, value=1), event(3, time=datetime(2024, 5, 1))]
-    assert [one[-2] for one in event_rows(mixed)] == [None, 2.5, 1.0, None]
-
-
-def test_numpy_scalars_are_numbers() -> None:
-    rows = [event(0, position=np.int32(3), propensity=np.float64(0.5), value=np.float32(2))]
-    assert event_rows(rows)[0][8:10] == (3, 0.5)
-
-
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
@@ -375,13 +350,6 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], kind: type[Exception], w
         event_rows([event(0), event(1, **changes), event(2)])
 
 
-def test_rows_are_mappings() -> None:
-    with pytest.raises(SchemaError, match=r"must be a mapping, not list.*row 1"):
-        event_rows([event(0), [1, 2]])  # type: ignore[list-item]
-    with pytest.raises(SchemaError, match="missing"):
-        event_rows([{}])
-
-
 def test_tables_are_taken_too() -> None:
     table = frame_of(events(5), EVENT_SCHEMA)
     assert event_rows(table) == event_rows(events(5))
@@ -390,11 +358,6 @@ def test_tables_are_taken_too() -> None:
     late = table.with_columns(pl.col("time").dt.offset_by("9000y"))
     with pytest.raises(ValueInvalidError, match="years 1 to 9999"):
         event_rows(late)
-
-
-def test_other_schemas() -> None:
-    table = frame_of([{"campaign_id": "a", "start": START, "end": None}], CAMPAIGN_SCHEMA)
-    assert table.schema["start"] == pl.Datetime("us", "UTC")
 
 
 def test_long_texts_are_refused_where_asked() -> None:

@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -117,12 +117,6 @@ def batch(**changes: Any) -> Batch:
     )
 
 
-def test_sizes() -> None:
-    made = batch()
-    assert len(made) == 4
-    assert made.group_sizes.tolist() == [3, 1]
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -211,22 +205,6 @@ def test_padding_holds_each_value_once_and_the_fill_elsewhere(lists: list[list[i
         assert seen == [True] * len(one) + [False] * (longest - len(one))
 
 
-@given(LISTS.filter(bool), st.data())
-def test_select_equals_picking_from_a_list(lists: list[list[int]], data: st.DataObject) -> None:
-    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9))
-    picked = jagged(lists).select(torch.tensor(rows, dtype=torch.int64))
-    assert picked.to_lists() == [lists[row] for row in rows]
-
-
-def test_values_may_have_more_dimensions() -> None:
-    values = torch.arange(6.0).reshape(3, 2)
-    lists = Jagged(values, torch.tensor([0, 1, 1, 3]))
-    padded, mask = lists.to_padded()
-    assert padded.shape == (3, 2, 2)
-    assert padded[mask].equal(values)
-    assert lists.select(torch.tensor([2])).values.equal(values[1:])
-
-
 @pytest.mark.parametrize(
     ("offsets", "words"),
     [
@@ -243,11 +221,6 @@ def test_values_may_have_more_dimensions() -> None:
 def test_offsets_that_do_not_fit_are_refused(offsets: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueInvalidError, match=words):
         Jagged(torch.zeros(3), offsets)
-
-
-def test_lengths_to_offsets_counts_up() -> None:
-    assert lengths_to_offsets(torch.tensor([2, 0, 3])).tolist() == [0, 2, 2, 5]
-    assert lengths_to_offsets(torch.tensor([], dtype=torch.int64)).tolist() == [0]
 
 
 _HISTORY = Jagged.from_lists([[3, 4], []], dtype=torch.int64)
@@ -273,17 +246,6 @@ def test_targets_belong_to_their_queries() -> None:
     assert batch.targets.to_lists() == [[7], [8, 9]]
     with pytest.raises(ValueInvalidError, match="2 profiles, 1 lists of targets"):
         QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets.select(torch.tensor([0])))
-
-
-def test_nobody_asks_nothing() -> None:
-    nobody = Jagged.from_lists([], dtype=torch.int64)
-    batch = QueryBatch.serving(nobody, torch.zeros(0), torch.zeros((0, 1), dtype=torch.int64))
-    assert len(batch) == len(batch.targets) == 0
-
-
-def test_ages_have_the_shape_of_the_events() -> None:
-    with pytest.raises(ValueInvalidError, match="one age an event"):
-        QueryBatch.serving(_HISTORY, torch.zeros((2, 1)), _PROFILE)
 
 
 def test_places_count_back_from_the_latest_event() -> None:

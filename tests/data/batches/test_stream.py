@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import weakref
 from collections import Counter
 from dataclasses import fields, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ from hypothesis import strategies as st
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.batches.stream import (
-    LEADING,
     Piece,
     Position,
     Stream,
     StreamConfig,
     encode_rows,
-    plain,
     to_batch,
 )
 from adwright.data.features import Feature, FeatureSpec, ItemTable
@@ -178,14 +176,6 @@ def test_each_setting_is_flipped_somewhere_here() -> None:
     assert {field.name for field in fields(StreamConfig)} == arrangement | content_settings
 
 
-def test_sizes_are_as_asked(small_task: Task) -> None:
-    made = batches(small_task)
-    assert max(int(batch.group_sizes.max()) for batch in made) == 4
-    assert {len(batch.history) for batch in made} <= {4, 5, 6}
-    alone = batches(small_task, replace(CONFIG, groups_per_batch=1))
-    assert {len(batch.history) for batch in alone} == {1}
-
-
 def test_a_seed_and_epoch_give_the_same_batches_again(small_task: Task) -> None:
     assert same(batches(small_task), batches(small_task))
     rows = [[b.row.tolist() for b in batches(small_task, epoch=epoch)] for epoch in range(3)]
@@ -244,12 +234,6 @@ def test_drawn_negatives_depend_on_the_seed_alone(small_task: Task) -> None:
     rows = set(content(batches(small_task, config)))
     assert set(content(batches(small_task, replace(config, window=1, shuffle=False)))) == rows
     assert set(content(batches(small_task, replace(config, seed=9)))) != rows
-
-
-def test_rates_nest(small_task: Task) -> None:
-    few = set(content(batches(small_task, replace(CONFIG, negative_rate=0.2))))
-    many = set(content(batches(small_task, replace(CONFIG, negative_rate=0.6))))
-    assert few < many
 
 
 def test_a_window_is_let_go_before_the_next_one_is_read(
@@ -474,41 +458,8 @@ def test_groups_equal_a_literal_cut(people: People, encoded: bool, most: int, hi
     assert piece.row.tolist() == list(range(1000, 1000 + len(piece.row)))
 
 
-def test_codes_begin_with_the_leading_rows() -> None:
-    assert LEADING == ("item", "begin", "end", "label")
-    piece = encode([([1], [1.0])])
-    assert piece.codes.dtype == np.int32
-    assert piece.codes.shape == (5, 1)
-
-
-def test_rows_without_labels_are_negative() -> None:
-    table, log = tables([([1, 2], [0.0, 1.0])], encoded=True)
-    piece = encode_rows(
-        table.drop_columns("label"), log, np.arange(2), spec=SPEC, items=ITEMS, rows_per_group=9
-    )
-    assert piece.codes[3].tolist() == [0, 0]
-
-
-def test_no_rows_make_no_groups() -> None:
-    table, log = tables([([1], [1.0])], encoded=True)
-    piece = encode_rows(table[:0], log, np.arange(0), spec=SPEC, items=ITEMS, rows_per_group=9)
-    assert len(piece) == 0
-
-
 def test_a_row_that_sees_too_much_is_refused() -> None:
     table, log = tables([([1, 2], [1.0]), ([3], [1.0])], encoded=True)
     for short in (log[:2], log[1:]):
         with pytest.raises(ValueInvalidError, match="more events than its person has"):
             encode_rows(table, short, np.arange(2), spec=SPEC, items=ITEMS, rows_per_group=9)
-
-
-def test_plain_takes_integers_and_booleans() -> None:
-    assert plain(pa.chunked_array([[1, 2], [3]])).tolist() == [1, 2, 3]
-    assert plain(pa.array([True, False])).tolist() == [1, 0]
-
-
-def test_bounds_fit_together() -> None:
-    piece = encode([([1, 2], [0.5, 1.0, 1.0, 1.0]), ([], [0.0])], most=2)
-    assert piece.row_bounds == [0, 2, 4, 5]
-    assert all(a < b for a, b in pairwise(piece.row_bounds))
-    assert piece.event_bounds == [0, 2, 0, 2, 2, 2]

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.batches.jagged import Jagged
@@ -109,12 +107,6 @@ def test_sequences_ask_the_held_events() -> None:
         log_of_sequences(sequences_of_task(TASK, split="task"))
 
 
-def test_events_of_one_instant_are_one_moment() -> None:
-    log = log_of_sequences(sequences_of_task(TASK))
-    days = {(u, t) for u, t in zip(np.repeat(range(10), np.diff(log.offsets)), TASK.time)}  # noqa: B905
-    assert log.moment.max() == len(days) - 1
-
-
 def test_positions_are_no_times() -> None:
     assert log_of_sequences(WALKS).time is not None
     days = replace(WALKS, time=np.arange(len(WALKS.item)) * 86_400)
@@ -138,33 +130,6 @@ def test_some_questions_keep_their_targets() -> None:
 ITEM = np.array([3, 1, 2, 3, 5, 4])
 OFFSETS = np.array([0, 5, 6])
 INSTANT = np.array([10, 10, 20, 30, 30, 30])
-
-
-@given(st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=5))
-def test_moments_are_numbered_in_order(users: list[list[int]]) -> None:
-    users = [sorted(one) for one in users]
-    offsets = np.cumsum([0, *(len(one) for one in users)])
-    flat = [(u, t) for u, one in enumerate(users) for t in one]
-    instant = np.array([t for _, t in flat], dtype=np.int64)
-    expected = [sorted(set(flat)).index(one) for one in flat]
-    assert moment_numbers(offsets, instant).tolist() == expected
-    assert moment_numbers(offsets, None).tolist() == list(range(len(flat)))
-
-
-def test_events_count_the_moments_back() -> None:
-    moment = moment_numbers(OFFSETS, INSTANT)
-    found = Pasts.between(ITEM, moment, np.array([0, 5, 0, 0]), np.array([5, 6, 3, 0]))
-    assert found.item.tolist() == [3, 1, 2, 3, 5, 4, 3, 1, 2]
-    assert found.back.tolist() == [2, 2, 1, 0, 0, 0, 1, 1, 0]
-    assert found.offsets.tolist() == [0, 5, 6, 9, 9]
-    assert found.owner.tolist() == [0] * 5 + [1] + [2] * 3
-    assert len(found) == 4
-
-
-def test_an_empty_log_has_empty_histories() -> None:
-    none = np.zeros(0, np.int64)
-    found = Pasts.between(none, none, np.zeros(2, np.int64), np.zeros(2, np.int64))
-    assert (len(found), len(found.item)) == (2, 0)
 
 
 def test_some_and_until_cut_histories_and_events() -> None:
@@ -391,24 +356,6 @@ def test_questions_equal_a_walk_through_the_log(split: Held) -> None:
     assert int((batch.target > 0).sum()) == len(people)
 
 
-def test_counts_are_of_training_events_alone() -> None:
-    sequences = small_sequences(people=7, seed=2)
-    expected = np.zeros(sequences.items + 1, np.int64)
-    for user in range(len(sequences)):
-        first, end = sequences.offsets[user], sequences.offsets[user + 1] - 2
-        np.add.at(expected, sequences.item[first:end], 1)
-    assert sequences.count.tolist() == expected.tolist()
-
-
-def test_nobody_is_a_set_of_sequences_too() -> None:
-    nothing = np.zeros(0, np.int64)
-    empty = ItemSequences("n", "p", "h", (), ("i",), nothing, np.zeros(1, np.int64))
-    assert len(empty) == 0
-    assert empty.people("test").tolist() == []
-    assert empty.count.tolist() == [0, 0]
-    assert [part.tolist() for part in empty.windows(5)] == [[], []]
-
-
 LENGTHS = np.array([0, 3, 40, 100, 100, 17])
 
 
@@ -475,48 +422,6 @@ def test_weights_fall_with_age() -> None:
     for _ in range(2000):
         by_place[shorten(lengths, 1, config, rng)[0]] += 1
     assert by_place[3] > 1.5 * by_place[0]
-
-
-def test_steep_weights_are_the_square_of_what_is_left_of_the_longest_age() -> None:
-    # A threshold of one event: the share of each is its weight's share of all weights.
-    lengths, age = np.array([4]), np.array([60.0, 30.0, 15.0, 0.0])
-    config, rng = StochasticLength(1.0, "steep"), np.random.default_rng(0)
-    first = np.zeros(4)
-    for _ in range(3000):
-        places, _ = shorten(lengths, 1, config, rng, age=age)
-        if len(places) == 1:
-            first[places[0]] += 1
-    weights = (1 - age / 60) ** 2
-    np.testing.assert_allclose(first / first.sum(), weights / weights.sum(), atol=0.03)
-    same = np.zeros(4)
-    for _ in range(3000):
-        same[shorten(lengths, 1, config, rng, age=np.zeros(4))[0]] += 1
-    np.testing.assert_allclose(same / same.sum(), 0.25, atol=0.03)
-
-
-def test_the_papers_weights_of_many_events_are_nearly_equal() -> None:
-    """What the module's docstring says of 200 events: the mean place of what stays."""
-    lengths, rng = np.array([200]), np.random.default_rng(0)
-    mean = {}
-    for choice in ("random", "weighted", "steep"):
-        config = StochasticLength(0.5, choice)  # type: ignore[arg-type]
-        drawn = [shorten(lengths, 200, config, rng)[0] for _ in range(1500)]
-        mean[choice] = float(np.concatenate([one for one in drawn if len(one) < 200]).mean())
-    assert mean["weighted"] == pytest.approx(mean["random"], abs=3)
-    assert mean["steep"] > mean["random"] + 30
-
-
-def test_the_generator_alone_decides() -> None:
-    config = StochasticLength(1.2)
-    runs = [shorten(LENGTHS, 100, config, np.random.default_rng(s)) for s in (5, 5, 6)]
-    assert np.array_equal(runs[0][0], runs[1][0])
-    assert not np.array_equal(runs[0][0], runs[2][0])
-
-
-def test_two_cuts_nothing() -> None:
-    places, offsets = shorten(LENGTHS, 100, StochasticLength(2.0), np.random.default_rng(0))
-    assert places.tolist() == list(range(260))
-    assert np.diff(offsets).tolist() == LENGTHS.tolist()
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"alpha": 2.1}, {"choice": "best"}])

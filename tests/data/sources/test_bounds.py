@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,8 +34,6 @@ from adwright.data.sources.bounds import (
 )
 from adwright.data.sources.csvfile import (
     TimeColumn,
-    format_of,
-    is_format,
     parse_columns,
     parse_time,
     scan_csv,
@@ -156,11 +154,6 @@ def test_objects_become_rows(tmp_path: Path) -> None:
     assert found["c"].to_list()[1] == {"d": 2}
 
 
-def test_numbers_and_texts_of_one_key_are_text(tmp_path: Path) -> None:
-    found = read_json_lines(written(tmp_path, '{"a": 1}\n{"a": "x"}\n'), USUAL_BOUNDS)
-    assert found["a"].to_list() == ["1", "x"]
-
-
 def test_types_that_come_late_are_seen(tmp_path: Path) -> None:
     text = '{"a": 1}\n' * 2000 + '{"a": 1.5, "b": true}\n'
     found = read_json_lines(written(tmp_path, text), USUAL_BOUNDS)
@@ -224,11 +217,6 @@ def lines(*, count: int = 20_000, row: Callable[[int], object]) -> str:
 def test_a_small_file_takes_little_memory(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(SchemaError, match=why):
         read_json_lines(written(tmp_path, text), USUAL_BOUNDS)
-
-
-def test_what_is_sparse_as_catalogues_are_is_read(tmp_path: Path) -> None:
-    text = lines(row=lambda n: {"id": n, **{f"k{(n + m) % 300}": [{"v": m}] for m in range(9)}})
-    assert read_json_lines(written(tmp_path, text), USUAL_BOUNDS).shape == (20_000, 301)
 
 
 TABLE = pl.DataFrame({"a": [1, 2], "b": ["x", "y"]})
@@ -421,34 +409,6 @@ def test_cells_that_cannot_be_read_are_named() -> None:
     ]
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
-def test_every_instant_survives_both_spellings(moment: datetime) -> None:
-    instant = moment.replace(tzinfo=UTC)
-    micros = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    sign, digits = "-" if micros < 0 else "", f"{abs(micros):07d}"
-    seconds = f"{sign}{digits[:-6]}.{digits[-6:]}"
-    assert _times(instant.isoformat(), seconds) == [instant, instant]
-
-
-def test_columns_that_are_absent_are_passed_over() -> None:
-    frame = pl.LazyFrame({"a": ["1", " 2.5 ", None], "b": ["x", "y", "z"]})
-    numbers = {"a": pl.Float64(), "absent": pl.Int64()}
-    found = parse_columns(frame, ["gone"], numbers, in_file("f")).collect()
-    assert found["a"].to_list() == [1, 2.5, None]
-    assert found.columns == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("column", "text", "message"),
-    [("a", "1,5", "a cannot be read as a number"), ("t", "noon", "t cannot be read as a time")],
-)
-def test_a_cell_that_cannot_be_read_is_named(column: str, text: str, message: str) -> None:
-    frame = pl.LazyFrame({column: [None, text]}, schema={column: pl.String})
-    with pytest.raises(ValueInvalidError, match=f"{message}.*f, row 1") as caught:
-        parse_columns(frame, ["t"], {"a": pl.Float64()}, in_file("f"))
-    assert caught.value.value == text
-
-
 def test_thousands_of_columns_cost_little(tmp_path: Path) -> None:
     """One test of all columns, pushed into the reader, took 4 GB for 2,000 of them."""
     wide = ReadBounds(columns=20_000)
@@ -533,12 +493,6 @@ def test_one_instant_in_many_spellings(value: object, settings: dict[str, str]) 
     assert moments([value, None, value], **settings) == [NOON, None, NOON]
 
 
-@pytest.mark.parametrize("value", [date(2024, 3, 4), "2024-03-04", 20240304, "20240304"])
-def test_days(value: object) -> None:
-    settings = {} if value in (date(2024, 3, 4), "2024-03-04") else {"time_format": "%Y%m%d"}
-    assert moments([value], **settings) == [datetime(2024, 3, 4, tzinfo=UTC)]
-
-
 def test_hours_that_come_twice_or_never() -> None:
     texts = ["2024-10-27 02:30", "2024-03-31 02:30", "2024-03-31 03:30"]
     found = moments(texts, time_zone="Europe/Paris")
@@ -597,17 +551,3 @@ def test_times_outside_of_the_calendar_are_refused() -> None:
 def test_a_column_of_something_else_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"t must be a timestamp, text or a number, not List"):
         read([[1]])
-
-
-def test_what_is_a_format() -> None:
-    for text in ("%d/%m/%Y", "%y%m%d%H", "%Y-%m-%dT%H:%M:%S%z", "%d %b %Y %I:%M %p", "%F %T"):
-        assert is_format(text)
-    for text in ("%Q", "%", "%H%"):
-        assert not is_format(text)
-
-
-def test_formats_of_dates() -> None:
-    assert format_of(["31/01/2024"]) == ("%d/%m/%Y",)
-    assert format_of(["01-31-24T10:00"]) == ("%m-%d-%yT%H:%M",)
-    assert format_of(["01/02/2024 10:00:00"]) == ("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S")
-    assert format_of(["2024-01-31"]) == ()

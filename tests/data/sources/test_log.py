@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import (
     ConfigError,
     FileUnreadableError,
@@ -24,14 +23,13 @@ from adwright.core.errors import (
 from adwright.data.column_kinds import RULE, FoundColumn
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.bounds import ReadBounds
-from adwright.data.sources.frames import as_frame, id_text, name_of
+from adwright.data.sources.frames import as_frame, id_text
 from adwright.data.sources.log import (
     Description,
     Log,
     LogFormat,
     LogSummary,
     describe,
-    early_responses,
     find_oddities,
     open_log,
     read_atomic_log,
@@ -96,23 +94,6 @@ def test_atomic_files_there_and_back(tmp_path: Path) -> None:
     }
 
 
-def test_description_counts() -> None:
-    found = describe(made())
-    assert (found.events, found.users, found.items) == (4, 2, 3)
-    assert (found.first, found.last) == (TIMES[0], TIMES[-1])
-    assert found.kinds == {"impression": 1, "click": 1, "purchase": 1, "redemption": 1}
-    assert found.history["shortest"] == 1
-    assert found.history["longest"] == 3
-    assert found.catalogue == {"items": 3, "creatives": 0, "campaigns": 1, "users": 2}
-    assert found.features == ("type", "price")
-
-
-def test_an_empty_log_is_described(tmp_path: Path) -> None:
-    log = Log(EVENTS[:0].lazy(), Catalogue.checked(ITEMS))
-    found = describe(log)
-    assert (found.events, found.first, found.kinds) == (0, None, {})
-
-
 def test_a_file_alone_gives_the_ids_as_catalogue(tmp_path: Path) -> None:
     EVENTS.write_parquet(tmp_path / "events.parquet")
     found = open_log(tmp_path / "events.parquet")
@@ -150,18 +131,6 @@ def test_a_foreign_log_is_opened_by_its_names(
     assert found.catalogue.items.rows() == [("x", "7"), ("y", "8")]
     assert found.column_kinds == {"category": "category"}
     assert "visitorid is taken as user_id" in caplog.text
-
-
-def test_tables_in_memory_are_logs() -> None:
-    rows = [
-        {"user": "a", "item": "x", "time": 5, "store": 1},
-        {"user": "b", "item": "y", "time": 6},
-    ]
-    found = open_log(rows, mapping=LogMapping(context=("store",), column_kinds={"store": "number"}))
-    assert found.events.collect()["item_id"].to_list() == ["x", "y"]
-    assert (found.context, found.column_kinds) == (("store",), {"store": "number"})
-    with pytest.raises(ConfigError, match=r"no column of this name .*colour"):
-        open_log(rows, mapping=LogMapping(column_kinds={"colour": "number"}))
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
@@ -275,22 +244,6 @@ def test_the_words_for_a_log_count_what_is_in_it() -> None:
     assert found.features == ("type", "price")
 
 
-def test_a_log_of_nothing_can_be_described() -> None:
-    nothing = Log(EVENTS.clear().lazy(), Catalogue.checked(ITEMS.clear()))
-    found = describe(nothing)
-    assert (found.events, found.first, found.kinds) == (0, None, {})
-    assert set(found.history.values()) == {0.0}
-    assert "users" not in found.catalogue
-
-
-def test_a_log_without_items_gets_the_ids_it_shows(tmp_path: Path) -> None:
-    EVENTS.write_parquet(tmp_path / "events.parquet")
-    found = read_log(tmp_path / "events.parquet")
-    # A coupon is no item.
-    assert found.catalogue.items["item_id"].to_list() == ["x", "y"]
-    assert found.users is None
-
-
 def test_a_log_whose_columns_are_known_takes_kinds_alone(tmp_path: Path) -> None:
     save_log(tmp_path / "log", made(), format="atomic", name="mine")
     kinds = LogMapping(column_kinds={"price": "category"})
@@ -340,11 +293,6 @@ def with_time(*times: datetime) -> list[datetime]:
     return [*times, *(START + timedelta(hours=n) for n in range(N - len(times)))]
 
 
-def test_a_plain_log_has_nothing_odd() -> None:
-    assert find_oddities(log(), NOW) == ()
-    assert find_oddities(log().head(0), NOW) == ()
-
-
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
@@ -390,17 +338,6 @@ def test_each_oddity_is_said(columns: dict[str, object], words: str) -> None:
     assert said.startswith(words)
 
 
-def test_a_long_tail_of_times_is_no_outlier() -> None:
-    days = [START + timedelta(days=-n * n / 50) for n in range(N)]
-    assert find_oddities(log(time=days), NOW) == ()
-
-
-def test_responses_of_other_requests_do_not_count() -> None:
-    assert early_responses(log(), ("click",)) == (0, 0)
-    shown = log(kind=["impression", *["click"] * (N - 1)])
-    assert early_responses(shown, ("click",)) == (0, 0)
-
-
 SUMMARY = LogSummary(
     Description(3, 2, 2, START, START, {"click": 3}, {"median": 1.5}, {"items": 2}, ("type",)),
     {
@@ -434,10 +371,6 @@ def test_a_summary_is_read_by_people() -> None:
     empty = LogSummary(Description(0, 0, 0, None, None, {}, {}, {}, ()))
     assert empty.facts()["time"] == "none"
     assert empty.sentences() == []
-
-
-def test_a_summary_survives_a_file() -> None:
-    assert from_jsonable(LogSummary, to_jsonable(SUMMARY)) == SUMMARY
 
 
 def test_notes_are_told_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
@@ -597,9 +530,3 @@ def test_packed_files_are_bounded_and_checked(
     assert caught.value.file == str(bomb)
     assert "scratch" not in str(caught.value)
     assert list((tmp_path / "scratch").iterdir()) == []
-
-
-def test_names() -> None:
-    assert name_of("logs/shop.csv.gz") == "shop"
-    assert name_of(Path("shop")) == "shop"
-    assert name_of(TABLE) == "log"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import resource
 import signal
@@ -238,31 +237,6 @@ def test_items_creatives_and_campaigns_from_csv(tmp_path: Path) -> None:
         read_campaigns(tmp_path / "campaigns.csv")
 
 
-def test_other_forms_of_the_same_tables(tmp_path: Path) -> None:
-    write_events(tmp_path / "log.csv", _log())
-    text = (tmp_path / "log.csv").read_text()
-    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert read_events(tmp_path / "log.csv.gz").collect().equals(_log())
-    lines = _log().with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    lines.write_ndjson(tmp_path / "log.jsonl")
-    assert read_events(tmp_path / "log.jsonl").collect().equals(_log())
-
-
-def test_the_id_of_items_may_have_another_name(tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("title;SKU;price\nTea; 007 ;2,5\n")
-    assert read_items(tmp_path / "items.csv").rows() == [("007", "Tea", 2.5)]
-    (tmp_path / "more.csv").write_text("item_id,artnr\n1,a\n2,b\n")
-    found = read_items(tmp_path / "more.csv", column="artnr")
-    assert found["item_id"].to_list() == ["a", "b"]
-    with pytest.raises(SchemaError, match=r"missing: user_id .*more\.csv.*has item_id, artnr"):
-        read_items(tmp_path / "more.csv", key="user_id")
-
-
-def test_items_of_other_libraries() -> None:
-    found = read_items([{"item_id": 1, "codes": [1, 2], "since": START}])
-    assert found.row(0)[:2] == ("1", ["1", "2"])
-
-
 def test_items_from_parquet_keep_lists(tmp_path: Path) -> None:
     items = pl.DataFrame({"item_id": ["a"], "tags": [["x", "y"]]})
     write_table(tmp_path / "items.parquet", items)
@@ -321,12 +295,6 @@ def test_times_outside_of_the_calendar_are_named_by_row_and_number(
     words = rf"years 1 to 9999 .*log\.parquet, row 1, column time, value {number}\]"
     with pytest.raises(ValueInvalidError, match=words):
         read_events(tmp_path / "log.parquet")
-
-
-def test_a_campaign_before_the_calendar_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "c.csv").write_text("campaign_id,start\nc0,2024-01-01\nc1,-90000000000\n")
-    with pytest.raises(ValueInvalidError, match=r"years 1 to 9999 .*row 1, column start"):
-        read_campaigns(tmp_path / "c.csv")
 
 
 def test_bounds_are_settable(tmp_path: Path) -> None:

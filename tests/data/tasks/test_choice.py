@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -152,16 +152,6 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
         ChoiceConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_fewer_baskets_are_some_of_them(task: Task, source: NextBasket, tmp_path: Path) -> None:
-    config = replace(CONFIG, train=7, valid=2, test=2)
-    few = build_choice_task(source, tmp_path, config)
-    assert few.data_hash != task.data_hash
-    for split, wanted in (("train", 7), ("valid", 2), ("test", 2)):
-        baskets = few.rows(split).collect()["request_id"].unique().to_list()  # type: ignore[arg-type]
-        assert len(baskets) == wanted
-        assert {source.split[int(one)] for one in baskets} == {SPLITS.index(split)}  # type: ignore[arg-type]
-
-
 def test_the_same_settings_find_the_same_folder(source: NextBasket, tmp_path: Path) -> None:
     first = build_choice_task(source, tmp_path, CONFIG)
     stamp = (first.folder / "task.json").stat().st_mtime_ns
@@ -170,24 +160,8 @@ def test_the_same_settings_find_the_same_folder(source: NextBasket, tmp_path: Pa
     assert (again.folder / "task.json").stat().st_mtime_ns == stamp
 
 
-def test_the_catalogue_says_how_popular_each_item_is(source: NextBasket) -> None:
-    table = choice_catalogue(source)
-    assert table.columns == [*source.catalogue.columns, "popularity"]
-    assert table["popularity"].to_list() == source.count[1:].tolist()
-    names = [feature.name for feature in choice_features(source.spec, 3)]
-    assert names[0] == "history"
-    assert {"popularity", "visible", "frequency", "recent", "recency"} <= set(names)
-    assert "words" not in names
-
-
 COUNT = np.array([0, 100, 10, 1, 0, 5])
 PAST, OFFSETS = np.array([2, 4, 3]), np.array([0, 2, 2, 3])
-
-
-def test_shares_of_popularity_follow_its_power_and_leave_out_the_unknown_item() -> None:
-    share = popular_share(np.array([999, 16, 1, 0]))
-    np.testing.assert_allclose(share, [0, 8 / 9, 1 / 9, 0])
-    assert popular_share(np.zeros(3, np.int64)).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -279,14 +253,6 @@ def test_what_was_taken_is_positive_and_the_rest_is_drawn(log: Log, drawn_task: 
     assert both["label"].max() == 1
     assert drawn_task.history_kinds == drawn_task.popularity_kinds == ("purchase",)
     assert "Drawn negatives" in drawn_task.protocol
-
-
-def test_the_place_of_a_row_does_not_tell_its_label(drawn_task: Task) -> None:
-    rows = drawn_task.rows("train").collect()
-    place = pl.int_range(pl.len()).over("request_id") / pl.len().over("request_id")
-    means = rows.with_columns(place=place).group_by("label").agg(pl.col("place").mean())
-    values = means["place"].to_list()
-    assert abs(values[0] - values[1]) < 0.02
 
 
 def test_popularity_is_of_earlier_days(log: Log, drawn_task: Task) -> None:

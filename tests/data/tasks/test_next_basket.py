@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,12 @@ import pytest
 
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.data.tasks.next_basket import NextBasket, build_visits, moment, reordered
+from adwright.data.tasks.next_basket import NextBasket, build_visits, reordered
 from adwright.data.tasks.next_basket_sources import (
     attribute_features,
     build_next_basket,
     build_next_item,
     read_sequences,
-    words,
 )
 from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
@@ -75,13 +73,6 @@ def test_counts_are_of_training_events_alone() -> None:
     assert list(task.visits("test")) == [3]
 
 
-def test_seen_is_the_whole_history_once() -> None:
-    task = _task()
-    codes, bounds = task.seen(np.array([3, 0]))
-    assert _ids(task, codes[: bounds[1]].tolist()) == ["i1", "i2", "i3", "i4"]
-    assert bounds[2] == bounds[1]
-
-
 def test_profile_codes_follow_the_visit() -> None:
     task = _task()
     names = [f.name for f in task.profile_features]
@@ -116,10 +107,6 @@ def test_items_in_another_order_are_the_same_task() -> None:
         reordered(task, [*ids[1:], "another"])
 
 
-def test_the_moment_of_a_query() -> None:
-    assert moment(datetime(2026, 1, 5, 9, tzinfo=UTC)) == {"weekday": "1", "hour": "9"}
-
-
 def test_a_missing_column_an_unknown_item_and_no_training_are_named() -> None:
     events = events_of(VISITS)
     kept = {"name": "t", "protocol": "p", "data_hash": "h", "features": FEATURES}
@@ -133,12 +120,6 @@ def test_a_missing_column_an_unknown_item_and_no_training_are_named() -> None:
             catalogue(),
             **kept,  # type: ignore[arg-type]
         )
-
-
-def test_a_task_of_many_people() -> None:
-    task = small_task()
-    assert len(task.users) == 10
-    assert len(task.visits("train")) == 60
 
 
 def test_batches_equal_a_walk_through_the_log() -> None:
@@ -188,20 +169,10 @@ def task() -> NextBasket:
     return build_next_basket(CompleteJourney.open(), households=0.02)
 
 
-def test_every_sold_item_is_a_candidate(task: NextBasket) -> None:
-    assert task.catalogue.height == 68_509
-    assert len(task.items) == 68_510
-
-
 def test_splits_follow_each_other_in_time(task: NextBasket) -> None:
     train, valid, test = (task.visit_time[task.visits(s)] for s in ("train", "valid", "test"))
     # Weeks break at midnight of the stores, which no basket of the sample straddles.
     assert train.max() < valid.min() <= valid.max() < test.min()
-
-
-def test_no_visit_sees_its_own_instant(task: NextBasket) -> None:
-    batch = task.batch(np.arange(len(task)))
-    assert bool((batch.age > 0).all())
 
 
 def test_settings_are_checked() -> None:
@@ -210,15 +181,6 @@ def test_settings_are_checked() -> None:
         build_next_basket(source, train_until=50, valid_until=48)
     with pytest.raises(ConfigError, match="households"):
         build_next_basket(source, households=0)
-
-
-def test_words_of_a_type() -> None:
-    frame = pl.DataFrame({"type": ["BREAD:ITALIAN/FRENCH", "ICE - 2 LB", None]})
-    assert frame.select(words())["words"].to_list() == [
-        ["bread", "italian", "french"],
-        ["ice", "lb"],
-        None,
-    ]
 
 
 def test_sequences(tmp_path: Path) -> None:
@@ -317,11 +279,6 @@ def test_profiles_of_households_are_their_demographics(task: NextBasket) -> None
         assert said == (age if age in vocabulary else None)
 
 
-def test_words_of_another_column() -> None:
-    frame = pl.DataFrame({"name": ["Ripe a Fig"]})
-    assert frame.select(words("name"))["words"].to_list() == [["ripe", "fig"]]
-
-
 SEQUENCES = {"7": ["a", "b", "c", "b", "d"], "8": ["d", "a"], "9": ["e"], "x": list("edcba")[:4]}
 ATTRIBUTES = '{"a": [1, 2], "b": [2], "c": [], "unheard of": [9]}'
 
@@ -378,9 +335,3 @@ def test_absent_files_and_other_encodings_are_named(source: Path) -> None:
     path.unlink()
     with pytest.raises(FileUnreadableError, match="does not exist"):
         read_sequences(source)
-
-
-def test_lastfm_is_read_whole(shared_data: Path) -> None:
-    events, items = read_sequences(shared_data / "lastfm")
-    assert (events.height, events["user_id"].n_unique(), items.height) == (52_551, 1_090, 3_646)
-    assert (events["left"] == 0).sum() == 1_090

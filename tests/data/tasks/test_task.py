@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from adwright.core.errors import FileUnreadableError, ResourceError, SchemaError, ValueInvalidError
 from adwright.data.features import Feature, fit_spec
-from adwright.data.tasks.history import ItemValues, SeenRows, add_history, user_codes
+from adwright.data.tasks.history import add_history
 from adwright.data.tasks.split import SPLITS, Split, split_by_time, split_last
 from adwright.data.tasks.task import (
     SplitWriter,
@@ -117,14 +115,6 @@ def test_the_spec_is_fitted_on_training_rows_alone(small_task: Task, tables: Tab
     assert Task.open(small_task.folder).spec == small_task.spec
     assert len(small_task.item_table) == tables.items.height + 1
     assert small_task.items.rows() == tables.items.rows()
-
-
-def test_a_task_opens_with_its_facts(small_task: Task) -> None:
-    opened = Task.open(str(small_task.folder))
-    assert opened == small_task
-    assert opened.protocol == "made up"
-    assert opened.data_hash == "0" * 64
-    assert len(opened.meta["id"]) == 64
 
 
 def test_the_kinds_of_its_history_are_told(tmp_path: Path, tables: Tables) -> None:
@@ -419,16 +409,6 @@ def test_ids_become_text_and_other_columns_stay_what_they_are() -> None:
     assert table.to_pylist() == expected.to_dicts()
 
 
-def test_stored_text_is_read_back_as_text(tmp_path: Path) -> None:
-    frame = pl.DataFrame(
-        {"user_id": [20, 3], "store": pl.Series(["x", None], dtype=pl.Categorical)}
-    )
-    with SplitWriter(tmp_path, 1) as writer:
-        writer.add(frame.with_columns(label=pl.lit(1)), frame.select("user_id"))
-    read = pl.read_parquet(tmp_path / "rows.parquet")
-    assert read.schema == {"user_id": pl.String, "store": pl.String, "label": pl.Int32}
-
-
 START = datetime(2024, 1, 1)
 HISTORY_ROWS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5)), max_size=15
@@ -464,101 +444,7 @@ def test_counts_equal_a_brute_force_filter(
         assert row["frequency"] == sum(event["item_id"] == row["item_id"] for event in before)
 
 
-def test_units_of_time_may_differ() -> None:
-    rows = frame([(0, 0, 2)]).with_columns(pl.col("time").cast(pl.Datetime("ns")))
-    events = frame([(0, 0, 1), (0, 0, 2)])
-    assert add_history(rows, events).select("visible", "frequency").row(0) == (1, 1)
-
-
-def test_user_codes_rise_with_the_rows() -> None:
-    rows, events = pl.Series(["a", "a", "c", "d"]), pl.Series(["a", "d", "d"])
-    of_rows, of_events = user_codes(rows, events)
-    assert of_rows.tolist() == [0, 0, 1, 2]
-    assert of_events.tolist() == [0, 2, 2]
-    assert of_rows.dtype == of_events.dtype == np.int64
-
-
-def test_codes_of_items_are_shared_whatever_their_type() -> None:
-    rows, events = frame([(0, 1, 9), (0, 7, 9)]), frame([(0, 1, 0), (0, 1, 1), (0, 2, 2)])
-    expected = [(3, 2), (3, 0)]
-    for cast in (pl.Int32, pl.UInt16, pl.String):
-        of_rows, of_events = (
-            one.with_columns(pl.col("item_id").cast(cast)) for one in (rows, events)
-        )
-        found = add_history(of_rows, of_events).select("visible", "frequency")
-        assert found.rows() == expected
-
-
-def test_nobody_and_a_user_without_events() -> None:
-    events = frame([(1, 0, 0)])
-    assert add_history(frame([]), frame([])).height == 0
-    rows = frame([(0, 0, 5), (1, 0, 5), (2, 0, 5)])
-    assert add_history(rows, events)["visible"].to_list() == [0, 1, 0]
-    assert add_history(rows, frame([]))["frequency"].to_list() == [0, 0, 0]
-
-
-def test_an_event_of_the_row_s_own_instant_is_not_seen() -> None:
-    rows = frame([(0, 0, 3)])
-    for hour, seen in ((2, 1), (3, 0), (4, 0)):
-        found = add_history(rows, frame([(0, 0, hour)]))
-        assert found.select("visible", "frequency").row(0) == (seen, seen)
-
-
 #: Items 0 to 4: no value, one, several, all.
-LISTS = ([], [2], [0, 3], [3], [0, 1, 2, 3, 4])
-
-
-def values() -> ItemValues:
-    offsets = np.cumsum([0, *(len(some) for some in LISTS)])
-    return ItemValues(np.array([v for some in LISTS for v in some]), offsets, 6)
-
-
-def literal(seen: SeenRows, of: ItemValues) -> NDArray[np.float64]:
-    counts = np.zeros(of.width)
-    for user, visible, item, weight in zip(
-        seen.user, seen.visible, seen.item, seen.weight, strict=True
-    ):
-        history = seen.event_item[seen.event_user == user][:visible]
-        if seen.max_history:
-            history = history[-seen.max_history :]
-        has = {v for one in (item, *history) for v in LISTS[one]}
-        counts[list(has)] += weight
-    return counts
-
-
-def drawn(seed: int, max_history: int, rows: int = 60, users: int = 7) -> SeenRows:
-    """Users of 0 to 12 events; the last one has none."""
-    rng = np.random.default_rng(seed)
-    number = np.append(rng.integers(0, 13, users - 1), 0)
-    user = rng.integers(0, users, rows)
-    return SeenRows(
-        user=user,
-        visible=rng.integers(0, number[user] + 1),
-        item=rng.integers(0, len(LISTS), rows),
-        weight=rng.choice([1.0, 0.05], rows),
-        event_user=np.repeat(np.arange(users), number),
-        event_item=rng.integers(0, len(LISTS), number.sum()),
-        max_history=max_history,
-    )
-
-
-@pytest.mark.parametrize("max_history", [0, 1, 2, 5, 20])
-def test_it_is_a_loop_over_rows(max_history: int) -> None:
-    for seed in range(40):
-        seen = drawn(seed, max_history)
-        np.testing.assert_allclose(seen.count(values()), literal(seen, values()), atol=1e-9)
-
-
-@pytest.mark.parametrize(("rows", "users"), [(0, 4), (5, 1), (0, 1)])
-def test_without_rows_or_events_there_is_little_to_count(rows: int, users: int) -> None:
-    seen = drawn(0, 0, rows, users)
-    np.testing.assert_allclose(seen.count(values()), literal(seen, values()), atol=1e-9)
-
-
-def test_values_of_items_stand_end_to_end() -> None:
-    found, place = values().of(np.array([2, 0, 1, 2]))
-    assert found.tolist() == [0, 3, 2, 0, 3]
-    assert place.tolist() == [0, 0, 2, 3, 3]
 
 
 SPLIT_START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -589,15 +475,3 @@ def test_the_last_events_are_held_out(lengths: list[int]) -> None:
     found = frame.select(split_last(pl.col("left")))["split"]
     assert found.to_list() == [("test", "valid", "train")[min(place, 2)] for place in left]
     assert found.to_list().count("test") == len(lengths)
-
-
-@pytest.mark.parametrize("expression", [split_last(pl.col("x")), split_by_time(pl.col("x"), 1, 2)])
-def test_the_column_is_named_and_knows_its_values(expression: pl.Expr) -> None:
-    found = pl.DataFrame({"x": [0, 1, 2]}).select(expression)
-    assert found.schema == {"split": pl.Enum(SPLITS)}
-    assert sorted(found["split"].cast(pl.String)) == sorted(SPLITS)
-
-
-def test_equal_bounds_leave_no_validation() -> None:
-    found = pl.DataFrame({"x": [0, 1, 2]}).select(split_by_time(pl.col("x"), 1, 1))["split"]
-    assert found.to_list() == ["train", "test", "test"]

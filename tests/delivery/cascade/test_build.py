@@ -28,11 +28,8 @@ from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, Meter
 from adwright.delivery.cascade.trial import (
     Served,
     exhaustive_best,
-    frequency_best,
     judge_orders,
     judge_stages,
-    popular_best,
-    ranks_in,
     serve_visits,
     stage_lists,
 )
@@ -56,7 +53,7 @@ from adwright.training.retrieval.fit import RetrievalConfig
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.fit import SequentialConfig
 from tests.support.data.small_next_basket import small_task
-from tests.support.delivery.cascade_parts import EMBEDDING, LATER, deployment, hcn, request, task
+from tests.support.delivery.cascade_parts import EMBEDDING, LATER, deployment, request, task
 from tests.support.delivery.sequence_parts import hstu as sequence_parts_hstu
 from tests.support.delivery.sequence_parts import hstu_ranker, sasrec
 
@@ -249,12 +246,6 @@ def test_a_training_of_another_model_is_refused(change: dict[str, Any], what: st
         replace(CONFIG, **change)
 
 
-def test_a_ranker_of_sequences_is_named_in_a_table() -> None:
-    values = to_jsonable(HSTU)
-    values["fine"] = {"kind": "hstu_ranker", "width": 8}
-    assert from_jsonable(BuildConfig, values).fine == HSTURankerConfig(width=8)
-
-
 def test_a_build_that_was_cut_off_goes_on(
     plain: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,12 +389,6 @@ def test_a_deployment_without_a_fine_stage_and_without_histories(tmp_path: Path)
     assert answer.stage == "coarse"
 
 
-def test_one_model_can_do_both(tmp_path: Path) -> None:
-    whole = replace(deployment(), retriever=hcn(), coarse=hcn())
-    whole.save(tmp_path / "one")
-    same_answers(whole, Deployment.load(tmp_path / "one"))
-
-
 @pytest.mark.parametrize("make", [sequence_parts_hstu, sasrec])
 def test_a_sequential_model_finds_and_orders(
     tmp_path: Path, make: Callable[..., SequenceArtifact]
@@ -523,16 +508,6 @@ def test_half_is_what_the_person_had_most_often() -> None:
         assert own <= set(found.item[found.offsets[n] : found.offsets[n + 1]].tolist())
 
 
-@pytest.mark.parametrize("change", [{"visits": 3}, {"items": 2}, {"seed": 5}])
-def test_each_argument_changes_the_targets(change: dict[str, int]) -> None:
-    cascade = deployment().cascade()
-    default = {"visits": 8, "items": 5, "seed": 0}
-    one = distil(cascade, task(), **default)
-    other = distil(cascade, task(), **default | change)
-    assert one.hash != other.hash
-    assert one.hash == distil(cascade, task(), **default).hash
-
-
 def test_without_a_fine_stage_nobody_teaches() -> None:
     cascade = replace(deployment(), fine=None).cascade()
     with pytest.raises(ConfigError, match="fine stage"):
@@ -570,15 +545,6 @@ def test_each_visit_is_answered_and_decided() -> None:
     assert [cost.stage for cost in found.costs] == ["retrieve", "coarse", "fine", "policy"]
     assert all(cost.requests == len(VISITS) for cost in found.costs)
     assert (found.milliseconds > 0).all()
-
-
-def test_arguments_of_serving_matter() -> None:
-    def slates(**more: float) -> list[tuple[str, ...]]:
-        return [decision.item_ids for decision in served(**more).decisions]  # type: ignore[arg-type]
-
-    assert slates() == slates()
-    assert slates() != slates(seed=1)
-    assert {len(slate) for slate in slates(k=2)} == {2}
 
 
 def test_the_clock_measures_a_decision() -> None:
@@ -627,22 +593,6 @@ def test_the_whole_catalogue_is_ranked() -> None:
         exhaustive_best(replace(deployment(), fine=None).cascade(), TRIAL_TASK, VISITS)
 
 
-def test_personal_frequency_counts() -> None:
-    found = frequency_best(cascade(), TRIAL_TASK, VISITS, k=5)
-    for visit, codes in zip(VISITS.tolist(), found, strict=True):
-        user = TRIAL_TASK.visit_user[visit]
-        past = TRIAL_TASK.item[TRIAL_TASK.user_offsets[user] : TRIAL_TASK.visit_end[visit]].tolist()
-        expected = sorted(
-            range(1, len(TRIAL_TASK.items)), key=lambda c: (-past.count(c), -TRIAL_TASK.count[c], c)
-        )
-        assert codes.tolist() == expected[:5]
-
-
-def test_popularity_counts_training_events() -> None:
-    expected = sorted(range(1, len(TRIAL_TASK.items)), key=lambda c: (-TRIAL_TASK.count[c], c))
-    assert popular_best(TRIAL_TASK, k=4).tolist() == expected[:4]
-
-
 def codes(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
@@ -653,12 +603,6 @@ WIDE = [codes(2, 1, 9), codes(8, 9), codes(6, 5), codes(7)]
 NARROW = [codes(9, 1), codes(3), codes(8), codes(9)]
 OWN = [codes(9, 2), codes(6, 3)]
 SAMPLE = codes(0, 2)
-
-
-def test_ranks_count_from_one_and_end_in_infinity() -> None:
-    ranks = ranks_in(WIDE, BOUGHT)
-    assert ranks.ranks.tolist() == [1, 2, math.inf, 1, 2, math.inf, 1]
-    assert ranks.offsets.tolist() == [0, 2, 3, 6, 7]
 
 
 def test_a_stage_keeps_shares() -> None:
@@ -682,16 +626,6 @@ def test_intervals_are_over_people() -> None:
     assert found.bought == expected
     sampled = bootstrap_ratio([1, 1 / 2], [1, 1], np.random.default_rng(3), 50)
     assert found.own == sampled
-
-
-def test_draws_and_seed_decide_the_interval() -> None:
-    def low(**more: int) -> float:
-        arguments = {"draws": 40, "seed": 0} | more
-        (found,) = judge_orders({"a": WIDE}, BOUGHT, PERSON, **arguments)
-        return found.ndcg.low
-
-    assert low() == low()
-    assert len({low(seed=seed) for seed in range(8)} | {low(draws=3)}) > 1
 
 
 def gain(*places: int) -> float:
@@ -725,26 +659,3 @@ def test_orders_are_compared_with_the_first() -> None:
 def test_nothing_cannot_be_judged() -> None:
     with pytest.raises(ConfigError, match="no order"):
         judge_orders({}, BOUGHT, PERSON)
-
-
-def test_a_wider_stage_keeps_at_least_as_much() -> None:
-    """Shares never fall where a list only grows, whatever is bought."""
-    rng = np.random.default_rng(4)
-    bought = [np.unique(rng.integers(1, 30, 4)) for _ in range(40)]
-    user, sample = np.sort(rng.integers(0, 9, 40)), np.arange(0, 40, 3)
-    lists = [rng.permutation(np.arange(1, 30))[:12] for _ in range(40)]
-    stages = {f"{n}": [one[:n] for one in lists] for n in (2, 5, 12)}
-    found = judge_stages(
-        stages, bought, user, own=[lists[n] for n in sample], sample=sample, draws=20
-    )
-    assert [one.items for one in found] == [2.0, 5.0, 12.0]
-    assert sorted(one.bought.value for one in found) == [one.bought.value for one in found]
-    assert found[-1].own.value == 1.0
-
-
-def test_an_order_is_not_ahead_of_itself() -> None:
-    first, again = judge_orders({"a": WIDE, "b": WIDE}, BOUGHT, PERSON, k=2, draws=30)
-    assert again.ahead is not None
-    assert (again.ahead.low, again.ahead.value, again.ahead.high) == (0.0, 0.0, 0.0)
-    assert first.ndcg == again.ndcg
-    assert first.recall == again.recall

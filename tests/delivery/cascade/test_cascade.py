@@ -296,33 +296,6 @@ def run(pace: Pace, clock: FixedClock, requests: int, seconds: float) -> None:
         clock.advance(seconds)
 
 
-def test_a_fixed_part_and_a_part_for_each_request_are_told_apart(clock: FixedClock) -> None:
-    pace = Pace(clock, 1.0)
-    assert pace.expected("fine", 8) == 0
-    for requests in (1, 2, 4, 8, 2, 1):
-        run(pace, clock, requests, 0.007 + 0.0025 * requests)
-    for requests in (1, 3, 8, 32):
-        assert pace.expected("fine", requests) == pytest.approx(0.007 + 0.0025 * requests)
-    assert pace.expected("coarse", 8) == 0
-
-
-def test_of_one_size_alone_the_duration_is_in_proportion(clock: FixedClock) -> None:
-    pace = Pace(clock, 1.0)
-    for _ in range(3):
-        run(pace, clock, 2, 0.01)
-    assert pace.expected("fine", 1) == pytest.approx(0.005)
-    assert pace.expected("fine", 8) == pytest.approx(0.04)
-
-
-def test_the_latest_durations_count_most(clock: FixedClock) -> None:
-    pace = Pace(clock, 1.0)
-    for _ in range(100):
-        run(pace, clock, 1, 0.01)
-    for _ in range(20):
-        run(pace, clock, 1, 0.02)
-    assert 0.018 < pace.expected("fine", 1) < 0.02
-
-
 def fitted(points: list[tuple[int, float]], asked: int) -> float:
     """The line by hand, at `asked`."""
     n, t = np.array(points, dtype=np.float64).T
@@ -411,40 +384,6 @@ def test_a_stage_that_fails_is_not_measured(clock: FixedClock) -> None:
     assert pace.expected("fine", 1) == 0
 
 
-def test_durations_on_a_line_are_foretold(clock: FixedClock) -> None:
-    """seconds = a + b n, exactly, once two sizes were seen."""
-    pace = Pace(clock, 1.0)
-    for requests in (4, 1, 9, 2):
-        with pace.measured("fine", requests):
-            clock.advance(0.2 + 0.05 * requests)
-    for requests in (1, 5, 40):
-        assert pace.expected("fine", requests) == pytest.approx(0.2 + 0.05 * requests, rel=1e-6)
-
-
-def test_one_stage_says_nothing_of_another(clock: FixedClock) -> None:
-    pace = Pace(clock, 1.0)
-    with pace.measured("fine", 1):
-        clock.advance(5.0)
-    assert pace.expected("coarse", 1) == 0.0
-    soon = Deadline.after(1.0, clock)
-    assert pace.fits("coarse", 1, soon)
-    assert not pace.fits("fine", 1, soon)
-    assert pace.fits("fine", 1, None)
-
-
-def test_a_stage_that_fails_teaches_nothing(clock: FixedClock) -> None:
-    pace = Pace(clock, 1.0)
-
-    def fail() -> None:
-        with pace.measured("fine", 1):
-            clock.advance(5.0)
-            raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        fail()
-    assert pace.expected("fine", 1) == 0.0
-
-
 def spin(seconds: float) -> None:
     end = time.process_time() + seconds
     while time.process_time() < end:
@@ -463,24 +402,6 @@ def test_time_and_work_are_a_request() -> None:
     assert (coarse.stage, coarse.requests, coarse.items) == ("coarse", 10, 100)
     assert 2 <= coarse.cpu_ms < 20
     assert (fine.stage, fine.requests, fine.items) == ("fine", 0, 0)
-
-
-def test_stages_are_told_in_the_order_in_which_they_ran() -> None:
-    meter = Meter()
-    for name in ("retrieve", "coarse", "retrieve", "fine"):
-        with meter.stage(name):
-            pass
-    assert [line.stage for line in meter.report()] == ["retrieve", "coarse", "fine"]
-    assert Meter().report() == []
-
-
-def test_work_is_divided_by_the_requests() -> None:
-    meter = Meter()
-    meter.work("fine", 3, 30)
-    meter.work("fine", 1, 2)
-    (line,) = meter.report()
-    assert (line.requests, line.items) == (4, 8.0)
-    assert line.cpu_ms == 0.0
 
 
 def test_a_stage_that_fails_is_measured_too() -> None:

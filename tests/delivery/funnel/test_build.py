@@ -19,7 +19,7 @@ from adwright.core.errors import ArtifactError, ConfigError, ResumeError
 from adwright.data.sequences.datasets import log_of_task
 from adwright.data.tasks.own.next_item import open_next_item
 from adwright.data.time import MICROSECONDS_PER_DAY
-from adwright.delivery.cascade.trial import ranks_in
+from adwright.delivery.cascade.trial import UserMeans, ranks_in
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import (
     FunnelConfig,
@@ -28,19 +28,17 @@ from adwright.delivery.funnel.build import (
     plan_funnel,
     select_serving,
     serving_sources,
-    visits_within,
 )
 from adwright.delivery.funnel.choice import FoundCandidates, TriedOrder, targets_of
 from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.measure import (
     SIZES,
-    FunnelLine,
+    Asking,
     FunnelReport,
+    Measured,
     measure_cascade,
     measure_funnel,
-    measured_line,
-    rule_ranks_of,
 )
 from adwright.delivery.funnel.networks import (
     MODELS,
@@ -57,6 +55,7 @@ from adwright.metrics.ranking import ndcg_per_user
 from adwright.models.retrieval.multi_interest import HCNConfig
 from adwright.models.retrieval.two_tower import TwoTowerConfig
 from adwright.models.sequential.hstu import HSTUConfig
+from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.rules import fit_rules, rules_ranks
 from adwright.training.sequential.artifact import SequenceArtifact
@@ -151,15 +150,16 @@ def test_what_is_saved_knows_all_events(launched: Path, tmp_path: Path) -> None:
     log = log_of_task(task)
     rules, _ = build.fit_log_rules(log, repeats=repeats)
     whole = fit_rules(log.whole, repeats=repeats, item_item=rules.item_item.config)
-    assert parts.item_item is not None
+    item_item = parts.neighbours("item-item")
+    assert item_item is not None
     assert np.array_equal(parts.count, np.bincount(task.item, minlength=len(task.items)))
-    assert np.array_equal(parts.item_item.model.neighbours.score, whole.item_item.neighbours.score)
+    assert np.array_equal(item_item.neighbours.score, whole.item_item.neighbours.score)
     shown = saved.cascade().recommend_many([request(user, k=3) for user in task.users])
     assert any("launched" in one.item_ids[:3] for one in shown)
-    before = built.measured.parts.item_item
+    before = built.measured.parts.neighbours("item-item")
     assert before is not None
-    assert new in parts.item_item.model.neighbours.codes
-    assert new not in before.model.neighbours.codes
+    assert new in item_item.neighbours.codes
+    assert new not in before.neighbours.codes
     assert f"fitted again to all {every.text()}" in built.report.notes[-1]
 
 
@@ -252,18 +252,6 @@ def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_large_catalogue_is_asked_fewer_visits() -> None:
-    assert visits_within(TASK, 1_500) == 1_500
-    items = replace(TASK.items, ids=tuple(f"i{n}" for n in range(39_999)))
-    assert visits_within(replace(TASK, items=items), 1_500) == 750
-    items = replace(TASK.items, ids=tuple(f"i{n}" for n in range(399_999)))
-    assert visits_within(replace(TASK, items=items), 1_500) == 500
-
-
-def test_the_networks_get_the_cache(tmp_path: Path) -> None:
-    assert Networks(TASK, True, tmp_path).folder == tmp_path
-
-
 TARGETS = [np.array([1, 2]), np.array([3]), np.array([4])]
 
 
@@ -321,7 +309,7 @@ def test_no_model_is_asked_for_candidates_alone() -> None:
 
 def test_what_serves_is_chosen_on_validation() -> None:
     parts = funnel_parts().opened(histories())
-    selected = select_serving(parts, task(), draws=20)
+    selected = select_serving(parts, task(), FunnelConfig(draws=20))
     names = [one.name for one in selected.orders]
     assert "Item-item" in names
     assert "rules + sequence + two-tower + hcn" in names
@@ -329,7 +317,7 @@ def test_what_serves_is_chosen_on_validation() -> None:
     kinds = {(one.name, one.kind) for one in selected.lines}
     assert {("Item-item", "rule"), ("sequence", "part"), ("past", "source")} <= kinds
     assert any("serves" in note for note in selected.notes)
-    again = select_serving(funnel_parts().opened(histories()), task(), draws=20)
+    again = select_serving(funnel_parts().opened(histories()), task(), FunnelConfig(draws=20))
     assert again.serving == selected.serving
     assert set(selected.serving.sources) <= set(SIZES)
 
@@ -341,19 +329,25 @@ def test_each_model_is_trained_with_the_defaults_of_its_room(tmp_path: Path) -> 
         # No second was left: one step, and its validation.
         assert (len(one.curve), one.ended) == (1, False)
         assert 0 < one.epochs <= 1
-    sequence = networks.sequence()
+    sequence = networks.trained("sequence")
+    assert isinstance(sequence, SequenceArtifact)
     assert isinstance(sequence.model.config, HSTUConfig)
     assert sequence.model.config.repeats
     assert (sequence.ids, sequence.seed) == (tuple(TASK.items.ids), 3)
-    towers, hcn = networks.retriever("two-tower"), networks.retriever("hcn")
+    towers, hcn = networks.trained("two-tower"), networks.trained("hcn")
+    assert isinstance(towers, RetrieverArtifact)
+    assert isinstance(hcn, RetrieverArtifact)
     assert isinstance(towers.model.config, TwoTowerConfig)
     assert isinstance(hcn.model.config, HCNConfig)
-    fine, draws = networks.fine()
-    assert draws.own > 0
+    fine = networks.trained("fine")
+    assert networks.draws.own > 0
+    assert isinstance(fine, Ranker)
     assert tuple(fine.items.ids) == tuple(TASK.items.ids)
     # What was trained stands, and goes on where it stood.
     again = Networks(TASK, True, tmp_path, seed=3)
-    assert (again.retriever("two-tower").vectors == towers.vectors).all()
+    kept = again.trained("two-tower")
+    assert isinstance(kept, RetrieverArtifact)
+    assert (kept.vectors == towers.vectors).all()
     on = again.slice(runs["two-tower"], 1000.0)
     assert on.epochs > runs["two-tower"].epochs
     assert on.ended
@@ -376,13 +370,9 @@ def test_what_serves_is_fitted_to_all_events_as_far_as_time_goes(
     for name in ("sequence", "two-tower"):
         run = networks.slice(Trained(name), 0.0)
         run = replace(run, stepping=100.0, epochs=1.0, best_epochs=2.0)
-        found: SequenceArtifact | RetrieverArtifact
-        if name == "sequence":
-            measured: SequenceArtifact | RetrieverArtifact = networks.sequence()
-            found, how = networks.sequence_of_all(networks.sequence(), run, left)
-        else:
-            measured = networks.retriever(name)
-            found, how = networks.retriever_of_all(networks.retriever(name), run, left)
+        measured = networks.trained(name)
+        assert isinstance(measured, SequenceArtifact | RetrieverArtifact)
+        found, how = networks.of_all(measured, run, left)
         assert said in how
         kept = left == 1.0
         assert (found.fitted == TASK.fitted(whole=True)) == (not kept)
@@ -434,14 +424,6 @@ def test_the_next_slice_goes_where_it_gains_most(
     assert next_slice(runs, left, 10.0) == expected
 
 
-def test_what_was_cut_is_said_with_its_curve() -> None:
-    said = run("hcn", 0.1, 0.25).text()
-    assert "hcn: 2 epochs in 20 s, validation 0.1000, 0.2500 after 10, 20 s" in said
-    assert "cut off, it goes on with more --minutes and --resume" in said
-    assert "more time would change nothing" in run("hcn", 0.1, ended=True).text()
-    assert "left out, as no time is left for it: give --minutes more" in run("hcn").text()
-
-
 def test_busy_cores_get_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for load, free in ((0.2, 8), (2.0, 6), (30.0, 1)):
@@ -454,7 +436,7 @@ VISITS = task().visits("test")
 
 def measured(**changes: object) -> FunnelReport:
     made = replace(funnel(), **changes)  # type: ignore[arg-type]
-    return measure_funnel(made, rules(), log(), task(), draws=20)
+    return measure_funnel(made, rules(), log(), task(), Asking(draws=20))
 
 
 def test_the_served_line_is_what_the_cascade_answers() -> None:
@@ -515,30 +497,10 @@ def test_the_first_line_says_what_serves() -> None:
 
 def test_a_cascade_of_fixed_stages_is_measured_too() -> None:
     cascade = deployment().cascade(histories())
-    report = measure_cascade(cascade, rules(), log(), task(), draws=20)
+    report = measure_cascade(cascade, rules(), log(), task(), Asking(draws=20))
     kinds = [line.kind for line in report.lines if line.kind != "rule"]
     assert kinds == ["shortlist", "order", "served"]
     assert report.line("all sources").recall.value == 1.0  # five hundred of twelve items
-
-
-@pytest.mark.parametrize("split", ["valid", "test"])
-def test_rules_are_asked_for_the_visits_alone(split: str) -> None:
-    visits = task().visits(split)[[1, 4]]  # type: ignore[arg-type]
-    some = rule_ranks_of(rules(), log(), task(), split, visits)  # type: ignore[arg-type]
-    asked = log().valid if split == "valid" else log().test
-    every = rules_ranks(rules(), log(), asked, unseen=False)
-    for name, ranks in some.items():
-        assert ranks.users == 2
-        whole = every[name]
-        wanted = [whole.ranks[whole.offsets[n] : whole.offsets[n + 1]] for n in (1, 4)]
-        assert ranks.ranks.tolist() == np.concatenate(wanted).tolist()
-
-
-def test_fewer_visits_of_another_split() -> None:
-    report = measure_funnel(
-        funnel(), rules(), log(), task(), split="valid", most=4, draws=20, notes=("so",)
-    )
-    assert (report.visits, report.split, report.notes) == (4, "valid", ("so",))
 
 
 USER = np.array([0, 0, 1, 2, 2, 2])
@@ -547,11 +509,10 @@ RULE = np.array([0.4, 0.1, 0.1, 0.7, 0.2, 0.1])
 
 
 def report() -> FunnelReport:
-    rule = measured_line("Item-item", "rule", USER, items=50, recall=RULE, gain=RULE, rule=RULE)
-    found = measured_line("past", "source", USER, items=7.5, recall=RULE)
-    served = measured_line(
-        "served", "served", USER, items=50, recall=GAIN, gain=GAIN, rule=RULE, ms=3.25
-    )
+    measured = Measured(UserMeans(USER), RULE)
+    rule = measured.line("Item-item", "rule", 50, RULE, RULE)
+    found = measured.line("past", "source", 7.5, RULE)
+    served = measured.line("served", "served", 50, GAIN, GAIN, 3.25)
     return FunnelReport(
         "It serves.", "test", "Item-item", (rule, found, served), 6, 3, "p", "h", 0, 500, ("a",)
     )
@@ -592,8 +553,3 @@ def test_the_table_names_the_best_rule() -> None:
     assert rows[1][4:] == ("", "", "")
     assert rows[2][-1] == "3.2"
     assert len(found.rows(found.lines[:1])) == 1
-
-
-def test_a_line_of_no_kind_is_refused() -> None:
-    with pytest.raises(ConfigError, match="kind"):
-        FunnelLine("x", "other", 1.0, Interval(0, 0, 0))  # type: ignore[arg-type]

@@ -28,7 +28,6 @@ from adwright.delivery.funnel.choice import (
     order_ranks,
     score_candidates,
     some_visits,
-    taken_of,
     targets_of,
     try_orders,
 )
@@ -40,7 +39,6 @@ from adwright.delivery.funnel.columns import (
     ScoreMixture,
     ScorerColumn,
     conditional_logit,
-    stacked,
     standardised,
 )
 from adwright.delivery.stages.histories import RequestBatch, visit_requests
@@ -103,12 +101,6 @@ def test_a_mixture_of_two_that_help_is_ahead_and_serves() -> None:
     assert best.name == "rules + sequence"
     means = {one.name: one.gain.mean() for one in orders}
     assert means["rules + sequence"] > max(means["Item-item"], means["sequence"]) + 0.05
-
-
-def test_a_network_that_says_nothing_is_not_asked() -> None:
-    bench = made_up(network=0.0)
-    orders = try_orders(bench, halves(bench.user), SOURCES)
-    assert chosen(orders, bench.user).name == "Item-item"
 
 
 def test_users_are_judged_by_the_weights_of_others() -> None:
@@ -220,16 +212,6 @@ def test_one_is_given_up_only_for_more_than_an_error() -> None:
         assert all((chosen([one, other], user).name == "simple") is stays for one in simple)
 
 
-def test_the_error_is_one_over_users() -> None:
-    """Of visits of one user that all say the same there is one to learn from."""
-    user = np.repeat([0, 1, 2, 3], 100)
-    lead = np.repeat([0.3, -0.1, 0.05, -0.05], 100)
-    rule, other = tried("rule", np.zeros(400), 0), tried("other", lead, 1)
-    assert lead.mean() > 2 * lead.std() / np.sqrt(len(lead))
-    assert chosen([rule, other], user).name == "rule"
-    assert chosen([rule, other], np.arange(400)).name == "other"
-
-
 SIZES = {"item-item": 4, "past": 3, "two-tower": 5, "popularity": 2}
 VISITS = task().visits("test")
 
@@ -331,11 +313,6 @@ def test_visits_that_took_nothing_new_are_not_asked() -> None:
     assert len({tuple(one) for one in other}) > 1
 
 
-def test_codes_of_another_visit_do_not_count() -> None:
-    short = Shortlist.of([np.array([1, 2]), np.array([1, 2])])
-    assert taken_of([np.array([2]), np.array([1, 7])], short).tolist() == [False, True, True, False]
-
-
 TASK = small_task(people=20)
 IDS = TASK.items.ids
 VALID = TASK.visits("valid")
@@ -389,27 +366,6 @@ def test_one_that_is_behind_or_level_is_left_out(
     assert "is left out" in found.why
     assert found.ahead is not None
     assert (found.ahead.value < 0) == coarse
-
-
-def test_the_distance_is_that_of_a_slow_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = deployment(monkeypatch, fine=True, coarse=False)
-    found = measured_fine(built, TASK, draws=20)
-    gain = []
-    for visit in VALID.tolist():
-        size = int(TASK.target_offsets[visit + 1] - TASK.target_offsets[visit])
-        last = np.arange(len(IDS) - size + 1, len(IDS) + 1)
-        discount = 1 / np.log2(np.arange(2, size + 2))
-        gain.append(1 - (1 / np.log2(last + 1))[last <= 10].sum() / discount[:10].sum())
-    assert found.ahead is not None
-    assert found.ahead.value == pytest.approx(np.mean(gain))
-
-
-def test_fewer_visits_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = deployment(monkeypatch, fine=True, coarse=False)
-    whys = [measured_fine(built, TASK, most=5, draws=20, seed=seed).why for seed in (0, 1)]
-    assert all("on 5 validation visits" in why for why in whys)
-    draws = [measured_fine(built, TASK, draws=n).ahead for n in (2, 200)]
-    assert draws[0] != draws[1]
 
 
 def test_where_nothing_can_be_measured_nothing_changes(
@@ -478,21 +434,6 @@ def test_a_category_counts_by_the_latest_moments() -> None:
         assert found[row] == pytest.approx(share * count[code] / max(whole, 1))
 
 
-def test_a_user_without_a_past_has_no_category() -> None:
-    batch = histories().batch([request("nobody")])
-    items = Shortlist.of([np.arange(1, 13)])
-    assert not CategoryColumn(CATEGORY, task().count).values(batch, items).any()
-
-
-def test_items_have_their_own_numbers() -> None:
-    batch, items = people()
-    tables = {"popularity": np.arange(13.0), "lately": -np.arange(13.0)}
-    columns = ItemColumns(tables)  # type: ignore[arg-type]
-    found = columns.values(batch, items)
-    assert columns.names == ("popularity", "lately")
-    np.testing.assert_array_equal(found, np.stack([items.codes, -items.codes], 1))
-
-
 def test_probabilities_become_logits() -> None:
     batch, items = people()
     p = np.linspace(0, 1, len(items.codes))
@@ -501,15 +442,6 @@ def test_probabilities_become_logits() -> None:
     np.testing.assert_array_equal(plain[:, 0], p)
     np.testing.assert_allclose(1 / (1 + np.exp(-found[:, 0])), p, atol=1e-9)
     assert np.isfinite(found).all()
-
-
-def test_columns_stand_side_by_side() -> None:
-    batch, items = people()
-    given = ScorerColumn("sequence", Given(items.codes.astype(float), probability=False))
-    columns = [OwnColumns(), given]
-    names, values = stacked(columns, batch, items)
-    assert names == ("frequency", "recent", "again", "sequence")
-    np.testing.assert_array_equal(values[:, 3], items.codes)
 
 
 def columns_made_up(
@@ -557,11 +489,6 @@ def test_the_weights_are_the_likeliest(l2: float) -> None:
     np.testing.assert_allclose(found, slow.x, atol=1e-4)
 
 
-def test_the_weights_that_were_chosen_by_are_found_again() -> None:
-    z, offsets, taken, weight = columns_made_up(visits=4_000, most=1)
-    np.testing.assert_allclose(conditional_logit(z, offsets, taken, noise=0), weight, atol=0.12)
-
-
 @pytest.mark.parametrize("noise", [0.02, 0.2])
 def test_what_nothing_foresees_is_let_go(noise: float) -> None:
     """A third of the visits take anything; the order for the others stays as steep as it is."""
@@ -576,26 +503,6 @@ def test_what_nothing_foresees_is_let_go(noise: float) -> None:
     )
     np.testing.assert_allclose(found, slow.x, atol=0.05)
     assert found[0] > plain[0] + 0.1
-
-
-def test_columns_that_say_the_same_share_their_weight() -> None:
-    z, offsets, taken, _ = columns_made_up()
-    single = conditional_logit(z[:, :1], offsets, taken, l2=1e-3)
-    twice = conditional_logit(np.repeat(z[:, :1], 2, 1), offsets, taken, l2=1e-3)
-    np.testing.assert_allclose(twice, single[0] / 2, rtol=1e-3)
-
-
-def test_visits_that_took_nothing_say_nothing() -> None:
-    z, offsets, taken, _ = columns_made_up()
-    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    some = taken & (owner % 2 == 0)
-    kept = np.flatnonzero(np.bincount(owner[some], minlength=len(offsets) - 1) > 0)
-    place = np.flatnonzero(np.isin(owner, kept))
-    alone = np.concatenate(([0], np.cumsum(np.diff(offsets)[kept])))
-    np.testing.assert_allclose(
-        conditional_logit(z, offsets, some), conditional_logit(z[place], alone, some[place])
-    )
-    assert not conditional_logit(z, offsets, np.zeros(len(z), np.bool_)).any()
 
 
 def test_columns_are_standardised_within_a_request() -> None:
@@ -623,11 +530,6 @@ def test_a_mixture_adds_up_and_popularity_decides_ties() -> None:
     assert not scorer.probability
     alone = ScoreMixture.of("popularity").scores(("popularity",), ties[:, None])
     assert (np.argsort(alone) == np.argsort(ties)).all()
-
-
-def test_a_mixture_says_its_weights() -> None:
-    mixture = ScoreMixture(("again", "item-item"), (0.25, -1.5))
-    assert mixture.text() == "item-item -1.50, again 0.25"
 
 
 @pytest.mark.parametrize(("names", "weights"), [((), ()), (("again",), (1.0, 2.0))])

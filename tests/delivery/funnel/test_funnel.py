@@ -17,23 +17,31 @@ from adwright.delivery.cascade.cascade import CascadeConfig
 from adwright.delivery.funnel.columns import ScoreMixture, standardised
 from adwright.delivery.funnel.evaluate import evaluate_model
 from adwright.delivery.funnel.funnel import SOURCES, Funnel, Serving, load_cascade
-from adwright.delivery.funnel.measure import measure_funnel
+from adwright.delivery.funnel.measure import Asking, measure_funnel
 from adwright.delivery.popularity import save_popularity
 from adwright.delivery.served import ServedModel
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.sources import NeighbourSource, QueryVectors, VectorSource
+from adwright.delivery.stages.sources import NeighbourSource, VectorSource
 from adwright.models.retrieval.item_item import ItemItemConfig
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from tests.support.delivery.cascade_parts import (
     deployment,
-    hcn,
     histories,
+    ranker,
     request,
     task,
     two_tower,
 )
-from tests.support.delivery.funnel_parts import MIXED, SERVING, funnel, funnel_parts, log, rules
-from tests.support.delivery.sequence_parts import hstu, hstu_ranker
+from tests.support.delivery.funnel_parts import (
+    MIXED,
+    SERVING,
+    funnel,
+    funnel_parts,
+    log,
+    rules,
+    without,
+)
+from tests.support.delivery.sequence_parts import hstu_ranker
 from tests.support.delivery.single_models import past
 
 FINE = replace(
@@ -88,9 +96,8 @@ def test_it_is_saved_and_loaded(tmp_path: Path, serving: Serving) -> None:
     assert isinstance(found, Funnel)
     assert found.artifact_id == identity
     assert (found.serving, found.data_hash, found.seed) == (serving, "hash", 3)
-    assert (found.parts.fine is None) == (serving.fine is None)
-    assert found.parts.sequence is None
-    assert found.parts.hcn is None
+    assert ("fine" not in found.parts.models) == (serving.fine is None)
+    assert not {"sequence", "hcn"} & set(found.parts.models)
     pairs = zip(
         made.cascade().recommend_many(ASKED), found.cascade().recommend_many(ASKED), strict=True
     )
@@ -98,13 +105,6 @@ def test_it_is_saved_and_loaded(tmp_path: Path, serving: Serving) -> None:
         assert one.item_ids == other.item_ids
         np.testing.assert_array_equal(one.score, other.score)
     assert found.cascade().similar("i3", 2) == made.cascade().similar("i3", 2)
-
-
-def test_without_histories_nobody_is_known(tmp_path: Path) -> None:
-    funnel().save(tmp_path / "f", histories=False)
-    found = Funnel.load(tmp_path / "f")
-    assert found.histories is None
-    assert len(found.cascade().recommend(ASKED[0])) > 0
 
 
 def test_both_forms_of_a_cascade_are_opened(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_changed_table_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_without_its_model_is_refused() -> None:
     made = funnel()
-    bare = replace(made, parts=replace(made.parts, two_tower=None))
+    bare = replace(made, parts=without(made.parts, "two-tower"))
     with pytest.raises(ConfigError, match="lacks its model"):
         bare.cascade()
     with pytest.raises(ConfigError, match="has a source"):
@@ -151,7 +151,7 @@ def test_what_users_had_is_left_out_where_nothing_repeats() -> None:
 def test_item_vectors_are_none_where_no_model_has_any() -> None:
     made = funnel()
     assert made.cascade().item_vectors is not None
-    bare = replace(made.parts, two_tower=None, sequence=None, hcn=None)
+    bare = without(made.parts, "two-tower", "sequence", "hcn")
     alone = Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item"))
     assert replace(made, parts=bare, serving=alone).cascade().item_vectors is None
 
@@ -166,51 +166,17 @@ def test_every_source_and_column_that_the_parts_allow() -> None:
     parts = funnel_parts().opened(histories())
     assert parts.sources == SOURCES
     assert parts.coarse_names == EVERY
-    bare = replace(
-        funnel_parts(repeats=False),
-        linear=None,
-        sequence=None,
-        two_tower=None,
-        hcn=None,
-        fine=None,
-        lately=None,
-        category=None,
-    ).opened(histories())
-    assert bare.sources == ("item-item", "popularity")
-    assert bare.coarse_names == ("popularity", "item-item")
-    assert [c.names for c in bare.columns(("again", "fine", "hcn"))] == [("popularity",)]
-
-
-def test_each_source_finds_something() -> None:
-    parts = funnel_parts().opened(histories())
-    batch = parts.histories.batch([request("u1")])
-    for name in SOURCES:
-        source = parts.source(name)
-        assert source is not None
-        (codes,) = source.find(batch, 4).lists()
-        assert 0 < len(codes) <= 4
-        assert codes.min() > 0
-
-
-def test_columns_are_those_of_the_models() -> None:
-    parts = funnel_parts().opened(histories())
-    batch = parts.histories.batch([request("u1"), request("u2")])
-    items = Shortlist.of([np.arange(1, 13), np.array([4, 7])])
-    columns = {c.names[0]: c for c in parts.columns(EVERY)}
-    expected = QueryVectors(two_tower(), histories()).scorer().score(batch, items)
-    np.testing.assert_allclose(columns["two-tower"].values(batch, items)[:, 0], expected)
-    item = columns["popularity"].values(batch, items)
-    np.testing.assert_allclose(item[:, 0], np.log1p(task().count[items.codes]))
-    # What is taken lately has the higher number.
-    lately = funnel_parts().lately
-    assert lately is not None
-    order = np.argsort(lately[1:], kind="stable")
-    assert (np.diff(item[:12, 1][order]) >= 0).all()
+    bare = without(funnel_parts(repeats=False), "linear", "sequence", "two-tower", "hcn", "fine")
+    bare = replace(bare, lately=None, category=None)
+    opened = bare.opened(histories())
+    assert opened.sources == ("item-item", "popularity")
+    assert opened.coarse_names == ("popularity", "item-item")
+    assert [c.names for c in opened.columns(("again", "fine", "hcn"))] == [("popularity",)]
 
 
 def test_a_fine_stage_of_either_kind_gives_logits() -> None:
-    for fine in (funnel_parts().fine, hstu_ranker()):
-        parts = replace(funnel_parts(), fine=fine).opened(histories(), kept=2)
+    for fine in (ranker(), hstu_ranker()):
+        parts = funnel_parts().with_models({"fine": fine}).opened(histories(), kept=2)
         batch = parts.histories.batch([request("u1")])
         items = Shortlist.of([np.arange(1, 13)])
         _, column = parts.columns(("fine",))
@@ -221,19 +187,13 @@ def test_a_fine_stage_of_either_kind_gives_logits() -> None:
 def test_what_is_alike_is_said_by_vectors_or_else_by_item_item() -> None:
     parts = funnel_parts().opened(histories())
     assert isinstance(parts.similar, VectorSource)
-    bare = replace(funnel_parts(), two_tower=None, sequence=None, hcn=None)
+    bare = without(funnel_parts(), "two-tower", "sequence", "hcn")
     source = bare.opened(histories()).similar
     assert isinstance(source, NeighbourSource)
     codes, score = source.similar(1, 3)
     assert len(codes) == len(score) <= 3
     with pytest.raises(ConfigError, match="item-item or a model"):
-        _ = replace(bare, item_item=None).opened(histories()).similar
-
-
-def test_parts_without_histories_nobody_is_known() -> None:
-    parts = funnel_parts().opened()
-    assert len(parts.histories) == 0
-    assert parts.histories.items.ids == funnel_parts().ids
+        _ = without(bare, "item-item").opened(histories()).similar
 
 
 def test_models_of_other_items_are_refused() -> None:
@@ -252,18 +212,14 @@ def evaluated(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
 def test_a_funnel_is_measured_as_it_was_built(tmp_path: Path) -> None:
     funnel().save(tmp_path / "run" / "deployment")
     report = evaluated(tmp_path / "run")
-    expected = measure_funnel(funnel(), rules(), log(), task(), draws=20)
+    expected = measure_funnel(funnel(), rules(), log(), task(), Asking(draws=20))
     assert report.served.ndcg == expected.served.ndcg
     assert report.line("two-tower", "part").ndcg == expected.line("two-tower", "part").ndcg
 
 
 @pytest.mark.parametrize("name", ["two-tower", "hcn", "sequence", "item-item"])
 def test_a_model_alone_is_measured_by_its_own_order(tmp_path: Path, name: str) -> None:
-    item_item = funnel_parts().item_item
-    models = {"two-tower": two_tower(), "hcn": hcn(), "sequence": hstu(), "item-item": item_item}
-    model = models[name]
-    assert model is not None
-    model.save(tmp_path / "model")
+    funnel_parts().models[name].save(tmp_path / "model")
     report = evaluated(tmp_path, split="valid")
     assert report.split == "valid"
     assert report.served.ndcg is not None
@@ -290,12 +246,6 @@ def test_a_model_as_it_was_published_is_measured(tmp_path: Path) -> None:
     two_tower().save(tmp_path / "model")
     served, alone = evaluated(tmp_path / "shop" / "v1"), evaluated(tmp_path / "model")
     assert served.served.ndcg == alone.served.ndcg
-
-
-def test_a_cascade_of_fixed_stages_is_measured(tmp_path: Path) -> None:
-    deployment().save(tmp_path / "deployment")
-    report = evaluated(tmp_path / "deployment")
-    assert report.first.startswith("A cascade of fixed stages serves.")
 
 
 @pytest.mark.parametrize("known", [False, True])

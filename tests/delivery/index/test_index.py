@@ -40,12 +40,9 @@ from adwright.delivery.index.index import (
     best_of,
     build_index,
     checked_count,
-    first_by_query,
     load_index,
-    ordered_bits,
     recall_against_exact,
     search_many,
-    unordered_bits,
 )
 from tests.support.delivery.vector_search import CONFIGS, equal, gaussian, literal, parts
 
@@ -257,12 +254,6 @@ def test_the_best_of_several_vectors(number: int, vectors: int, k: int, some: bo
         assert (found.scores[row, len(order) :] == -np.inf).all()
 
 
-@pytest.mark.parametrize("shape", [(3, 2), (3, 0, 2), (1, 1, 1, 2)])
-def test_people_have_three_axes(shape: tuple[int, ...]) -> None:
-    with pytest.raises(SchemaError, match=r"vectors \[Q, K, D\]"):
-        search_many(build_index("exact", 2), np.zeros(shape), 1)
-
-
 def test_recall_counts_what_is_there() -> None:
     exact, index = build_index("exact", 2), build_index("exact", 2)
     exact.add([0, 1, 2], [[3, 0], [2, 0], [1, 0]])
@@ -357,20 +348,6 @@ def test_literal(blocks: str, request: pytest.FixtureRequest) -> None:
     check()
 
 
-def test_literal_of_real_numbers(small_blocks: None) -> None:
-    vectors, queries = gaussian(300, 16), gaussian(7, 16, seed=1)
-    found = filled(vectors).search(queries, 20)
-    assert equal(found, literal(dict(enumerate(vectors)), queries, 20))
-
-
-def test_vectors_of_very_different_lengths(small_blocks: None) -> None:
-    scale = 10.0 ** np.random.default_rng(0).integers(-6, 7, (200, 1))
-    vectors = (gaussian(200, 16) * scale).astype(np.float32)
-    queries = gaussian(5, 16, seed=1)
-    found = filled(vectors).search(queries, 9)
-    assert equal(found, literal(dict(enumerate(vectors)), queries, 9))
-
-
 def test_products_that_float32_cannot_tell_apart(small_blocks: None) -> None:
     # Large terms cancel and leave a step of 2^-10, less than what their sum rounds away.
     rng = np.random.default_rng(0)
@@ -395,36 +372,10 @@ def test_the_same_for_any_batch_and_order() -> None:
         np.testing.assert_array_equal(alone.scores[0], whole.scores[row])
 
 
-def test_more_results_than_a_block(small_blocks: None) -> None:
-    vectors, queries = gaussian(50, 4), gaussian(2, 4, seed=1)
-    for k in (49, 50, 51):
-        found = filled(vectors).search(queries, k)
-        assert equal(found, literal(dict(enumerate(vectors)), queries, k))
-
-
-def test_all_equal_products(small_blocks: None) -> None:
-    found = filled(np.zeros((100, 4), np.float32)).search(gaussian(3, 4), 5)
-    assert found.ids.tolist() == [[0, 1, 2, 3, 4]] * 3
-    assert (found.scores == 0).all()
-
-
-def test_nothing_and_no_query() -> None:
-    empty = ExactIndex(4)
-    assert empty.search(gaussian(2, 4), 3).ids.tolist() == [[-1] * 3] * 2
-    assert filled(gaussian(5, 4)).search(np.zeros((0, 4)), 3).ids.shape == (0, 3)
-
-
 NUMBERS = st.one_of(
     st.floats(width=32, allow_nan=False), st.sampled_from([0.0, -0.0, np.inf, -np.inf, 1.0])
 )
 PAIRS = st.lists(st.tuples(st.integers(0, 9), NUMBERS), max_size=12)
-
-
-@given(hnp.arrays(np.float32, st.integers(0, 20), elements=NUMBERS))
-def test_bits_are_in_the_order_of_the_numbers(values: np.ndarray) -> None:
-    bits = ordered_bits(values)
-    np.testing.assert_array_equal(unordered_bits(bits), values)
-    np.testing.assert_array_equal(bits[:, None] < bits, values[:, None] < values)
 
 
 @given(PAIRS, st.integers(1, 6))
@@ -443,14 +394,6 @@ def test_best(pairs: list[tuple[int, float]], k: int) -> None:
         for row in range(2):
             assert result.ids[row].tolist() == [one for one, _ in expected]
             assert result.scores[row].tolist() == [score for _, score in expected]
-
-
-def test_first_by_query() -> None:
-    query = np.array([1, 0, 1, 1, 0])
-    score = np.array([2.0, 5.0, 3.0, 3.0, 5.0], np.float32)
-    pairs, place = first_by_query(query, score, np.array([7, 9, 8, 4, 1]), 2)
-    assert pairs.tolist() == [4, 1, 3, 2]
-    assert place.tolist() == [0, 1, 0, 1]
 
 
 # When the structure is asked, for how much, and when the exact product answers instead.
@@ -530,16 +473,6 @@ def test_a_filter_asks_for_more_and_returns_only_allowed_ones() -> None:
     np.testing.assert_array_equal(found.ids, literal(first, gaussian(5, seed=1), 3, allowed).ids)
 
 
-@pytest.mark.parametrize("number", [0, 2, 10])
-@pytest.mark.usefixtures("wide")
-def test_a_narrow_filter_is_exact(number: int) -> None:
-    index, present = proposing(40)
-    allowed = np.arange(40) >= 40 - number
-    queries = gaussian(5, seed=1)
-    assert equal(index.search(queries, 3, allowed=allowed), literal(present, queries, 3, allowed))
-    assert index.asked == []
-
-
 @pytest.mark.usefixtures("wide")
 def test_a_filter_that_asks_for_too_much_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     index, present = proposing(40)
@@ -567,32 +500,12 @@ def test_a_filter_that_strikes_the_proposals_loses_nothing() -> None:
 
 
 @pytest.mark.usefixtures("wide")
-def test_a_wide_search_is_exact() -> None:
-    index, present = proposing(40)
-    queries = gaussian(2, seed=1)
-    assert equal(index.search(queries, 11), literal(present, queries, 11))
-    assert index.asked == []
-
-
-@pytest.mark.usefixtures("wide")
 def test_too_few_proposals_are_made_good_for_that_query() -> None:
     index, present = proposing(40)
     index.blind = 38
     queries = gaussian(2, seed=1)
     assert equal(index.search(queries, 3), literal(present, queries, 3))
     assert index.asked == [6]
-
-
-@pytest.mark.usefixtures("wide")
-def test_the_scores_are_products() -> None:
-    index, present = proposing(40)
-    queries = gaussian(6, seed=1)
-    whole = index.search(queries, 3)
-    assert index.asked == [6], "the structure was asked, not the exact product"
-    table = np.stack([present[one] for one in range(6)])
-    np.testing.assert_allclose(
-        whole.scores, -np.sort(-(queries @ table.T), axis=1)[:, :3], rtol=1e-5, atol=1e-6
-    )
 
 
 # What is particular to faiss: structures, training, threads, settings that change something.
@@ -687,11 +600,6 @@ def test_a_common_part_of_all_vectors_does_not_spoil_the_lists(name: Structure) 
     assert recalls["means"] > 0.8
 
 
-def test_all_lists_and_all_directions_find_nearly_all() -> None:
-    assert recall(structured(probes=16, candidates=6)) > 0.99
-    assert recall(structured(probes=10_000, structure="ivf_flat")) == 1.0
-
-
 def test_lists_are_chosen_from_the_number_of_vectors() -> None:
     index = structured(lists=0)
     assert index.lists == 64
@@ -713,15 +621,6 @@ def test_a_graph_grows_and_lists_are_built_anew() -> None:
         index.add(np.arange(100), VECTORS[:100])
         index.add(np.arange(100, 500), VECTORS[100:500])
         assert index.built == built
-
-
-def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    import faiss
-
-    index, asked = structured(threads=2), list[int]()
-    monkeypatch.setattr(faiss, "omp_set_num_threads", asked.append)
-    index.search(gaussian(1, 16), 2)
-    assert set(asked) == {2}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""?"""
+"""What is promised of these, and what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sequences.datasets import log_of_task
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.counted import ItemItemRecommender, item_table, with_histories
+from adwright.delivery.counted import ItemItemRecommender, item_table
 from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Serving
 from adwright.delivery.popularity import Popularity, save_popularity
@@ -107,14 +107,6 @@ def test_everybody_gets_what_the_service_would_answer(name: str, unseen: bool) -
         )
 
 
-def test_users_do_not_depend_on_who_else_is_asked() -> None:
-    top = SequenceTop(hstu(), unseen=False)
-    every = top.best(people(), 3)
-    alone = [top.best(people([user]), 3).codes[0].tolist() for user in people().users]
-    assert every.codes.tolist() == alone
-    assert top.best(people([]), 3).codes.shape == (0, 3)
-
-
 def test_popularity_leaves_out_what_was_had() -> None:
     weight = np.arange(len(IDS), dtype=np.float64)
     popular = Popularity(IDS, weight)
@@ -174,11 +166,6 @@ def test_of_equal_scores_the_lower_column_stands_first(items: int) -> None:
     assert columns[0].tolist() == [1, 2]
     columns, _ = top_of_rows(scores, 3)
     assert columns[1].tolist() == [0, 1, 2]
-
-
-def test_k_is_at_least_1() -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        top_of_rows(np.zeros((1, 2), np.float32), 0)
 
 
 def rule(neighbours: int = 1, *, repeats: bool = True) -> ItemItemArtifact:
@@ -301,8 +288,8 @@ def test_a_file_of_recommendations_holds_nothing_that_is_stopped(tmp_path: Path)
 
 
 def item_item() -> ItemItemArtifact:
-    found = funnel_parts().item_item
-    assert found is not None
+    found = funnel_parts().models["item-item"]
+    assert isinstance(found, ItemItemArtifact)
     return found
 
 
@@ -334,22 +321,6 @@ def test_the_log_of_the_run_says_what_users_did(run: Path, kind: str) -> None:
     codes = opened.top.best(opened.people, 2).codes
     assert codes.shape == (len(task().users), 2)
     assert (codes > 0).all()
-
-
-HOLDS: dict[str, Callable[[Path], object]] = {
-    "cascade": lambda path: deployment().save(path),
-    "funnel": lambda path: funnel().save(path),
-    "item-item": lambda path: with_histories(item_item(), histories()).save(path),
-    "served": lambda path: ServedModel.of_log(sasrec(), past().events).save(path),
-}
-
-
-@pytest.mark.parametrize("kind", HOLDS)
-def test_saved_histories_need_no_log(tmp_path: Path, kind: str) -> None:
-    HOLDS[kind](tmp_path / "v1")
-    opened = open_model(tmp_path / "v1", Wanted(users=("u1", "nobody")))
-    assert opened.source == "the histories of the model"
-    assert opened.people.lengths.tolist()[1] == 0 < opened.people.lengths[0]
 
 
 def test_what_is_wanted_counts(run: Path) -> None:
@@ -495,24 +466,6 @@ def test_nothing_from_the_moment_on_is_read() -> None:
     people = people_of_log(past(), ITEMS, at=time)
     assert people.time.max() < time
     assert (people.at == time).all()
-
-
-def test_some_and_the_latest_events() -> None:
-    people = people_of_log(past(), ITEMS)
-    every = list(histories_of(people).items())
-    assert list(histories_of(people.some(2, 5)).items()) == every[2:5]
-    place, offsets = people.latest(3)
-    assert people.item[place].tolist() == [code for _, events in every for code, _ in events[-3:]]
-    assert offsets.tolist() == list(range(0, 3 * len(every) + 1, 3))
-    assert people.owner.tolist() == [n for n, (_, events) in enumerate(every) for _ in events]
-
-
-def test_repeats_are_a_share_of_the_events() -> None:
-    people = people_of_log(past(), ITEMS)
-    pairs = [(user, code) for user, events in histories_of(people).items() for code, _ in events]
-    assert people.repeats == pytest.approx(1 - len(set(pairs)) / len(pairs))
-    assert people_of_histories(histories()).repeats == pytest.approx(histories().repeats)
-    assert people_of_log(HistoryLog(past().events.clear(), None), ITEMS).repeats == 0
 
 
 def test_moments_after_an_instant_are_split_off() -> None:

@@ -31,7 +31,7 @@ from tests.support.delivery.cascade_parts import (
     request,
     two_tower,
 )
-from tests.support.delivery.funnel_parts import funnel
+from tests.support.delivery.funnel_parts import funnel, without
 from tests.support.delivery.sequence_parts import hstu, hstu_ranker, sasrec
 from tests.support.delivery.single_models import past
 from tests.support.service.small_shop import running
@@ -103,7 +103,7 @@ def test_a_funnel_decides_and_sees_what_happens(tmp_path: Path, alone: bool) -> 
     if alone:
         serving = Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item"))
         whole = replace(whole, serving=serving)
-        parts = replace(whole.parts, two_tower=None, sequence=None, hcn=None, fine=None)
+        parts = without(whole.parts, "two-tower", "sequence", "hcn", "fine")
         whole = replace(whole, parts=parts)
     whole.save(tmp_path / "v1")
     model = load_deployed(tmp_path / "v1")

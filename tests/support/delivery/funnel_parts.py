@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from adwright.data.sequences.datasets import NextLog, log_of_task
@@ -40,16 +41,22 @@ def funnel_parts(*, repeats: bool = True) -> FunnelParts:
         ids=log().ids,
         count=task().count,
         repeats=repeats,
-        item_item=ItemItemArtifact(known.item_item, log().ids, repeats),
-        linear=ItemItemArtifact(linear(repeats=repeats), log().ids, repeats),
-        sequence=hstu(),
-        two_tower=two_tower(),
-        hcn=hcn(),
-        fine=ranker(),
+        models={
+            "item-item": ItemItemArtifact(known.item_item, log().ids, repeats),
+            "linear": ItemItemArtifact(linear(repeats=repeats), log().ids, repeats),
+            "sequence": hstu(),
+            "two-tower": two_tower(),
+            "hcn": hcn(),
+            "fine": ranker(),
+        },
         draws=DRAWS,
         lately=known.lately,
         category=known.category,
     )
+
+
+def without(parts: FunnelParts, *names: str) -> FunnelParts:
+    return replace(parts, models={n: one for n, one in parts.models.items() if n not in names})
 
 
 def funnel(serving: Serving = SERVING) -> Funnel:

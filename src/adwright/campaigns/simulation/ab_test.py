@@ -17,11 +17,11 @@ Letters: P users, D days.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -464,6 +464,12 @@ def _own(events: pl.DataFrame, confidence: float, seed: int) -> Interval | None:
 # [population] people = 0.5 [simulation] days = 28
 
 POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
+_BY_KIND: Mapping[str, Any] = {
+    "greedy": GreedyConfig,
+    "epsilon_greedy": EpsilonGreedyConfig,
+    "softmax": SoftmaxConfig,
+    "thompson": ThompsonConfig,
+}
 _WEEKS = 8  # left at the end of a log, to compare the people with
 
 
@@ -512,34 +518,21 @@ def open_world(config: SimulationRunConfig, *, offline: bool = False) -> World:
 def policy_config(text: str) -> PolicyConfig:
     """The policy of "kind" or "kind:number". Raises ConfigError where it is none."""
     kind, _, value = text.partition(":")
+    known = _BY_KIND.get(kind)
     try:
-        number = float(value) if value else None
+        numbers = [float(value)] if value else []
     except ValueError:
-        kind = ""
-    match kind:
-        case "greedy" if number is None:
-            return GreedyConfig()
-        case "epsilon_greedy":
-            plain = EpsilonGreedyConfig()
-            return plain if number is None else EpsilonGreedyConfig(epsilon=number)
-        case "softmax":
-            return SoftmaxConfig() if number is None else SoftmaxConfig(temperature=number)
-        case "thompson":
-            return ThompsonConfig() if number is None else ThompsonConfig(strength=number)
+        known = None
+    if known is not None and (known.named_by or not numbers):
+        made: PolicyConfig = known(**dict(zip(known.named_by[-1:], numbers, strict=False)))
+        return made
     raise ConfigError("this is not a policy", where=text, hint=f"write {POLICIES}")
 
 
 def policy_text(config: PolicyConfig) -> str:
     """A policy in the form that `policy_config` reads."""
-    match config:
-        case GreedyConfig():
-            return "greedy"
-        case EpsilonGreedyConfig():
-            return f"epsilon_greedy:{config.epsilon:g}"
-        case SoftmaxConfig():
-            return f"softmax:{config.temperature:g}"
-        case ThompsonConfig():
-            return f"thompson:{config.strength:g}"
+    numbers = [f"{getattr(config, name):g}" for name in config.named_by[-1:]]
+    return ":".join([config.kind, *numbers])
 
 
 def arm_policy(arm: Arm, config: PolicyConfig) -> SlatePolicy:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from adwright.campaigns.simulation.ab_test import (
     ArmResult,
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
 #                real and expected; this is the base rate of a slate of personal favourites
 #
 # The response model sees the real past of each visit, those weeks included.
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -264,20 +260,13 @@ class SimulationReport:
             ("taken a person, B less A", verdict.difference.text("+.4f", brackets=True)),
             ("the same with CUPED", verdict.adjusted.text("+.4f", brackets=True)),
             ("variance that CUPED removed", f"{verdict.variance_reduction:.0%}"),
-            (
-                "lift, B over A",
-                verdict.lift.text("+.1%", brackets=True),
-            ),
+            ("lift, B over A", verdict.lift.text("+.1%", brackets=True)),
             ("sizes of the arms as planned, p", f"{verdict.sample_ratio:.2f}"),
         ]
         if verdict.looks:
             last = verdict.looks[-1]
-            rows.append(
-                (
-                    f"a person and week, always valid, day {last.day}",
-                    last.difference.text("+.4f", brackets=True),
-                )
-            )
+            said = last.difference.text("+.4f", brackets=True)
+            rows.append((f"a person and week, always valid, day {last.day}", said))
             rows.append(("its p-value, whenever one looks", f"{last.p_value:.2g}"))
         decided = "not yet" if verdict.stopped is None else f"after day {verdict.stopped}"
         rows.append(("the sequential test decided", decided))

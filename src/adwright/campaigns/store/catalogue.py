@@ -102,36 +102,25 @@ def select_table(
     tenant: str,
     *,
     ids: Sequence[str] | None = None,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> pl.DataFrame:
     """The tenant's rows of a small table in the columns of `schema`, by id.
 
-    ids: only these; None is all.
+    ids: only these; None is all. after, limit: at most so many after an id, in the order of the
+    database, which is that of its index: a page costs what is in it, however long the table.
     """
     columns = [table.c[name] for name in schema.names]
     query = select(*columns).where(*of_tenant(table, tenant))
+    if after is not None or limit is not None:
+        page = query.order_by(columns[0]).limit(limit)
+        page = page if after is None else page.where(columns[0] > after)
+        return _frame(connection.execute(page).all(), schema)
     chosen = [query]
     if ids is not None:
         chosen = [query.where(columns[0].in_(some)) for some in portions(ids)]
     rows = [row for one in chosen for row in connection.execute(one)]
     return _frame(rows, schema).sort(schema.names[0])
-
-
-def select_page(
-    connection: Connection,
-    table: Table,
-    schema: pa.Schema,
-    tenant: str,
-    *,
-    after: str | None = None,
-    limit: int | None = None,
-) -> pl.DataFrame:
-    """At most `limit` of the tenant's rows after the id `after`, by id in the database's order,
-    which is that of its index: a page costs what is in it, however long the table."""
-    columns = [table.c[name] for name in schema.names]
-    query = select(*columns).where(*of_tenant(table, tenant)).order_by(columns[0]).limit(limit)
-    if after is not None:
-        query = query.where(columns[0] > after)
-    return _frame(connection.execute(query).all(), schema)
 
 
 def _frame(rows: Sequence[SqlRow[Any]], schema: pa.Schema) -> pl.DataFrame:

@@ -22,7 +22,6 @@ from adwright.campaigns.store.catalogue import (
     insert_decisions,
     insert_ignoring,
     read_decisions,
-    select_page,
     select_table,
     upsert_campaigns,
     upsert_creatives,
@@ -371,9 +370,7 @@ class Store:
         the order of the ids is the database's own, in which a page ends and the next begins.
         """
         with self._database.read() as connection:
-            if after is None and limit is None:
-                return select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant)
-            return select_page(
+            return select_table(
                 connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant, after=after, limit=limit
             )
 

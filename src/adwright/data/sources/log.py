@@ -387,11 +387,7 @@ def read_log(
         notes = replace(notes, odd=(*notes.odd, *odd))
     log = Log(
         mapped.events,
-        Catalogue.checked(
-            catalogue,
-            None if creatives is None else read_creatives(creatives, bounds=bounds),
-            None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
-        ),
+        _catalogue(catalogue, creatives, campaigns, bounds),
         None if users is None else _read_users(users, mapping, bounds),
         mapping=mapped.mapping,
         notes=notes,
@@ -576,11 +572,7 @@ def _open_folder(
     else:
         table = read_items(items, bounds=bounds)
         check_items_known(events, table, file=str(file))
-    catalogue = Catalogue.checked(
-        table,
-        None if creatives is None else read_creatives(creatives, bounds=bounds),
-        None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
-    )
+    catalogue = _catalogue(table, creatives, campaigns, bounds)
     users = None if people is None else read_items(people, key="user_id", bounds=bounds)
     known = _kept(folder / "summary.json", LogSummary)
     log = Log(events, catalogue, users, mapping=_kept(folder / "mapping.json", LogMapping))
@@ -593,6 +585,16 @@ def _open_folder(
         here = {n: c for n, c in known.columns.items() if n in users.columns}
         users = with_kinds(users, here)
     return replace(log, catalogue=catalogue, users=users, columns=known.columns, notes=known.notes)
+
+
+def _catalogue(
+    items: pl.DataFrame, creatives: Path | None, campaigns: Path | None, bounds: ReadBounds
+) -> Catalogue:
+    return Catalogue.checked(
+        items,
+        None if creatives is None else read_creatives(creatives, bounds=bounds),
+        None if campaigns is None else read_campaigns(campaigns, bounds=bounds),
+    )
 
 
 def _kept(path: Path, cls: type[_Kept]) -> _Kept | None:

@@ -16,7 +16,7 @@ to the catalogue. The stream's `negative_rate` stays 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -110,7 +110,9 @@ def _parts(source: NextBasket, config: ChoiceConfig, people: int = 500) -> Itera
     for first in range(0, len(source.users), people):
         mine = chosen[(user >= first) & (user < first + people)]
         if len(mine):
-            yield TaskPart(_rows(source, mine, config.draws, share, rng), _events(source, mine))
+            yield TaskPart(
+                _rows(source, mine, config.draws, share, rng), visit_events(source, mine)
+            )
 
 
 def _drawn(
@@ -129,9 +131,7 @@ def _rows(
     share: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> pl.DataFrame:
-    start = source.target_offsets[visits]
-    place, bounds = ranges(start, source.target_offsets[visits + 1] - start)
-    taken, of_taken = source.targets[place], np.repeat(np.arange(len(visits)), np.diff(bounds))
+    taken, of_taken = taken_in(source, visits)
     past, offsets = source.seen(visits)
     drawn, of_drawn = draw_negatives(draws, past, offsets, share, rng)
     width = len(source.items)
@@ -153,25 +153,15 @@ def _rows(
         end=source.visit_end[visit],
         at=source.visit_time[visit],
     )
-    names = pl.Series(list(SPLITS))
     own = np.where(
         source.split[visit] == SPLITS.index("train"), _own(source, visits, owner, item), 0
     )
-    columns = {
-        "user_id": pl.Series(source.users).gather(user),
-        "request_id": pl.Series(visit),
-        "time": _times(source.visit_time[visit]),
-        "item_id": pl.Series(source.items.ids).gather(item - 1),
-        "label": pl.Series(label),
-        "split": names.gather(source.split[visit]),
+    more = {
         "popularity": pl.Series(source.count[item] - own),
         "recent": pl.Series(counts.recent),
         "recency": pl.Series(counts.recency).fill_nan(None),
     }
-    for number, feature in enumerate(source.profile_features):
-        values = pl.Series([None, *feature.vocabulary], dtype=pl.String)
-        columns[feature.name] = values.gather(source.profile[visit, number])
-    return pl.DataFrame(columns)
+    return visit_rows(source, visit, item, label, more)
 
 
 def _own(source: NextBasket, visits: Ints, owner: Ints, item: Ints) -> Ints:
@@ -191,7 +181,39 @@ def _own(source: NextBasket, visits: Ints, owner: Ints, item: Ints) -> Ints:
     return own
 
 
-def _events(source: NextBasket, visits: Ints) -> pl.DataFrame:
+def taken_in(source: NextBasket, visits: Ints) -> tuple[Ints, Ints]:
+    """Codes of what was taken in visits [V], end to end, and the place in [V] of each."""
+    start = source.target_offsets[visits]
+    place, bounds = ranges(start, source.target_offsets[visits + 1] - start)
+    return source.targets[place], np.repeat(np.arange(len(visits)), np.diff(bounds))
+
+
+def visit_rows(
+    source: NextBasket,
+    visit: Ints,
+    item: Ints,
+    label: NDArray[np.int8],
+    more: Mapping[str, pl.Series],
+) -> pl.DataFrame:
+    """Rows [R] of a task, each an item at a visit: what all of them have, the columns `more`, and
+    the profiles."""
+    columns = {
+        "user_id": pl.Series(source.users).gather(source.visit_user[visit]),
+        "request_id": pl.Series(visit),
+        "time": _times(source.visit_time[visit]),
+        "item_id": pl.Series(source.items.ids).gather(item - 1),
+        "label": pl.Series(label),
+        "split": pl.Series(list(SPLITS)).gather(source.split[visit]),
+        **more,
+    }
+    for number, feature in enumerate(source.profile_features):
+        values = pl.Series([None, *feature.vocabulary], dtype=pl.String)
+        columns[feature.name] = values.gather(source.profile[visit, number])
+    return pl.DataFrame(columns)
+
+
+def visit_events(source: NextBasket, visits: Ints) -> pl.DataFrame:
+    """All events of the users of these visits."""
     users = np.unique(source.visit_user[visits])
     first = source.user_offsets[users]
     place, offsets = ranges(first, source.user_offsets[users + 1] - first)
@@ -211,15 +233,13 @@ def _times(microseconds: Ints) -> pl.Series:
 def _protocol(source: NextBasket, config: ChoiceConfig) -> str:
     draws = config.draws
     uniform = 1 - draws.own - draws.popular
-    visits = source.visits("test")
-    start = source.target_offsets[visits]
-    place, _ = ranges(start, source.target_offsets[visits + 1] - start)
-    cold = int((source.count[source.targets[place]] == 0).sum())
+    taken, _ = taken_in(source, source.visits("test"))
+    cold = int((source.count[taken] == 0).sum())
     return (
         f"Choice task made of: {source.protocol} Rows of sampled baskets: the items taken, and "
         f"{draws.number} negatives a basket, drawn from the person's past items "
         f"({draws.own:.0%}), by popularity^0.75 ({draws.popular:.0%}) and uniformly from the "
         f"catalogue ({uniform:.0%}). Popularity is that of the training events outside the row's "
-        f"basket; {cold:,} of the {len(place):,} items taken in the test split have no training "
+        f"basket; {cold:,} of the {len(taken):,} items taken in the test split have no training "
         "event. Probabilities are those of the rows."
     )

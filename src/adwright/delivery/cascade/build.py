@@ -15,12 +15,11 @@ Each stage is a resumable run; a build that was cut off goes on where it stood.
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ from adwright.delivery.calibrated import Calibration, fit_to_visits
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig
 from adwright.delivery.decision import Request
 from adwright.delivery.index.index import IndexKind
-from adwright.delivery.stages.histories import Histories, RequestBatch, visit_requests
+from adwright.delivery.stages.histories import Histories, RequestBatch, packed, visit_requests
 from adwright.delivery.stages.protocols import Scorer, Shortlist
 from adwright.delivery.stages.row_ranker import FineRanker
 from adwright.delivery.stages.sequence import FalconRanker, SequenceQueries, items_of
@@ -152,14 +151,14 @@ class Deployment:
         """
         known = self.histories if histories is None else histories
         known = Histories(_items_of(self.retriever)) if known is None else known
-        queries = _queries(self.retriever, known)
+        queries = queries_of(self.retriever, known)
         same = self.coarse is self.retriever
-        coarse = (queries if same else _queries(self.coarse, known)).scorer()
+        coarse = (queries if same else queries_of(self.coarse, known)).scorer()
         return Cascade(
             known,
             vectors=queries.source(catalogue_index(self.retriever, self.index)),
             coarse=coarse if self.blend is None else BlendedScorer(coarse, self.blend),
-            fine=self._fine(known, kept),
+            fine=fine_scorer(self.fine, known, self.draws, kept),
             count=self.retriever.count,
             past=PastSource(),
             config=self.config,
@@ -179,16 +178,9 @@ class Deployment:
 
         histories: write them too; what they hold is personal. Raises as `save_artifact`.
         """
-        with tempfile.TemporaryDirectory(prefix="adwright-deployment-") as scratch:
-            root = Path(scratch)
-            known = self.histories if histories else None
-            parts = zip(_PARTS, (self.retriever, self.coarse, self.fine, known), strict=True)
-            ids = [part.save(root / name, clock=clock) for name, part in parts if part is not None]
-            files = {
-                path.relative_to(root).as_posix(): path.read_bytes()
-                for path in sorted(root.rglob("*"))
-                if path.is_file()
-            }
+        known = self.histories if histories else None
+        parts = self.retriever, self.coarse, self.fine, known
+        ids, files = packed(dict(zip(_PARTS, parts, strict=True)), clock)
         return save_artifact(
             folder,
             kind=KIND,
@@ -252,26 +244,25 @@ class Deployment:
             self, blend=fit_blend(plain.coarse, plain.fine, batch, plain.retrieve(batch))
         )
 
-    def _fine(self, known: Histories, kept: int) -> Scorer | None:
-        match self.fine:
-            case None:
-                return None
-            case SequenceArtifact() as ranker:
-                return FalconRanker(ranker, known, self.draws, capacity=kept)
-            case ranker:
-                return FineRanker(ranker, known, self.draws)
-
 
 def _items_of(artifact: Retrieving) -> ItemTable:
     return items_of(artifact) if isinstance(artifact, SequenceArtifact) else artifact.items
 
 
-def _queries(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
-    match artifact:
-        case RetrieverArtifact():
-            return QueryVectors(artifact, known)
-        case SequenceArtifact():
-            return SequenceQueries(artifact, known)
+def queries_of(artifact: Retrieving, known: Histories) -> QueryVectors | SequenceQueries:
+    """What asks a model that finds items by vectors."""
+    if isinstance(artifact, SequenceArtifact):
+        return SequenceQueries(artifact, known)
+    return QueryVectors(artifact, known)
+
+
+def fine_scorer(
+    ranker: Ranking | None, known: Histories, draws: Draws | None, kept: int
+) -> Scorer | None:
+    """The fine stage of a ranker, where there is one."""
+    if isinstance(ranker, SequenceArtifact):
+        return FalconRanker(ranker, known, draws, capacity=kept)
+    return None if ranker is None else FineRanker(ranker, known, draws)
 
 
 def _model(artifact: Artifact, name: str, other: type[Part]) -> Part | SequenceArtifact:
@@ -500,25 +491,40 @@ def _mismatch(name: str, model: object, fit: object) -> ConfigError:
     )
 
 
-def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:
-    path = folder / "build.json"
-    asked = json.loads(json.dumps({"config": to_jsonable(config), "data_hash": task.data_hash}))
+def begun_before(path: Path, asked: object, *, resume: bool) -> Any:
+    """What a build that goes on was asked for; None for a new one, whose file is written.
+
+    Raises ConfigError where a new one finds another, ResumeError where there is none to go on.
+    """
     if not resume:
         if path.exists():
             raise ConfigError(
                 "this folder already holds a build",
-                where=str(folder),
+                where=str(path.parent),
                 hint="resume it, or name another folder",
             )
         atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
-        return
+        return None
     try:
-        said = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(
+            "this folder holds no build", where=str(path.parent), hint="check the path"
+        ) from error
+
+
+def _begin(folder: Path, config: BuildConfig, task: NextBasket, *, resume: bool) -> None:
+    path = folder / "build.json"
+    asked = json.loads(json.dumps({"config": to_jsonable(config), "data_hash": task.data_hash}))
+    try:
+        said = begun_before(path, asked, resume=resume)
+        if said is None:
+            return
         before = renamed(said)
         before["config"] = {OLD_NAMES.get(k, k): v for k, v in before.get("config", {}).items()}
         # Its names are no old names of trainings; builds of before know nothing of the last one.
         before["config"]["cascade"] = {"unseen": False, **said["config"]["cascade"]}
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResumeError(
             "this folder holds no build", where=str(folder), hint="check the path"
         ) from error

@@ -224,12 +224,13 @@ def judge_stages(
     own: the fine ranker's best for the requests `sample` (int64, places in 0..R - 1). draws,
     seed: of the bootstrap.
     """
+    whole, few = UserMeans(user, draws, seed), UserMeans(user[sample], draws, seed)
     return [
         StageQuality(
             name,
             float(np.mean([len(one) for one in lists])),
-            _mean(_share(lists, bought), user, draws, seed),
-            _mean(_share([lists[place] for place in sample], own), user[sample], draws, seed),
+            whole.mean(_share(lists, bought)),
+            few.mean(_share([lists[place] for place in sample], own)),
         )
         for name, lists in stages.items()
     ]
@@ -254,13 +255,13 @@ def judge_orders(
     ranks = {name: ranks_in(lists, bought) for name, lists in orders.items()}
     recall = {name: recall_per_user(one, k) for name, one in ranks.items()}
     gain = {name: ndcg_per_user(one, k) for name, one in ranks.items()}
-    first, *_ = orders
+    (first, *_), means = orders, UserMeans(user, draws, seed)
     return [
         OrderQuality(
             name,
-            _mean(recall[name], user, draws, seed),
-            _mean(gain[name], user, draws, seed),
-            None if name == first else _difference(gain[first], gain[name], user, draws, seed),
+            means.mean(recall[name]),
+            means.mean(gain[name]),
+            None if name == first else means.ahead(gain[first], gain[name]),
         )
         for name in orders
     ]
@@ -284,15 +285,25 @@ def _share(lists: Sequence[Ints], wanted: Sequence[Ints]) -> Floats:
     return recall_per_user(ranks_in(lists, wanted), max(1, longest))
 
 
-def _mean(values: Floats, user: Ints, draws: int, seed: int) -> Interval:
-    top, number = _sums(values, user)
-    return bootstrap_ratio(top, number, np.random.default_rng(seed), draws)
+@dataclass(frozen=True, eq=False)
+class UserMeans:
+    """Means over visits, whose users are drawn again: user int64 [V], of each visit."""
 
+    user: Ints
+    draws: int = 500
+    seed: int = 0
 
-def _difference(values: Floats, other: Floats, user: Ints, draws: int, seed: int) -> Interval:
-    top, number = _sums(values, user)
-    minus, _ = _sums(other, user)
-    return bootstrap_difference(top, minus, number, np.random.default_rng(seed), draws)
+    def mean(self, values: Floats) -> Interval:
+        """Of a number a visit [V]."""
+        top, number = _sums(values, self.user)
+        return bootstrap_ratio(top, number, np.random.default_rng(self.seed), self.draws)
+
+    def ahead(self, values: Floats, other: Floats) -> Interval:
+        """By how much one is ahead of the other."""
+        top, number = _sums(values, self.user)
+        minus, _ = _sums(other, self.user)
+        rng = np.random.default_rng(self.seed)
+        return bootstrap_difference(top, minus, number, rng, self.draws)
 
 
 def _sums(values: Floats, user: Ints) -> tuple[Floats, Floats]:

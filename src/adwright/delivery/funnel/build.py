@@ -36,12 +36,14 @@ from adwright.core.config import (
     settings,
     to_jsonable,
 )
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.errors import ResumeError
 from adwright.data.schema import ACTION_KINDS
 from adwright.data.sequences.datasets import NextLog, log_of_task
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.calibrated import fit_to_visits
+from adwright.delivery.cascade.build import begun_before
 from adwright.delivery.cascade.cascade import CascadeConfig
+from adwright.delivery.cascade.trial import UserMeans
 from adwright.delivery.funnel.choice import (
     NETWORKS,
     RULES,
@@ -59,10 +61,12 @@ from adwright.delivery.funnel.columns import ScorerColumn, stacked
 from adwright.delivery.funnel.funnel import Funnel, FunnelParts, OpenParts, Serving, SourceName
 from adwright.delivery.funnel.measure import (
     SIZES,
+    Asking,
     FunnelLine,
     FunnelReport,
+    LineKind,
+    Measured,
     measure_funnel,
-    measured_line,
 )
 from adwright.delivery.funnel.networks import (
     MODELS,
@@ -79,6 +83,7 @@ from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
+from adwright.training.retrieval.artifact import RetrieverArtifact
 from adwright.training.retrieval.item_item import (
     ItemItemArtifact,
     fit_linear,
@@ -87,6 +92,7 @@ from adwright.training.retrieval.item_item import (
 )
 from adwright.training.retrieval.rules import fit_rules, refit_rules
 from adwright.training.search import require_writable
+from adwright.training.sequential.artifact import SequenceArtifact
 
 # --------------------------------------------------------------------------------------------------
 # Which sources are needed, and what serves: decided on validation visits.
@@ -110,18 +116,14 @@ class Selected:
 def select_serving(
     parts: OpenParts,
     task: NextBasket,
-    *,
-    most: int = 1_500,
-    cascade: CascadeConfig | None = None,
-    seed: int = 0,
-    draws: int = 500,
+    config: FunnelConfig,
 ) -> Selected:
     """Measure sources and orders on at most `most` validation visits, and choose what serves.
 
     cascade: sizes; of these only `coarse` is read here. Deterministic for a seed.
     """
-    config = cascade or CascadeConfig()
-    unseen = not parts.parts.repeats
+    unseen, seed = not parts.parts.repeats, config.seed
+    most = visits_within(task, VALID) if config.valid is None else config.valid
     visits = some_visits(task, task.visits("valid"), most, unseen=unseen, seed=seed)
     found = find_candidates(parts, {name: SIZES[name] for name in parts.sources}, task, visits)
     kept, notes = needed_sources(found)
@@ -137,17 +139,16 @@ def select_serving(
             pieces.append(stacked(columns, batch, top.some(rows))[1][:, 0])
         return np.concatenate(pieces)
 
-    known = "fine" in parts.parts.models
     orders = try_orders(
         bench,
         halves(bench.user, seed),
         kept,
-        through=config.coarse,
-        fine=fine if known else None,
+        through=config.cascade.coarse,
+        fine=fine if "fine" in parts.parts.models else None,
     )
     best = chosen(orders, bench.user)
-    lines = _lines(found, bench, orders, draws, seed)
-    serving = Serving(serving_sources(best, kept), best.coarse, best.fine, config)
+    lines = _lines(found, bench, orders, config)
+    serving = Serving(serving_sources(best, kept), best.coarse, best.fine, config.cascade)
     return Selected(serving, tuple(orders), (*notes, *_notes(best, orders)), lines)
 
 
@@ -205,39 +206,19 @@ def serving_sources(order: TriedOrder, kept: Sequence[SourceName]) -> dict[Sourc
 
 
 def _lines(
-    found: FoundCandidates, bench: Bench, orders: Sequence[TriedOrder], draws: int, seed: int
+    found: FoundCandidates, bench: Bench, orders: Sequence[TriedOrder], config: FunnelConfig
 ) -> tuple[FunnelLine, ...]:
     best = max((one for one in orders if one.is_rule), key=lambda one: float(one.gain.mean()))
+    measured = Measured(UserMeans(bench.user, config.draws, config.seed), best.gain)
     lines = []
     for name in found.lists:
         short = found.union([name])
         items = float(np.diff(short.offsets).mean())
-        lines.append(
-            measured_line(
-                name,
-                "source",
-                found.user,
-                items=items,
-                recall=found.recall(short),
-                draws=draws,
-                seed=seed,
-            )
-        )
+        lines.append(measured.line(name, "source", items, found.recall(short)))
     for order in orders:
         rule = order.name in RULES.values()
-        lines.append(
-            measured_line(
-                order.name,
-                "rule" if rule else "part" if order.name in NETWORKS else "order",
-                bench.user,
-                items=50.0,
-                recall=order.recall,
-                gain=order.gain,
-                rule=best.gain,
-                draws=draws,
-                seed=seed,
-            )
-        )
+        kind: LineKind = "rule" if rule else "part" if order.name in NETWORKS else "order"
+        lines.append(measured.line(order.name, kind, 50.0, order.recall, order.gain))
     return tuple(lines)
 
 
@@ -406,14 +387,7 @@ def _chosen(
     histories = Histories.of_task(task)
     histories.kinds = tuple(ACTION_KINDS)
     with done.stage("choose what serves"):
-        selected = select_serving(
-            parts.opened(histories),
-            task,
-            most=visits_within(task, VALID) if config.valid is None else config.valid,
-            cascade=config.cascade,
-            seed=config.seed,
-            draws=config.draws,
-        )
+        selected = select_serving(parts.opened(histories), task, config)
     funnel = Funnel(
         parts, selected.serving, histories, task.data_hash, config.seed, fitted=task.fitted()
     )
@@ -426,9 +400,11 @@ def _chosen(
             rules,
             log,
             task,
-            most=visits_within(task, TEST) if config.test is None else config.test,
-            draws=config.draws,
-            seed=config.seed,
+            Asking(
+                most=visits_within(task, TEST) if config.test is None else config.test,
+                draws=config.draws,
+                seed=config.seed,
+            ),
             notes=(*notes, *selected.notes),
             validation=selected.lines,
             visits=folder / "visits.parquet",
@@ -449,17 +425,13 @@ def _refitted(
     counts and regression exactly, networks as far as the time goes."""
     fitted, said = task.fitted(whole=True), list[str]()
     parts = _recounted(funnel.parts, rules, log, fitted)
-    if parts.sequence is not None:
-        sequence, how = networks.sequence_of_all(parts.sequence, runs["sequence"], left())
-        parts, said = replace(parts, sequence=sequence), [*said, how]
-    if parts.two_tower is not None:
-        towers, how = networks.retriever_of_all(parts.two_tower, runs["two-tower"], left())
-        parts, said = replace(parts, two_tower=towers), [*said, how]
-    if parts.hcn is not None:
-        hcn, how = networks.retriever_of_all(parts.hcn, runs["hcn"], left())
-        parts, said = replace(parts, hcn=hcn), [*said, how]
-    if parts.fine is not None:
-        said.append("fine stays as measured")
+    for name in MODELS:
+        measured = parts.models.get(name)
+        if isinstance(measured, SequenceArtifact | RetrieverArtifact) and name != "fine":
+            model, how = networks.of_all(measured, runs[name], left())
+            parts, said = parts.with_models({name: model}), [*said, how]
+        elif measured is not None:
+            said.append("fine stays as measured")
     return replace(funnel, parts=parts, fitted=fitted), said
 
 
@@ -467,19 +439,17 @@ def _recounted(
     parts: FunnelParts, rules: NextRules, log: NextLog, fitted: Fitted | None = None
 ) -> FunnelParts:
     """Counts and regression of all events of a log, with the settings found."""
-    again, linear = refit_rules(rules, log), parts.linear
-
-    def all_of(before: ItemItemArtifact | None, model: ItemItem) -> ItemItemArtifact | None:
-        return None if before is None else replace(before, model=model, fitted=fitted)
-
-    if linear is not None:
-        memory = rules.item_item.config.recency
-        linear = all_of(linear, refit_linear(log, linear.model.config, memory=memory))
+    again, models = refit_rules(rules, log), dict(parts.models)
+    for name, before in parts.models.items():
+        if isinstance(before, ItemItemArtifact):
+            memory, model = rules.item_item.config.recency, again.item_item
+            if name == "linear":
+                model = refit_linear(log, before.model.config, memory=memory)
+            models[name] = replace(before, model=model, fitted=fitted)
     return replace(
         parts,
         count=log.whole.count,
-        item_item=all_of(parts.item_item, again.item_item),
-        linear=linear,
+        models=models,
         lately=None if parts.lately is None else again.lately,
     )
 
@@ -539,7 +509,7 @@ def _counted(task: NextBasket, log: NextLog, rules: NextRules, seed: int) -> Fun
         ids=log.ids,
         count=task.count,
         repeats=rules.repeats,
-        item_item=_artifact(rules.item_item, rules.repeats, log, task, seed),
+        models={"item-item": _artifact(rules.item_item, rules.repeats, log, task, seed)},
         lately=rules.lately,
         category=rules.category,
     )
@@ -556,7 +526,7 @@ def _with_linear(
     """The parts with item-item by regression, and what was found until it was enough."""
     found = fit_linear(log, rules.item_item.config, repeats=rules.repeats, seed=seed, enough=enough)
     linear = _artifact(found.model, rules.repeats, log, task, seed)
-    return replace(parts, linear=linear), found.text()
+    return parts.with_models({"linear": linear}), found.text()
 
 
 def _artifact(
@@ -612,16 +582,9 @@ def _with_models(
     parts: FunnelParts, networks: Networks, runs: Mapping[ModelName, Trained]
 ) -> FunnelParts:
     """The parts with what was trained."""
-    there = {name for name, one in runs.items() if one.epochs}
-    fine, draws = networks.fine() if "fine" in there else (None, None)
-    return replace(
-        parts,
-        sequence=networks.sequence() if "sequence" in there else None,
-        two_tower=networks.retriever("two-tower") if "two-tower" in there else None,
-        hcn=networks.retriever("hcn") if "hcn" in there else None,
-        fine=fine,
-        draws=draws,
-    )
+    trained = [name for name in MODELS if name in runs and runs[name].epochs]
+    found = parts.with_models({name: networks.trained(name) for name in trained})
+    return replace(found, draws=networks.draws) if "fine" in trained else found
 
 
 def _begin(
@@ -632,21 +595,9 @@ def _begin(
     values = {"config": to_jsonable(config), "data_hash": task.data_hash, "repeats": repeats}
     values["log"] = log
     asked = json.loads(json.dumps(values))
-    if not resume:
-        if path.exists():
-            raise ConfigError(
-                "this folder already holds a build",
-                where=str(folder),
-                hint="resume it, or name another folder",
-            )
-        atomic_write_text(path, json.dumps(asked, indent=1) + "\n")
+    before = begun_before(path, asked, resume=resume)
+    if before is None:
         return
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResumeError(
-            "this folder holds no build", where=str(folder), hint="check the path"
-        ) from error
     names = different_settings(
         {key: before.get(key) for key in asked if key != "log"},
         {key: value for key, value in asked.items() if key != "log"},

@@ -7,9 +7,10 @@ three fixed stages is measured as it serves.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,13 @@ from adwright.delivery.funnel.build import fit_log_rules
 from adwright.delivery.funnel.choice import RULES
 from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Funnel, FunnelParts, Serving, SourceName, load_cascade
-from adwright.delivery.funnel.measure import SIZES, FunnelReport, measure_cascade, measure_funnel
+from adwright.delivery.funnel.measure import (
+    SIZES,
+    Asking,
+    FunnelReport,
+    measure_cascade,
+    measure_funnel,
+)
 from adwright.delivery.popularity import KIND as POPULARITY
 from adwright.delivery.popularity import Popularity, load_popularity
 from adwright.delivery.served import KIND as SERVED
@@ -38,11 +45,18 @@ from adwright.training.retrieval.item_item import ItemItemArtifact
 from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 
-#: Kinds of artifacts that are measured here.
-EVALUATED = (CASCADE, RETRIEVER, SEQUENCE, ITEM_ITEM, POPULARITY)
 #: Sources that order, too.
 _OneModel = Literal["two-tower", "hcn", "sequence", "item-item", "popularity"]
 _Alone: TypeAlias = RetrieverArtifact | SequenceArtifact | ItemItemArtifact | Popularity
+_LOADERS: Mapping[str, Callable[[Artifact], _Alone | Deployment | Funnel]] = {
+    CASCADE: load_cascade,
+    RETRIEVER: RetrieverArtifact.load,
+    SEQUENCE: SequenceArtifact.load,
+    ITEM_ITEM: ItemItemArtifact.load,
+    POPULARITY: lambda artifact: load_popularity(artifact)[0],
+}
+#: Kinds of artifacts that are measured here.
+EVALUATED = tuple(_LOADERS)
 
 
 def evaluate_model(
@@ -71,48 +85,31 @@ def evaluate_model(
     _require_unseen(artifact, saved, task, split)
     log = log_of_task(task)
     rules, _ = fit_log_rules(log, repeats=repeats, seed=seed)
-    asking = _Asking(split=split, most=most, draws=draws, seed=seed)
+    asking = Asking(split, most, draws, seed)
     if isinstance(saved, Deployment):
         cascade = saved.cascade(Histories.of_task(task))
-        return measure_cascade(cascade, rules, log, task, **asking)
+        return measure_cascade(cascade, rules, log, task, asking)
     if isinstance(saved, Funnel):
         funnel = replace(saved, parts=replace(saved.parts, repeats=repeats))
-        return measure_funnel(funnel, rules, log, task, **asking)
+        return measure_funnel(funnel, rules, log, task, asking)
     counted = ItemItemArtifact(rules.item_item, log.ids, repeats)
     name, parts = _alone(saved, FunnelParts(log.ids, task.count, repeats), counted)
     sources: dict[SourceName, int] = {name: SIZES[name], "popularity": SIZES["popularity"]}
     serving = Serving(sources, ScoreMixture.of(name))
     funnel = Funnel(parts, serving, data_hash=artifact.data_hash, seed=artifact.seed)
     about = f"{RULES[name]} alone serves. " if name in ("item-item", "popularity") else ""
-    return measure_funnel(funnel, rules, log, task, about=about, **asking)
-
-
-class _Asking(TypedDict):
-    split: Split
-    most: int
-    draws: int
-    seed: int
+    return measure_funnel(funnel, rules, log, task, asking, about=about)
 
 
 def _loaded(artifact: Artifact, folder: Path) -> _Alone | Deployment | Funnel:
     """The model of an artifact."""
-    match artifact.kind:
-        case kind if kind == CASCADE:
-            return load_cascade(artifact)
-        case kind if kind == RETRIEVER:
-            return RetrieverArtifact.load(artifact)
-        case kind if kind == SEQUENCE:
-            return SequenceArtifact.load(artifact)
-        case kind if kind == ITEM_ITEM:
-            return ItemItemArtifact.load(artifact)
-        case kind if kind == POPULARITY:
-            return load_popularity(artifact)[0]
-        case kind:
-            raise ArtifactError(
-                f"a model of kind {kind!r} is not measured on the visits of a log",
-                where=str(folder),
-                hint=f"those of kind {', '.join(EVALUATED)} are; a ranker is with --task",
-            )
+    if artifact.kind not in _LOADERS:
+        raise ArtifactError(
+            f"a model of kind {artifact.kind!r} is not measured on the visits of a log",
+            where=str(folder),
+            hint=f"those of kind {', '.join(EVALUATED)} are; a ranker is with --task",
+        )
+    return _LOADERS[artifact.kind](artifact)
 
 
 def _in_order(task: NextBasket, saved: _Alone | Deployment | Funnel, folder: Path) -> NextBasket:
@@ -142,18 +139,18 @@ def _alone(
 ) -> tuple[_OneModel, FunnelParts]:
     """The funnel of one model, and how the model is called in it. counted: the rule of the log,
     which says what is alike where the model does not."""
+    name: _OneModel = "two-tower"
     match saved:
-        case RetrieverArtifact():
-            if isinstance(saved.model.config, HCNConfig):
-                return "hcn", replace(parts, hcn=saved)
-            return "two-tower", replace(parts, two_tower=saved)
-        case SequenceArtifact():
-            return "sequence", replace(parts, sequence=saved)
-        case ItemItemArtifact():
-            return "item-item", replace(parts, item_item=saved)
         case Popularity():
-            count = _places(saved, parts.ids)
-            return "popularity", replace(parts, count=count, item_item=counted)
+            found = parts.with_models({"item-item": counted})
+            return "popularity", replace(found, count=_places(saved, parts.ids))
+        case RetrieverArtifact() if isinstance(saved.model.config, HCNConfig):
+            name = "hcn"
+        case SequenceArtifact():
+            name = "sequence"
+        case ItemItemArtifact():
+            name = "item-item"
+    return name, parts.with_models({name: saved})
 
 
 def _artifact_folder(path: Path) -> Path:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -30,7 +29,7 @@ from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError
 from adwright.data.tasks.negatives import Draws
 from adwright.delivery.calibrated import Calibration
-from adwright.delivery.cascade.build import KIND, Deployment
+from adwright.delivery.cascade.build import KIND, Deployment, fine_scorer, queries_of
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, SimilarSource
 from adwright.delivery.counted import item_table
 from adwright.delivery.funnel.columns import (
@@ -43,10 +42,10 @@ from adwright.delivery.funnel.columns import (
     ScoreMixture,
     ScorerColumn,
 )
-from adwright.delivery.stages.histories import Histories
+from adwright.delivery.served import load_alone
+from adwright.delivery.stages.histories import Histories, packed
 from adwright.delivery.stages.protocols import CandidateSource, Scorer
-from adwright.delivery.stages.row_ranker import FineRanker
-from adwright.delivery.stages.sequence import FalconRanker, SequenceQueries
+from adwright.delivery.stages.sequence import SequenceQueries
 from adwright.delivery.stages.sources import (
     NeighbourScorer,
     NeighbourSource,
@@ -54,10 +53,11 @@ from adwright.delivery.stages.sources import (
     QueryVectors,
     RankedSource,
 )
+from adwright.models.retrieval.item_item import ItemItem
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.retrieval.fit import RetrieverArtifact
+from adwright.training.retrieval.item_item import KIND as ITEM_ITEM
 from adwright.training.retrieval.item_item import ItemItemArtifact
-from adwright.training.sequential.artifact import KIND as SEQUENCE
 from adwright.training.sequential.artifact import SequenceArtifact
 
 # --------------------------------------------------------------------------------------------------
@@ -73,6 +73,8 @@ SourceName = Literal[
 ]
 #: All sources, in the order in which reports name them.
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
+FunnelModel = ItemItemArtifact | SequenceArtifact | RetrieverArtifact | Ranker
+_MODELS: tuple[ColumnName, ...] = ("item-item", "linear", "sequence", "two-tower", "hcn", "fine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +82,10 @@ class FunnelParts:
     """Models and tables of one catalogue of N items.
 
     ids: of the item codes 1 to N. count: int64 [N + 1], training events of each. repeats: whether
-    what a user had is offered again. item_item: the rule; the other models are None where they
-    were not trained, or do not serve. linear: item-item by regression. two_tower, hcn: vectors.
-    sequence: HSTU or SASRec. fine: DIN or HSTU over choices, whose negatives were drawn as `draws`
-    says. lately: float64 [N + 1], decayed events; None without times. category: int64 [N + 1];
+    what a user had is offered again. models: those that were trained, or serve: item-item, the
+    rule; linear, item-item by regression; sequence, HSTU or SASRec; two-tower and hcn, vectors;
+    fine, DIN or HSTU over choices, whose negatives were drawn as `draws` says.
+    lately: float64 [N + 1], decayed events; None without times. category: int64 [N + 1];
     None without any.
     Raises ConfigError for a model of another catalogue.
     """
@@ -91,12 +93,7 @@ class FunnelParts:
     ids: tuple[str, ...]
     count: Ints
     repeats: bool
-    item_item: ItemItemArtifact | None = None
-    linear: ItemItemArtifact | None = None
-    sequence: SequenceArtifact | None = None
-    two_tower: RetrieverArtifact | None = None
-    hcn: RetrieverArtifact | None = None
-    fine: Ranker | SequenceArtifact | None = None
+    models: Mapping[str, FunnelModel] = field(default_factory=dict)
     draws: Draws | None = None
     lately: Floats | None = None
     category: Ints | None = None
@@ -112,18 +109,14 @@ class FunnelParts:
                     hint="train them on one task",
                 )
 
-    @property
-    def models(self) -> dict[str, ItemItemArtifact | SequenceArtifact | RetrieverArtifact | Ranker]:
-        """The models that there are, by name."""
-        every = {
-            "item-item": self.item_item,
-            "linear": self.linear,
-            "sequence": self.sequence,
-            "two-tower": self.two_tower,
-            "hcn": self.hcn,
-            "fine": self.fine,
-        }
-        return {name: model for name, model in every.items() if model is not None}
+    def neighbours(self, name: str) -> ItemItem | None:
+        """The rule, or the linear model, where there is one."""
+        found = self.models.get(name)
+        return found.model if isinstance(found, ItemItemArtifact) else None
+
+    def with_models(self, models: Mapping[str, FunnelModel]) -> FunnelParts:
+        """With these beside the others, or in their places."""
+        return replace(self, models={**self.models, **models})
 
     def opened(self, histories: Histories | None = None, *, kept: int = 1024) -> OpenParts:
         """Make ready to be asked. histories: None for no user known. kept: histories that a fine
@@ -155,10 +148,9 @@ class OpenParts:
                 return None if parts.lately is None else RankedSource(parts.lately)
             case "past":
                 return PastSource() if parts.repeats else None
-            case "item-item":
-                return None if parts.item_item is None else NeighbourSource(parts.item_item.model)
-            case "linear":
-                return None if parts.linear is None else NeighbourSource(parts.linear.model)
+            case "item-item" | "linear":
+                table = parts.neighbours(name)
+                return None if table is None else NeighbourSource(table)
             case "sequence" | "two-tower" | "hcn":
                 queries = self._queries(name)
                 return None if queries is None else queries.source()
@@ -186,16 +178,9 @@ class OpenParts:
             found.append(CategoryColumn(parts.category, parts.count))
         if parts.repeats and wanted & set(OwnColumns.names):
             found.append(OwnColumns())
-        if parts.item_item is not None and "item-item" in wanted:
-            found.append(ScorerColumn("item-item", NeighbourScorer(parts.item_item.model)))
-        if parts.linear is not None and "linear" in wanted:
-            found.append(ScorerColumn("linear", NeighbourScorer(parts.linear.model)))
-        for name in ("sequence", "two-tower", "hcn"):
-            queries = self._queries(name) if name in wanted else None
-            if queries is not None:
-                found.append(ScorerColumn(name, queries.scorer()))
-        if "fine" in wanted and (fine := self._fine) is not None:
-            found.append(ScorerColumn("fine", fine))
+        for name in _MODELS:
+            if name in wanted and (scorer := self._scorer(name)) is not None:
+                found.append(ScorerColumn(name, scorer))
         return found
 
     @property
@@ -207,36 +192,31 @@ class OpenParts:
         for name in ("two-tower", "sequence", "hcn"):
             if (queries := self._queries(name)) is not None:
                 return queries.source()
-        if self.parts.item_item is None:
+        table = self.parts.neighbours("item-item")
+        if table is None:
             raise ConfigError("a funnel has item-item or a model", where=", ".join(self.sources))
-        return NeighbourSource(self.parts.item_item.model)
+        return NeighbourSource(table)
+
+    def _scorer(self, name: ColumnName) -> Scorer | None:
+        if name == "fine":
+            return self._fine
+        if (table := self.parts.neighbours(name)) is not None:
+            return NeighbourScorer(table)
+        queries = self._queries(name)
+        return None if queries is None else queries.scorer()
 
     @cached_property
     def _fine(self) -> Scorer | None:
-        match self.parts.fine:
-            case None:
-                return None
-            case SequenceArtifact() as ranker:
-                return FalconRanker(ranker, self.histories, self.parts.draws, capacity=self.kept)
-            case ranker:
-                return FineRanker(ranker, self.histories, self.parts.draws)
+        fine = self.parts.models.get("fine")
+        ranker = fine if isinstance(fine, Ranker | SequenceArtifact) else None
+        return fine_scorer(ranker, self.histories, self.parts.draws, self.kept)
 
-    def _queries(
-        self, name: Literal["sequence", "two-tower", "hcn"]
-    ) -> QueryVectors | SequenceQueries | None:
+    def _queries(self, name: str) -> QueryVectors | SequenceQueries | None:
         """The vectors of a model, kept for its source and its order alike."""
-        if name not in self._made:
-            match name:
-                case "sequence":
-                    if self.parts.sequence is None:
-                        return None
-                    self._made[name] = SequenceQueries(self.parts.sequence, self.histories)
-                case "two-tower" | "hcn":
-                    model = self.parts.two_tower if name == "two-tower" else self.parts.hcn
-                    if model is None:
-                        return None
-                    self._made[name] = QueryVectors(model, self.histories)
-        return self._made[name]
+        model = self.parts.models.get(name)
+        if name not in self._made and isinstance(model, RetrieverArtifact | SequenceArtifact):
+            self._made[name] = queries_of(model, self.histories)
+        return self._made.get(name)
 
 
 _FORMAT = 1
@@ -338,11 +318,7 @@ class Funnel:
             self,
             parts=replace(
                 parts,
-                linear=parts.linear if "linear" in asked else None,
-                sequence=parts.sequence if "sequence" in asked else None,
-                two_tower=parts.two_tower if "two-tower" in asked else None,
-                hcn=parts.hcn if "hcn" in asked else None,
-                fine=parts.fine if "fine" in asked else None,
+                models={n: one for n, one in parts.models.items() if n in {"item-item", *asked}},
                 lately=parts.lately if "lately" in asked else None,
                 category=parts.category if "category" in asked else None,
             ),
@@ -361,16 +337,8 @@ class Funnel:
         histories: write them too; what they hold is personal. Raises as `save_artifact`.
         """
         parts = self.parts
-        with tempfile.TemporaryDirectory(prefix="adwright-funnel-") as scratch:
-            root = Path(scratch)
-            ids = [model.save(root / name, clock=clock) for name, model in parts.models.items()]
-            if histories and self.histories is not None:
-                ids.append(self.histories.save(root / "histories", clock=clock))
-            files: dict[str, bytes | str] = {
-                path.relative_to(root).as_posix(): path.read_bytes()
-                for path in sorted(root.rglob("*"))
-                if path.is_file()
-            }
+        known = self.histories if histories else None
+        ids, files = packed({**parts.models, "histories": known}, clock)
         tables = {"count": parts.count, "lately": parts.lately, "category": parts.category}
         return save_artifact(
             folder,
@@ -409,31 +377,22 @@ class Funnel:
         there = {name.partition("/")[0] for name in artifact.files}
         tables = artifact.tensors
         ids = tuple(str(one) for one in json.loads(artifact.text(_IDS)))
-
-        def part(name: str) -> Artifact | None:
-            return artifact.part(name) if name in there else None
-
-        item_item, linear, sequence = part("item-item"), part("linear"), part("sequence")
-        two_tower, hcn = part("two-tower"), part("hcn")
         parts = FunnelParts(
             ids=ids,
             count=tables["count"].astype(np.int64),
             repeats=saved.repeats,
-            item_item=None if item_item is None else ItemItemArtifact.load(item_item),
-            linear=None if linear is None else ItemItemArtifact.load(linear),
-            sequence=None if sequence is None else SequenceArtifact.load(sequence),
-            two_tower=None if two_tower is None else RetrieverArtifact.load(two_tower),
-            hcn=None if hcn is None else RetrieverArtifact.load(hcn),
-            fine=_fine(part("fine")),
+            models={name: _model(artifact.part(name)) for name in _MODELS if name in there},
             draws=saved.draws,
             lately=tables.get("lately"),
             category=tables.get("category"),
         )
-        known = part("histories")
+        known = None
+        if "histories" in there:
+            known = Histories.load(artifact.part("histories"), item_table(ids))
         return cls(
             parts,
             saved.serving,
-            None if known is None else Histories.load(known, item_table(ids)),
+            known,
             artifact.data_hash,
             artifact.seed,
             artifact.id,
@@ -448,7 +407,5 @@ def load_cascade(source: str | Path | Artifact) -> Deployment | Funnel:
     return Funnel.load(artifact) if "funnel" in artifact.config else Deployment.load(artifact)
 
 
-def _fine(part: Artifact | None) -> Ranker | SequenceArtifact | None:
-    if part is None:
-        return None
-    return SequenceArtifact.load(part) if part.kind == SEQUENCE else Ranker.load(part)
+def _model(part: Artifact) -> FunnelModel:
+    return ItemItemArtifact.load(part) if part.kind == ITEM_ITEM else load_alone(part)

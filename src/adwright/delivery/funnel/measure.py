@@ -14,14 +14,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from adwright.core.config import settings
+from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import ArtifactError
 from adwright.core.progress import progress
 from adwright.data.sequences.datasets import NextLog, NextQuestions
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.split import Split
 from adwright.delivery.cascade.cascade import Cascade
-from adwright.delivery.cascade.trial import ranks_in
+from adwright.delivery.cascade.trial import UserMeans, ranks_in
 from adwright.delivery.funnel.choice import (
     NETWORKS,
     RULES,
@@ -36,7 +36,7 @@ from adwright.delivery.funnel.columns import ScoreMixture
 from adwright.delivery.funnel.funnel import Funnel, OpenParts, Serving, SourceName
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.delivery.stages.protocols import best_of
-from adwright.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_ratio
+from adwright.metrics.bootstrap import Interval
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 from adwright.metrics.reports.report import verdict
 from adwright.models.retrieval.rules import NextRules
@@ -143,39 +143,29 @@ class FunnelReport:
             ) from error
 
 
-def measured_line(
-    name: str,
-    kind: LineKind,
-    user: NDArray[np.int64],
-    *,
-    items: float,
-    recall: Floats,
-    gain: Floats | None = None,
-    rule: Floats | None = None,
-    ms: float | None = None,
-    draws: int = 500,
-    seed: int = 0,
-) -> FunnelLine:
-    """A line with its intervals by bootstrap over users.
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What lines are measured on: visits of some users. rule: NDCG@10 [V] of what a gain is held
+    up to; None where it is not."""
 
-    user: int64 [V]. recall, gain: of each visit [V]. rule: the gain of the best rule, to be ahead
-    of.
-    """
-    _, place = np.unique(user, return_inverse=True)
-    number = np.bincount(place).astype(np.float64)
+    means: UserMeans
+    rule: Floats | None = None
 
-    def sums(values: Floats) -> Floats:
-        return np.bincount(place, values).astype(np.float64)
-
-    def mean(values: Floats) -> Interval:
-        return bootstrap_ratio(sums(values), number, np.random.default_rng(seed), draws)
-
-    ahead = None
-    if gain is not None and rule is not None:
-        rng = np.random.default_rng(seed)
-        ahead = bootstrap_difference(sums(gain), sums(rule), number, rng, draws)
-    ndcg = None if gain is None else mean(gain)
-    return FunnelLine(name, kind, items, mean(recall), ndcg, ahead, ms)
+    def line(
+        self,
+        name: str,
+        kind: LineKind,
+        items: float,
+        recall: Floats,
+        gain: Floats | None = None,
+        ms: float | None = None,
+    ) -> FunnelLine:
+        """A line of the table, from recall and NDCG@10 [V] of each visit."""
+        means, ahead = self.means, None
+        if gain is not None and self.rule is not None:
+            ahead = means.ahead(gain, self.rule)
+        ndcg = None if gain is None else means.mean(gain)
+        return FunnelLine(name, kind, items, means.mean(recall), ndcg, ahead, ms)
 
 
 def _line(values: Mapping[str, Any]) -> FunnelLine:
@@ -203,53 +193,39 @@ SIZES: Mapping[SourceName, int] = {
 _TOGETHER, _TIMED = 64, 50
 
 
-@settings(eq=False)
-class _Asked:
-    """Visits of a split, what the rules make of them, and how lines about them are made. rule: the
-    gain of the best rule. kept: what each visit got by each line that is an order."""
+@settings
+class Asking:
+    """What is asked: at most `most` visits of `split`, 0 for all. draws: of the bootstrap over
+    users."""
 
-    split: Split
+    split: Split = "test"
+    most: Natural = 5_000
+    draws: Count = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Visits of a split, what the rules make of them, and how lines about them are made. best: the
+    rule with the highest gain. kept: what each visit got by each line that is an order."""
+
+    asking: Asking
     visits: Ints
-    user: Ints
-    draws: int
-    seed: int
     ranks: Mapping[str, Ranks]
     best: str
-    rule: Floats
+    measured: Measured
     kept: dict[str, Floats] = field(default_factory=dict)
-
-    def line(
-        self,
-        name: str,
-        kind: LineKind,
-        items: float,
-        recall: Floats,
-        gain: Floats | None = None,
-        ms: float | None = None,
-    ) -> FunnelLine:
-        return measured_line(
-            name,
-            kind,
-            self.user,
-            items=items,
-            recall=recall,
-            gain=gain,
-            rule=self.rule,
-            ms=ms,
-            draws=self.draws,
-            seed=self.seed,
-        )
 
     def order(
         self, name: str, kind: LineKind, ranks: Ranks, items: float, ms: float | None = None
     ) -> FunnelLine:
         gain, recall = ndcg_per_user(ranks, FIRST), recall_per_user(ranks, DEPTH)
         self.kept.update({f"ndcg/{kind}/{name}": gain, f"recall/{kind}/{name}": recall})
-        return self.line(name, kind, items, recall, gain, ms)
+        return self.measured.line(name, kind, items, recall, gain, ms)
 
     def save(self, path: Path) -> None:
         """Write what each visit got as Parquet: visit, user, and two columns a line."""
-        known = {"visit": self.visits, "user": self.user}
+        known = {"visit": self.visits, "user": self.measured.means.user}
         pl.DataFrame({**known, **self.kept}).write_parquet(path)
 
     def report(
@@ -269,15 +245,15 @@ class _Asked:
         return FunnelReport(
             first=(about + verdict("What serves", leads, "NDCG@10")).strip()
             + _above(served, lines),
-            split=self.split,
+            split=self.asking.split,
             best_rule=self.best,
             lines=(*rules, *lines),
             visits=len(self.visits),
-            users=len(np.unique(self.user)),
+            users=len(np.unique(self.measured.means.user)),
             protocol=task.protocol,
             data_hash=task.data_hash,
-            seed=self.seed,
-            draws=self.draws,
+            seed=self.asking.seed,
+            draws=self.asking.draws,
             notes=tuple(notes),
             validation=tuple(validation),
         )
@@ -315,24 +291,21 @@ def measure_funnel(
     rules: NextRules,
     log: NextLog,
     task: NextBasket,
+    asking: Asking,
     *,
-    split: Split = "test",
-    most: int = 5_000,
-    draws: int = 500,
-    seed: int = 0,
     notes: Sequence[str] = (),
     validation: Sequence[FunnelLine] = (),
     about: str = "",
     visits: Path | None = None,
 ) -> FunnelReport:
-    """The report of a funnel on at most `most` visits of `split`, 0 for all.
+    """The report of a funnel on the visits that are asked for.
 
-    rules: fitted on the training of `log`, which is `task`'s. draws: of the bootstrap over users.
+    rules: fitted on the training of `log`, which is `task`'s.
     about: what serves, in words; by default as it was chosen.
     What each line is, says `report`. Times are of one request at a time, on this thread.
     visits: a file for what each visit got by each order, NDCG@10 and recall@50, as Parquet.
     """
-    asked = _asked(rules, log, task, split, most, draws, seed)
+    asked = _asked(rules, log, task, asking)
     parts = funnel.parts.opened(Histories.of_task(task))
     found = find_candidates(parts, {n: SIZES[n] for n in parts.sources}, task, asked.visits)
     lines = [*_sources(asked, parts, found, task), *_orders(asked, funnel, parts, found, task)]
@@ -349,15 +322,11 @@ def measure_cascade(
     rules: NextRules,
     log: NextLog,
     task: NextBasket,
-    *,
-    split: Split = "test",
-    most: int = 5_000,
-    draws: int = 500,
-    seed: int = 0,
+    asking: Asking,
 ) -> FunnelReport:
     """The report of any cascade: its shortlist, its coarse order, and what serves. Its histories
     must be those of `task`. The rest as in `measure_funnel`."""
-    asked = _asked(rules, log, task, split, most, draws, seed)
+    asked = _asked(rules, log, task, asking)
     shortlists: list[Ints] = []
     coarse: list[Ints] = []
     with progress(len(asked.visits), "coarse", "visits") as bar:
@@ -374,7 +343,8 @@ def measure_cascade(
     whole = ranks_in(shortlists, targets)
     size = max((len(one) for one in shortlists), default=1)
     items = float(np.mean([len(one) for one in shortlists]))
-    lines = [asked.line("all sources", "shortlist", items, recall_per_user(whole, max(size, 1)))]
+    recall = recall_per_user(whole, max(size, 1))
+    lines = [asked.measured.line("all sources", "shortlist", items, recall)]
     if cascade.fine is not None:
         ranks = ranks_in(coarse, targets)
         lines.append(asked.order("before the fine stage", "order", ranks, DEPTH))
@@ -382,21 +352,14 @@ def measure_cascade(
     return asked.report(task, "A cascade of fixed stages serves. ", [*lines, served])
 
 
-def _asked(
-    rules: NextRules,
-    log: NextLog,
-    task: NextBasket,
-    split: Split,
-    most: int,
-    draws: int,
-    seed: int,
-) -> _Asked:
-    visits = some_visits(task, task.visits(split), most, unseen=not rules.repeats, seed=seed)
+def _asked(rules: NextRules, log: NextLog, task: NextBasket, asking: Asking) -> _Asked:
+    split, seed, unseen = asking.split, asking.seed, not rules.repeats
+    visits = some_visits(task, task.visits(split), asking.most, unseen=unseen, seed=seed)
     ranks = rule_ranks_of(rules, log, task, split, visits)
     gains = {name: ndcg_per_user(one, FIRST) for name, one in ranks.items()}
     best = max(gains, key=lambda name: float(gains[name].mean()))
-    user = task.visit_user[visits]
-    return _Asked(split, visits, user, draws, seed, ranks, best, gains[best])
+    means = UserMeans(task.visit_user[visits], asking.draws, seed)
+    return _Asked(asking, visits, ranks, best, Measured(means, gains[best]))
 
 
 def _sources(
@@ -412,10 +375,8 @@ def _sources(
             if source is not None:
                 source.find(few.some([row]), SIZES[name])
         ms = 1e3 * (time.process_time() - start) / max(len(few), 1)
-        recall = found.recall(short)
-        lines.append(
-            asked.line(name, "source", float(np.diff(short.offsets).mean()), recall, ms=ms)
-        )
+        items, recall = float(np.diff(short.offsets).mean()), found.recall(short)
+        lines.append(asked.measured.line(name, "source", items, recall, ms=ms))
     return lines
 
 
@@ -426,7 +387,8 @@ def _orders(
     serving = funnel.serving
     short = found.union(list(serving.sources))
     items = float(np.diff(short.offsets).mean())
-    lines = [asked.line("all sources that serve", "shortlist", items, found.recall(short))]
+    recall = found.recall(short)
+    lines = [asked.measured.line("all sources that serve", "shortlist", items, recall)]
     names = {*serving.coarse.names, *(n for n in NETWORKS if n in parts.parts.models)}
     bench = score_candidates(parts, parts.columns(names), task, found, short)
     for name in bench.names:

@@ -256,52 +256,47 @@ class Networks:
                 steps = max(slice.steps, 1)
         return before.after(slice, timer.monotonic() - began, steps)
 
-    def sequence(self) -> SequenceArtifact:
-        """HSTU, trained to predict what is taken at the next visit, as far as its slices came."""
-        model = self._sequence(stop_now=True)
-        return SequenceArtifact.of(model, self.sequences, seed=self.seed)
-
-    def retriever(self, name: ModelName) -> RetrieverArtifact:
-        """Two towers, or HCN."""
+    def trained(self, name: ModelName) -> SequenceArtifact | RetrieverArtifact | Ranker:
+        """A model as far as its slices came: HSTU, trained to predict what is taken at the next
+        visit; two towers or HCN; DIN over choices."""
+        if name == "fine":
+            return Ranker.load(self.folder / "fine" / "ranker")
+        if name == "sequence":
+            retriever = self._sequence(stop_now=True)
+            return SequenceArtifact.of(retriever, self.sequences, seed=self.seed)
         model, fit = self._new(name, self.task)
-        run = self.folder / name
-        fit_retriever(model, self.task, fit, run, resume=True, stop_now=True)
+        fit_retriever(model, self.task, fit, self.folder / name, resume=True, stop_now=True)
         return RetrieverArtifact.of(model, self.task, seed=self.seed)
 
-    def fine(self) -> tuple[Ranker, Draws]:
-        """DIN over choices, and how its negatives were drawn."""
-        return Ranker.load(self.folder / "fine" / "ranker"), self._choice().draws
+    @property
+    def draws(self) -> Draws:
+        """How the negatives of the choices were drawn."""
+        return self._choice().draws
 
-    def sequence_of_all(
-        self, measured: SequenceArtifact, run: Trained, left: float
-    ) -> tuple[SequenceArtifact, str]:
+    def of_all(
+        self, measured: SequenceArtifact | RetrieverArtifact, run: Trained, left: float
+    ) -> tuple[SequenceArtifact | RetrieverArtifact, str]:
         """The same model fitted to all events, as far as the seconds left allow, and how."""
-        again = self._again(run, left, measured.model)
-        if again.epochs:
+        again, task = self._again(run, left, measured.model), self.task
+        if not again.epochs:
+            return measured, again.text
+        found: SequenceArtifact | RetrieverArtifact
+        if run.model == "sequence":
             ends = self.sequences.offsets[1:]
             sequences = replace(self.sequences, train_ends=(ends, ends))
-            model, fit = self._new_sequence(sequences)
-            again.begin(model)
-            fit = replace(fit, epochs=again.epochs, train_on_validation=True)
-            fit_sequential(model, sequences, fit)
-            found = SequenceArtifact.of(model, sequences, seed=self.seed)
-            measured = replace(found, fitted=self.task.fitted(whole=True))
-        return measured, again.text
-
-    def retriever_of_all(
-        self, measured: RetrieverArtifact, run: Trained, left: float
-    ) -> tuple[RetrieverArtifact, str]:
-        """The same of two towers, or HCN."""
-        again, task = self._again(run, left, measured.model), self.task
-        if again.epochs:
+            retriever, settings = self._new_sequence(sequences)
+            again.begin(retriever)
+            settings = replace(settings, epochs=again.epochs, train_on_validation=True)
+            fit_sequential(retriever, sequences, settings)
+            found = SequenceArtifact.of(retriever, sequences, seed=self.seed)
+        else:
             count = np.bincount(task.item, minlength=len(task.items))
             task = replace(task, split=np.zeros_like(task.split), count=count)
             model, fit = self._new(run.model, task)
             again.begin(model)
             fit_retriever(model, task, replace(fit, epochs=again.epochs, validation_visits=0))
             found = RetrieverArtifact.of(model, task, seed=self.seed)
-            measured = replace(found, fitted=self.task.fitted(whole=True))
-        return measured, again.text
+        return replace(found, fitted=self.task.fitted(whole=True)), again.text
 
     def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
         """Anew for the epochs found, or one more from the weights that were measured, or not."""

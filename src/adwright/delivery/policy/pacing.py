@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import Count, NotNegative, Positive, settings
+from adwright.core.config import Count, Natural, NotNegative, Positive, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Request
 from adwright.delivery.policy.rules import ItemCounts
@@ -48,10 +48,12 @@ class Limit(Adjustment, Protocol):
 
 @settings
 class FrequencyCapConfig:
-    """At most `limit` impressions (at least 1) per user in any `hours` (above 0)."""
+    """At most `limit` impressions (at least 1) per user in any `hours` (above 0). per: what is
+    counted together, each item by itself or all of a campaign or category."""
 
     limit: Count = 3
     hours: Positive = 24.0
+    per: Literal["item", "campaign", "category"] = "item"
 
 
 class FrequencyCap:
@@ -314,10 +316,19 @@ class DiversityConfig:
         explain: greedily the slate of highest sum of utilities + weight / 2 log det of its
         similarities (Chen, Zhang and Zhou, NeurIPS 2018).
     weight: 0 or above, in units of the utility.
+    similarity: of items of one category (1), or the cosine of the model's item vectors.
+    max_per_category: at most so many items of a category in a slate; 0 for no limit.
     """
 
     method: Literal["mmr", "dpp"] = "mmr"
     weight: NotNegative = 0.5
+    similarity: Literal["category", "vectors"] = "category"
+    max_per_category: Natural = 0
+
+    @property
+    def by_category(self) -> bool:
+        """Whether it needs the categories of items."""
+        return self.max_per_category > 0 or (self.weight > 0 and self.similarity == "category")
 
 
 class Similarity(Protocol):

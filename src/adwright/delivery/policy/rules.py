@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,6 @@ from adwright.delivery.decision import Candidates
 #
 # The scores of a model are as old as its training data. Between two trainings these counts keep
 # a bandit up to date: they are the only thing that it learns online.
-
-
-class Evidence(Protocol):
-    """Impressions and responses per item since training."""
-
-    def counts(self, item_ids: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Impressions [C] and responses [C], with 0 <= responses <= impressions."""
 
 
 class ItemCounts:
@@ -118,8 +111,6 @@ def normal_chances(mean: Floats, spread: Floats) -> Floats:
     Where the spreads are further apart than the grid resolves (a factor of about 70), the
     narrowest beliefs are read as a thousandth of the range that matters.
     """
-    _check("mean", mean, np.isfinite(mean), "a mean is not finite")
-    _check("spread", spread, np.isfinite(spread) & (spread > 0), "a spread must be above 0")
     return _chances(_Normals(mean, spread))
 
 
@@ -133,22 +124,7 @@ def beta_chances(successes: Floats, failures: Floats, shift: Floats) -> Floats:
     and without ends, also for a below 1. Beliefs too narrow for the grid are read as beliefs
     from fewer observations with the same share.
     """
-    for name, values in (("successes", successes), ("failures", failures)):
-        right = np.isfinite(values) & (values >= LEAST_COUNT)
-        _check(name, values, right, f"{name} must be at least {LEAST_COUNT}")
-    _check("shift", shift, np.isfinite(shift), "a shift is not finite")
     return _chances(_Betas(successes, failures, shift))
-
-
-class _Beliefs(Protocol):
-    """Independent beliefs about C items on one real axis."""
-
-    @property
-    def spread(self) -> Floats: ...
-    def ends(self) -> tuple[Floats, Floats]: ...
-    def at_least(self, spread: float) -> _Beliefs: ...
-    def take(self, rows: NDArray[np.intp]) -> _Beliefs: ...
-    def density(self, x: Floats) -> tuple[Floats, Floats]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +187,9 @@ class _Betas:
         return height, height * (a - (a + b) * np.exp(t - growth))
 
 
+_Beliefs = _Normals | _Betas
+
+
 def _chances(beliefs: _Beliefs) -> Floats:
     # Below the highest low end its item has no mass, so nobody wins there; items that end
     # below it never win.
@@ -240,12 +219,6 @@ def _chances(beliefs: _Beliefs) -> Floats:
 def _range(beliefs: _Beliefs) -> tuple[float, float]:
     low, high = beliefs.ends()
     return float(low.max()), float(high.max())
-
-
-def _check(name: str, values: Floats, right: NDArray[np.bool_], what: str) -> None:
-    if not right.all():
-        row = int(np.argmin(right))
-        raise ValueInvalidError(what, row=row, column=name, value=float(values[row]))
 
 
 Rows = NDArray[np.intp]
@@ -359,7 +332,7 @@ class Rule:
     """Fills one place; made by `build_rule`."""
 
     config: PolicyConfig | Exploration
-    evidence: Evidence
+    evidence: ItemCounts
 
     @property
     def name(self) -> str:
@@ -439,7 +412,7 @@ def reads_probabilities(config: PolicyConfig | Exploration) -> bool:
             return True
 
 
-def build_rule(config: PolicyConfig | Exploration, *, evidence: Evidence | None = None) -> Rule:
+def build_rule(config: PolicyConfig | Exploration, *, evidence: ItemCounts | None = None) -> Rule:
     """The rule of a config. evidence: for Thompson sampling, None for none seen."""
     return Rule(config, evidence or ItemCounts())
 

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adwright.core.clock import Clock
-from adwright.core.config import Natural, settings
+from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Candidates
@@ -63,31 +62,6 @@ _LONGEST_ID = 128
 
 
 @settings
-class CapSettings(FrequencyCapConfig):
-    """A frequency cap. per: what is counted together, each item by itself or all of a campaign
-    or category."""
-
-    per: Literal["item", "campaign", "category"] = "item"
-
-
-@settings
-class DiversitySettings(DiversityConfig):
-    """Variety down the slate.
-
-    similarity: of items of one category (1), or the cosine of the model's item vectors.
-    max_per_category: at most so many items of a category in a slate; 0 for no limit.
-    """
-
-    similarity: Literal["category", "vectors"] = "category"
-    max_per_category: Natural = 0
-
-    @property
-    def by_category(self) -> bool:
-        """Whether it needs the categories of items."""
-        return self.max_per_category > 0 or (self.weight > 0 and self.similarity == "category")
-
-
-@settings
 class EvidenceSettings:
     """Evidence for Thompson sampling between two trainings. response: the kind of event that counts
     as a success."""
@@ -111,9 +85,9 @@ class PolicySettings:
     policy: PolicyConfig = field(default_factory=GreedyConfig)
     policy_id: str = ""
     seed: int = 0
-    caps: tuple[CapSettings, ...] = ()
+    caps: tuple[FrequencyCapConfig, ...] = ()
     pacing: BudgetPacingConfig | None = None
-    diversity: DiversitySettings | None = None
+    diversity: DiversityConfig | None = None
     evidence: EvidenceSettings | None = None
     campaigns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -29,8 +29,8 @@ from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Policy, Request
 from adwright.delivery.policy.rules import (
-    Evidence,
     Exploration,
+    ItemCounts,
     PolicyConfig,
     Rule,
     ThompsonConfig,
@@ -131,7 +131,7 @@ def build_policy(
     *,
     policy_id: str = "",
     adjustments: Sequence[Adjustment] = (),
-    evidence: Evidence | None = None,
+    evidence: ItemCounts | None = None,
 ) -> SlatePolicy:
     """A policy from its config.
 

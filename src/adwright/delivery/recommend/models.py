@@ -179,7 +179,7 @@ class SequenceTop:
 
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user."""
-        return _in_parts(self._read, people, k)
+        return _in_parts(lambda some: self._read(some, k), people, k, _READ)
 
     def _read(self, people: People, k: int) -> Best:
         artifact = self._artifact
@@ -212,7 +212,7 @@ class RetrieverTop:
 
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user."""
-        return _in_parts(self._read, people, k)
+        return _in_parts(lambda some: self._read(some, k), people, k, _READ)
 
     def _read(self, people: People, k: int) -> Best:
         artifact = self._artifact
@@ -247,7 +247,7 @@ class PopularityTop:
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user; in the catalogue of this class they have the lowest
         codes, so no more than those and what a user had is looked at."""
-        return _in_parts(self._read, people, k)
+        return _in_parts(lambda some: self._read(some, k), people, k, _READ)
 
     def _read(self, people: People, k: int) -> Best:
         had = int(people.lengths.max(initial=0)) if self._unseen else 0
@@ -273,40 +273,34 @@ class CascadeTop:
 
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user, as far as the cascade lets so many through."""
+        return _in_parts(lambda some: self._read(some, k), people, k, _REQUESTS)
+
+    def _read(self, people: People, k: int) -> Best:
         codes = np.full((len(people), k), -1, np.int64)
         scores = np.full((len(people), k), -np.inf, np.float32)
-        for start in range(0, len(people), _REQUESTS):
-            part = people.some(start, min(start + _REQUESTS, len(people)))
-            asked = zip(part.users.to_list(), part.at.tolist(), strict=True)
-            requests = [
-                Request(f"user-{user}", user, _EPOCH + timedelta(microseconds=at), k=k)
-                for user, at in asked
-            ]
-            for row, found in enumerate(self._cascade.recommend_many(requests), start):
-                ids = pl.Series(found.item_ids[:k], dtype=pl.String)
-                codes[row, : len(ids)] = self.items.rows(ids.to_arrow())
-                scores[row, : len(ids)] = found.score[:k]
+        requests = [
+            Request(f"user-{user}", user, _EPOCH + timedelta(microseconds=at), k=k)
+            for user, at in zip(people.users.to_list(), people.at.tolist(), strict=True)
+        ]
+        for row, found in enumerate(self._cascade.recommend_many(requests)):
+            ids = pl.Series(found.item_ids[:k], dtype=pl.String)
+            codes[row, : len(ids)] = self.items.rows(ids.to_arrow())
+            scores[row, : len(ids)] = found.score[:k]
         return Best(codes, scores)
 
 
-class _Read(Protocol):
-    def __call__(self, people: People, k: int) -> Best: ...
+#: Writes the scores of users `start` to before `end` into out [end - start, N + 1].
+_Score = Callable[[int, int, Floats], None]
 
 
-class _Score(Protocol):
-    def __call__(self, start: int, end: int, out: Floats) -> None:
-        """Write the scores of users `start` to before `end` into out [end - start, N + 1]."""
-
-
-def _in_parts(read: _Read, people: People, k: int) -> Best:
-    """What `read` finds of some hundred users at a time."""
-    starts = range(0, len(people), _READ)
-    parts = [read(people.some(a, min(a + _READ, len(people))), k) for a in starts]
-    codes, scores = np.zeros((0, k), np.int64), np.zeros((0, k), np.float32)
-    return Best(
-        np.concatenate([codes, *(part.codes for part in parts)]),
-        np.concatenate([scores, *(part.scores for part in parts)]),
-    )
+def _in_parts(find: Callable[[People], Best], people: People, k: int, step: int) -> Best:
+    """What is found of so many users at a time; less than k of each leave the rest empty."""
+    codes = np.full((len(people), k), -1, np.int64)
+    scores = np.full((len(people), k), -np.inf, np.float32)
+    for start in range(0, len(people), step):
+        end = min(start + step, len(people))
+        codes[start:end], scores[start:end] = find(people.some(start, end))
+    return Best(codes, scores)
 
 
 def _best_of_products(score: _Score, people: People, items: int, k: int, *, unseen: bool) -> Best:
@@ -420,19 +414,16 @@ class ShownTop:
         """The k best items of each user that are not hidden."""
         if not len(self._hidden):
             return self._top.best(people, k)
-        asked = k + len(self._hidden)
-        step = max(1, PLACES // asked)
-        codes = np.full((len(people), k), -1, np.int64)
-        scores = np.full((len(people), k), -np.inf, np.float32)
-        for start in range(0, len(people), step):
-            end = min(start + step, len(people))
-            found = self._top.best(people.some(start, end), asked)
-            gone = np.isin(found.codes, self._hidden)
-            order = np.argsort(gone, axis=1, kind="stable")[:, :k]
-            left = ~np.take_along_axis(gone, order, axis=1)
-            for out, values in ((codes, found.codes), (scores, found.scores)):
-                out[start:end][left] = np.take_along_axis(values, order, axis=1)[left]
-        return Best(codes, scores)
+        step = max(1, PLACES // (k + len(self._hidden)))
+        return _in_parts(lambda some: self._shown(some, k), people, k, step)
+
+    def _shown(self, people: People, k: int) -> Best:
+        found = self._top.best(people, k + len(self._hidden))
+        gone = np.isin(found.codes, self._hidden)
+        order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+        left = ~np.take_along_axis(gone, order, axis=1)
+        codes, scores = (np.take_along_axis(values, order, axis=1) for values in found)
+        return Best(np.where(left, codes, -1), np.where(left, scores, np.float32(-np.inf)))
 
 
 def stopped_in_log(
@@ -518,21 +509,14 @@ def open_model(model: str | Path, wanted: Wanted) -> Opened:
 
 
 def _of_kind(folder: Path, artifact: Artifact, wanted: Wanted) -> Opened:
-    match artifact.kind:
-        case popularity.KIND:
-            return _popularity(artifact, wanted)
-        case deployment.KIND:
-            return _cascade(artifact, wanted)
-        case kind if kind == ITEM_ITEM:
-            return _item_item(artifact, wanted)
-        case kind if kind == served.KIND or kind in ALONE:
-            return _alone(artifact, wanted)
-        case kind:
-            raise ArtifactError(
-                f"a model of kind {kind!r} recommends nothing to everybody",
-                where=str(folder),
-                hint=f"those of kind {', '.join(RECOMMENDING)} do",
-            )
+    found = _OPENED.get(artifact.kind)
+    if found is None:
+        raise ArtifactError(
+            f"a model of kind {artifact.kind!r} recommends nothing to everybody",
+            where=str(folder),
+            hint=f"those of kind {', '.join(RECOMMENDING)} do",
+        )
+    return found(artifact, wanted)
 
 
 def _popularity(artifact: Artifact, wanted: Wanted) -> Opened:
@@ -631,6 +615,14 @@ def _alone(artifact: Artifact, wanted: Wanted) -> Opened:
                 return CascadeTop(saved.cascade(), unseen=unseen)
 
     return _opened(artifact, people, source, wanted, top, unseen=unseen)
+
+
+_OPENED = {
+    popularity.KIND: _popularity,
+    deployment.KIND: _cascade,
+    ITEM_ITEM: _item_item,
+    **dict.fromkeys((served.KIND, *ALONE), _alone),
+}
 
 
 def _people(

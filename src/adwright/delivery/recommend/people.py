@@ -73,6 +73,20 @@ class People:
             None if self.had is None else self.had[first:last],
         )
 
+    def before(self, user: Ints, ends: Ints, at: Ints) -> People:
+        """Users [Q] by their numbers, with their events to before place `ends` [Q] of all, as at
+        other moments [Q]."""
+        place, bounds = ranges(self.offsets[user], ends - self.offsets[user])
+        return People(
+            self.users.gather(user),
+            self.item[place],
+            self.time[place],
+            bounds,
+            at,
+            None if self.profiles is None else self.profiles[user],
+            None if self.had is None else self.had[place],
+        )
+
     def latest(self, most: int) -> tuple[Ints, Ints]:
         """Places of the latest `most` events of each user, int64 [E'], and their offsets int64
         [U + 1]."""
@@ -162,16 +176,7 @@ def moments_after(
     place, _ = ranges(start, end - start)
     keys = np.unique(np.repeat(np.arange(len(start)), end - start) * width + people.item[place])
     offsets = np.searchsorted(keys, np.arange(len(start) + 1) * width)
-    place, bounds = ranges(people.offsets[user], start - people.offsets[user])
-    before = People(
-        people.users.gather(user),
-        people.item[place],
-        time[place],
-        bounds,
-        time[start],
-        None if people.profiles is None else people.profiles[user],
-        None if people.had is None else people.had[place],
-    )
+    before = people.before(user, start, time[start])
     return Moments(before, user, keys % width, offsets)
 
 

@@ -408,15 +408,6 @@ def _with_targets(found: Moments, *, unseen: bool) -> Moments:
 def _some(found: Moments, chosen: Ints) -> Moments:
     """The questions `chosen` [Q], ascending."""
     people = found.people
-    place, bounds = ranges(people.offsets[chosen], people.lengths[chosen])
     kept, offsets = ranges(found.offsets[chosen], np.diff(found.offsets)[chosen])
-    some = People(
-        people.users.gather(chosen),
-        people.item[place],
-        people.time[place],
-        bounds,
-        people.at[chosen],
-        None if people.profiles is None else people.profiles[chosen],
-        None if people.had is None else people.had[place],
-    )
+    some = people.before(chosen, people.offsets[chosen + 1], people.at[chosen])
     return Moments(some, found.user[chosen], found.targets[kept], offsets)

@@ -137,10 +137,13 @@ class OldModel:
     def halfway(self, log: Log) -> int | None:
         """The moment until which the new model is fitted to be judged: half of what came after the
         old one's lies before it. None where nothing came."""
-        taken, _ = taken_of(log)
-        time = taken.events["time"].dt.epoch("us").sort()
-        late = time.filter(time > self.after)
+        late = self._late(log)
         return int(late[(len(late) - 1) // 2]) if len(late) > 1 else None
+
+    def _late(self, log: Log) -> pl.Series:
+        """When things were taken after the old model, in order."""
+        time = taken_of(log)[0].events["time"].dt.epoch("us").sort()
+        return time.filter(time > self.after)
 
     def task(self, folder: Path, log: Log, config: NextItemConfig | None = None) -> NextItem:
         """The task of a log in `folder` whose test begins after what the old model was fitted on,
@@ -162,9 +165,7 @@ class OldModel:
         """Five instants that part what came after the old model into as many blocks: a model that
         is counted in seconds is fitted until each, and asked about the block after it, so that no
         single moment decides. Empty where too little came."""
-        taken, _ = taken_of(log)
-        time = taken.events["time"].dt.epoch("us").sort()
-        late = time.filter(time > self.after)
+        late = self._late(log)
         if len(late) <= _BLOCKS:
             return ()
         return tuple(int(late[(n * len(late)) // _BLOCKS - 1]) for n in range(1, _BLOCKS + 1))
@@ -522,11 +523,7 @@ def _ranker(it: _Retraining) -> RetrainedModel:
         NEW: result.probabilities[result.comparison.subject],
         OLD: Ranker.load(decides).score_rows(rows, pl.read_parquet(task.events_path("test"))),
     }
-    rules = {
-        name: found
-        for name, found in result.probabilities.items()
-        if name != result.comparison.subject
-    }
+    rules = {n: p for n, p in result.probabilities.items() if n != result.comparison.subject}
     comparison = compare(
         label[late],
         {name: said[late] for name, said in (probabilities | rules).items()},

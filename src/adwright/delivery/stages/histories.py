@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -550,6 +551,22 @@ class Histories:
 
     def _all(self) -> list[_Record]:
         return list(self._records.values())
+
+
+class _Part(Protocol):
+    def save(self, folder: str | Path, *, clock: Clock | None = None) -> str: ...
+
+
+def packed(
+    parts: Mapping[str, _Part | None], clock: Clock | None = None
+) -> tuple[list[str], dict[str, bytes]]:
+    """The ids of artifacts that are parts of another one, and their files below a folder of the
+    name of each; None is no part."""
+    with tempfile.TemporaryDirectory(prefix="adwright-parts-") as scratch:
+        root = Path(scratch)
+        ids = [one.save(root / name, clock=clock) for name, one in parts.items() if one is not None]
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        return ids, {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def visit_requests(task: NextBasket, visits: Ints, *, k: int = 10) -> list[Request]:

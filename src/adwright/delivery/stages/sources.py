@@ -25,7 +25,6 @@ from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.batch import QueryBatch
 from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
-from adwright.data.popularity import most_popular
 from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.next_basket import moment
 from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
@@ -98,7 +97,22 @@ def _said(request: Request, name: str, at: dict[str, str]) -> str | None:
 Vectors = NDArray[np.float32]
 
 
-class PopularSource:
+class RankedSource:
+    """The items of the highest score. score: [N + 1] of the item codes; of code 0 it counts for
+    nothing. Equal scores: the lower code first."""
+
+    def __init__(self, score: NDArray[np.floating] | NDArray[np.integer]) -> None:
+        self._order = 1 + np.argsort(-score[1:], kind="stable")
+
+    def find(self, batch: RequestBatch, k: int) -> Shortlist:
+        """The first k, for each user."""
+        codes = self._order[:k]
+        return Shortlist(
+            np.tile(codes, len(batch)), len(codes) * np.arange(len(batch) + 1, dtype=np.int64)
+        )
+
+
+class PopularSource(RankedSource):
     """The items that most events are of, the same for everybody.
 
     count: int64 [N + 1], events of each item code. vectors: float32 [N + 1, W] of the items under
@@ -106,14 +120,9 @@ class PopularSource:
     """
 
     def __init__(self, count: Ints, vectors: Vectors) -> None:
-        self._popular = most_popular(count)
+        super().__init__(count)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         self.item_vectors: Vectors = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-
-    def find(self, batch: RequestBatch, k: int) -> Shortlist:
-        """The k most popular, for each user."""
-        codes, users = self._popular[:k], len(batch)
-        return Shortlist(np.tile(codes, users), len(codes) * np.arange(users + 1))
 
     def similar(self, code: int, k: int) -> tuple[Ints, Vectors]:
         """The k other items nearest to an item: (codes [k], cosines [k]), best first."""
@@ -184,25 +193,6 @@ class NeighbourScorer:
     def score(self, batch: RequestBatch, items: Shortlist) -> NDArray[np.float64]:
         """The scores [C]; 0 where no neighbour reaches."""
         return self.model.pair_scores(request_pasts(batch), items.owner, items.codes)
-
-
-# --------------------------------------------------------------------------------------------------
-# Items in an order that is the same for everybody, as a source of candidates: the popular ones.
-
-
-class RankedSource:
-    """The items of the highest score. score: [N + 1] of the item codes; of code 0 it counts for
-    nothing. Equal scores: the lower code first."""
-
-    def __init__(self, score: NDArray[np.floating] | NDArray[np.integer]) -> None:
-        self._order = 1 + np.argsort(-score[1:], kind="stable")
-
-    def find(self, batch: RequestBatch, k: int) -> Shortlist:
-        """The first k, for each user."""
-        codes = self._order[:k]
-        return Shortlist(
-            np.tile(codes, len(batch)), len(codes) * np.arange(len(batch) + 1, dtype=np.int64)
-        )
 
 
 # --------------------------------------------------------------------------------------------------

@@ -26,7 +26,6 @@ from adwright.data.tasks.own.next_item import (
     read_visits,
     repeat_share,
     split_visits,
-    time_kind,
     user_features,
     visits_digest,
     with_made_columns,
@@ -268,13 +267,6 @@ def test_public_sets_are_as_published(tmp_path: Path) -> None:
     assert open_next_item(tmp_path, NextItemConfig(repeats=True)).choices.repeats
 
 
-def test_complete_journey_goes_by_its_name() -> None:
-    found = open_next_item("complete-journey")
-    assert found.choices.repeats
-    assert "Weeks 1-44 train" in found.choices.split
-    assert found.choices.context == ("weekday", "hour")
-
-
 VISITS_START = datetime(2024, 1, 1, 9, 30, tzinfo=UTC)
 Row = tuple[str, str, float, str, str]
 
@@ -366,13 +358,6 @@ def test_kinds_and_values_that_count() -> None:
         read_visits(log, ("purchase",))
     with pytest.raises(ValueInvalidError, match="no event is left"):
         read_visits(log, min_value=99)
-
-
-def test_times_tell_what_they_count() -> None:
-    assert time_kind(pl.Series([VISITS_START, VISITS_START + timedelta(hours=1)])) == "instants"
-    days = [datetime(2024, 1, n, 12, tzinfo=UTC) for n in (1, 2)]
-    assert time_kind(pl.Series(days)) == "days"
-    assert time_kind(pl.Series([datetime(1970, 1, 3, tzinfo=UTC)])) == "positions"
 
 
 def coming_back(users: int, visits: int, days: float = 1.0) -> pl.DataFrame:
@@ -493,27 +478,6 @@ COLUMNS: dict[str, list[Any]] = {
     "empty": [None] * ROWS,
 }
 ITEM_COLUMNS_ITEMS = pl.DataFrame({"item_id": [f"i{n}" for n in range(ROWS)], **COLUMNS})
-KINDS = {
-    "genre": "category",
-    "pages": "number",
-    "price": "number",
-    "brand": "category",
-    "title": "text",
-    "url": "none",
-    "tags": "list",
-    "vector": "none",
-    "new": "category",
-    "shop": "none",
-    "empty": "none",
-}
-
-
-def test_columns_are_told_by_the_rule_of_all_logs() -> None:
-    found = choose_columns(ITEM_COLUMNS_ITEMS)
-    assert {name: one.kind for name, one in found.items()} == KINDS
-    assert list(found) == list(COLUMNS)
-    assert found["genre"].in_words() == "category, 3 values (its name says genre)"
-    assert found["url"].in_words() == "none (40 values, as good as an id)"
 
 
 def test_what_was_found_is_not_looked_for_again() -> None:
@@ -524,17 +488,6 @@ def test_what_was_found_is_not_looked_for_again() -> None:
     assert choose_columns(ITEM_COLUMNS_ITEMS, known=known, given={"genre": "category"})[
         "genre"
     ].kind == ("category")
-
-
-def test_a_kind_that_is_known_wins() -> None:
-    found = choose_columns(
-        ITEM_COLUMNS_ITEMS, given={"genre": "number", "url": "category", "tags": "none"}
-    )
-    assert (found["genre"].kind, found["genre"].why) == ("number", "as you say")
-    assert (found["url"].kind, found["tags"].kind, found["brand"].kind) == (
-        *("category", "none"),
-        "category",
-    )
 
 
 @pytest.mark.parametrize(
@@ -574,13 +527,6 @@ def test_a_name_that_rows_use_is_another_feature() -> None:
     items, features = item_features(table, choose_columns(table))
     assert features[1] == Feature("item popularity", "bucketised", "item")
     assert items["item popularity"].equals(items["popularity"])
-
-
-def test_words_take_a_name_that_is_free() -> None:
-    table = ITEM_COLUMNS_ITEMS.select("item_id", "title", pl.lit("x").alias("title words"))
-    items, features = item_features(table, choose_columns(table))
-    assert features[1].name == "title words_"
-    assert items["title words"].dtype == pl.String
 
 
 def test_new_items_get_the_columns_that_are_made_of_others() -> None:
@@ -630,12 +576,6 @@ def test_numbers_get_the_names_that_the_training_gave_them(scale: float) -> None
     assert found.columns == ["user_id", "age"]
     again = profiles_as_trained(known, [fitted])
     assert again["age"].to_list() == known["age"].to_list()
-
-
-def test_what_is_in_no_part_is_not_known() -> None:
-    users = pl.DataFrame({"user_id": ["a", "b", "c", "d"], "age": ["5", "15", None, "old"]})
-    found = profiles_as_trained(users, [user("age", "below 10", "from 20")])
-    assert found["age"].to_list() == ["below 10", None, None, None]
 
 
 def test_categories_stay_and_new_names_are_found() -> None:

@@ -32,11 +32,11 @@ from adwright.data.popularity import PairCounts
 from adwright.data.ranges import ranges
 from adwright.data.schema import RESPONSE_KINDS
 from adwright.data.sources.log import Log
+from adwright.data.tasks.choice import taken_in, visit_events, visit_rows
 from adwright.data.tasks.from_log import LogTaskConfig, build_task_of_log
 from adwright.data.tasks.negatives import Draws, draw_negatives, popular_share
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.own.next_item import NextItem, NextItemConfig, build_next_item
-from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task, TaskPart, cached_task, write_task_parts
 from adwright.data.time import MICROSECONDS_PER_DAY
 
@@ -155,7 +155,9 @@ def _parts(
         for start, end in zip(bounds, [*bounds[1:], len(visits)], strict=True):
             mine = visits[start:end]
             if len(mine):
-                yield TaskPart(_rows(task, mine, draws, share, taken, rng), _events(task, mine))
+                yield TaskPart(
+                    _rows(task, mine, draws, share, taken, rng), visit_events(task, mine)
+                )
             bar.advance(len(mine))
 
 
@@ -167,9 +169,7 @@ def _rows(
     taken_before: PairCounts,
     rng: np.random.Generator,
 ) -> pl.DataFrame:
-    start = task.target_offsets[visits]
-    place, bounds = ranges(start, task.target_offsets[visits + 1] - start)
-    taken, of_taken = task.targets[place], np.repeat(np.arange(len(visits)), np.diff(bounds))
+    taken, of_taken = taken_in(task, visits)
     past, offsets = task.seen(visits)
     number = np.diff(offsets)
     # As many draws for each item taken: a visit of two is drawn for twice.
@@ -190,38 +190,11 @@ def _rows(
     visit = visits[owner]
     today = task.visit_time[visit] // MICROSECONDS_PER_DAY
     popularity, _ = taken_before.before(item, np.zeros_like(item), today)
-    names = pl.Series(list(SPLITS))
-    columns = {
-        "user_id": pl.Series(task.users).gather(task.visit_user[visit]),
-        "request_id": pl.Series(visit),
-        "time": _times(task.visit_time[visit]),
-        "item_id": pl.Series(task.items.ids).gather(item - 1),
-        "label": pl.Series(label),
-        "split": names.gather(task.split[visit]),
+    more = {
         "popularity": pl.Series(popularity.astype(np.float32)),
         DRAW_OFFSET: pl.Series((np.log(draws.number / (width - 1)) - expected).astype(np.float32)),
     }
-    for column, feature in enumerate(task.profile_features):
-        values = pl.Series([None, *feature.vocabulary], dtype=pl.String)
-        columns[feature.name] = values.gather(task.profile[visit, column])
-    return pl.DataFrame(columns)
-
-
-def _events(task: NextBasket, visits: Ints) -> pl.DataFrame:
-    users = np.unique(task.visit_user[visits])
-    first = task.user_offsets[users]
-    place, offsets = ranges(first, task.user_offsets[users + 1] - first)
-    return pl.DataFrame(
-        {
-            "user_id": pl.Series(task.users).gather(np.repeat(users, np.diff(offsets))),
-            "item_id": pl.Series(task.items.ids).gather(task.item[place] - 1),
-            "time": _times(task.time[place]),
-        }
-    )
-
-
-def _times(microseconds: Ints) -> pl.Series:
-    return pl.Series(microseconds).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return visit_rows(task, visit, item, label, more)
 
 
 def _protocol(task: NextBasket, draws: Draws) -> str:
