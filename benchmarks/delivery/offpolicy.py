@@ -9,13 +9,20 @@ how often its intervals cover in simulated logs of the same size and rarity.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.hashing import content_hash, sha256_file
-from adwright.data.sources.open_bandit import BanditArrays, BanditCampaign, OpenBandit
+from adwright.data.sources.open_bandit import (
+    USER_FEATURES,
+    BanditCampaign,
+    BanditPolicy,
+    OpenBandit,
+)
 from adwright.metrics.bootstrap import Interval, interval_of
 from adwright.metrics.offpolicy import (
     Estimate,
@@ -111,7 +118,7 @@ def main() -> None:
 
 def campaign_rows(bandit: OpenBandit, campaign: BanditCampaign) -> Iterator[dict[str, Any]]:
     """The rows of one campaign: both directions, then the simulated logs."""
-    random, bts = bandit.arrays("random", campaign), bandit.arrays("bts", campaign)
+    random, bts = arrays_of(bandit, "random", campaign), arrays_of(bandit, "bts", campaign)
     uniform = np.full((4, random.items), 1 / random.items)
     ways = {
         ("random_to_bts", "share"): (random, bts, shares),
@@ -157,6 +164,51 @@ def campaign_rows(bandit: OpenBandit, campaign: BanditCampaign) -> Iterator[dict
             "estimator": "dr",
             **coverage(logging, target, rate, len(random.item)),
         }
+
+
+@dataclass(frozen=True)
+class BanditArrays:
+    """One log as arrays for off-policy evaluation, N impressions of a campaign of C items.
+
+    item: (N,) int64, 0 to C - 1, the item that was shown.
+    position: (N,) int64, 1 left, 2 centre, 3 right.
+    click: (N,) int64, 0 or 1.
+    propensity: (N,) float64, the policy's probability of that item at that position.
+    user_features: (N, 4) int64 codes, the same for both policies of a campaign.
+    affinity: (N, C) float64, how often the user clicked each item before, scaled.
+    items: C.
+    """
+
+    item: NDArray[np.int64]
+    position: NDArray[np.int64]
+    click: NDArray[np.int64]
+    propensity: NDArray[np.float64]
+    user_features: NDArray[np.int64]
+    affinity: NDArray[np.float64]
+    items: int
+
+
+def arrays_of(bandit: OpenBandit, policy: BanditPolicy, campaign: BanditCampaign) -> BanditArrays:
+    """One log as arrays, in the order of its impressions, with the affinities that the EventLog
+    leaves out."""
+    log = bandit.log(policy, campaign)
+    policies: tuple[BanditPolicy, ...] = get_args(BanditPolicy)
+    # Codes over both logs of the campaign, so that they mean the same in each.
+    known = pl.concat([bandit.log(each, campaign).select(USER_FEATURES) for each in policies])
+    codes = [
+        log[name].cast(pl.Enum(known[name].unique().sort())).to_physical().cast(pl.Int64)
+        for name in USER_FEATURES
+    ]
+    affinity = log.select(pl.col("^user-item_affinity_.*$")).cast(pl.Float64)
+    return BanditArrays(
+        item=log["item_id"].to_numpy(),
+        position=log["position"].to_numpy(),
+        click=log["click"].to_numpy(),
+        propensity=log["propensity_score"].to_numpy(),
+        user_features=np.stack([code.to_numpy() for code in codes], axis=1),
+        affinity=affinity.to_numpy(),
+        items=affinity.width,
+    )
 
 
 def shares(log: BanditArrays) -> Floats:

@@ -7,7 +7,6 @@ import string
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -78,39 +77,6 @@ def test_an_impression_in_full(bandit: OpenBandit) -> None:
     assert all(len(value) == 32 for value in context.values())
 
 
-@pytest.mark.parametrize(("policy", "campaign"), CLICKS)
-def test_arrays_hold_the_same_log(
-    bandit: OpenBandit, policy: BanditPolicy, campaign: BanditCampaign
-) -> None:
-    arrays = bandit.arrays(policy, campaign)
-    shown = bandit.events(policy, campaign).filter(pl.col("kind") == "impression").collect()
-    items = shown["item_id"].str.split("-").list.last().cast(pl.Int64)
-    assert np.array_equal(arrays.item, items)
-    assert np.array_equal(arrays.position, shown["position"])
-    assert np.array_equal(arrays.propensity, shown["propensity"])
-    assert arrays.click.sum() == CLICKS[policy, campaign]
-    assert arrays.items == ITEMS[campaign]
-    assert arrays.affinity.shape == (10_000, ITEMS[campaign])
-    assert arrays.affinity.dtype == np.float64
-    assert arrays.user_features.shape == (10_000, 4)
-    assert arrays.item.dtype == arrays.click.dtype == arrays.user_features.dtype == np.int64
-    if policy == "random":
-        assert np.allclose(arrays.propensity, 1 / ITEMS[campaign])
-    else:
-        assert 0 < arrays.propensity.min() < 1e-3 < arrays.propensity.max() < 1
-
-
-def test_user_codes_mean_the_same_under_both_policies(bandit: OpenBandit) -> None:
-    meaning: dict[tuple[int, int], str] = {}
-    for policy in ("random", "bts"):
-        shown = bandit.events(policy, "men").filter(pl.col("kind") == "impression").collect()
-        codes = bandit.arrays(policy, "men").user_features
-        for text, row in zip(shown["context"], codes, strict=True):
-            for k, value in enumerate(json.loads(text).values()):
-                assert meaning.setdefault((k, int(row[k])), value) == value
-    assert len(set(meaning.values())) == len(meaning) == 3 + 5 + 9 + 9
-
-
 def test_item_categories_group_items_alike_in_both_logs(bandit: OpenBandit) -> None:
     ours = bandit.catalogue("women").items
     assert ours["feature_0"].dtype == pl.Float64
@@ -127,7 +93,7 @@ def test_wrong_names_and_missing_files(bandit: OpenBandit, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=r"no such log .*policy 'ucb'"):
         bandit.events("ucb", "all")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"campaign '\.\.'"):
-        bandit.arrays("bts", "..")  # type: ignore[arg-type]
+        bandit.log("bts", "..")  # type: ignore[arg-type]
     with pytest.raises(FileUnreadableError, match=r"not there .*all\.csv"):
         OpenBandit(tmp_path).events("bts", "all")
     with pytest.raises(AssetError, match="obp"):

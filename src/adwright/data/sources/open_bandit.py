@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from adwright.core.assets import asset
 from adwright.core.errors import ConfigError, FileUnreadableError
@@ -34,29 +32,7 @@ BanditPolicy = Literal["random", "bts"]
 BanditCampaign = Literal["all", "men", "women"]
 
 _FOLDER = Path("obp") / "dataset" / "obd"
-_USER = [f"user_feature_{k}" for k in range(4)]
-
-
-@dataclass(frozen=True)
-class BanditArrays:
-    """One log as arrays for off-policy evaluation, N impressions of a campaign of C items.
-
-    item: (N,) int64, 0 to C - 1, the item that was shown.
-    position: (N,) int64, 1 left, 2 centre, 3 right.
-    click: (N,) int64, 0 or 1.
-    propensity: (N,) float64, the policy's probability of that item at that position.
-    user_features: (N, 4) int64 codes, the same for both policies of a campaign.
-    affinity: (N, C) float64, how often the user clicked each item before, scaled.
-    items: C.
-    """
-
-    item: NDArray[np.int64]
-    position: NDArray[np.int64]
-    click: NDArray[np.int64]
-    propensity: NDArray[np.float64]
-    user_features: NDArray[np.int64]
-    affinity: NDArray[np.float64]
-    items: int
+USER_FEATURES = [f"user_feature_{k}" for k in range(4)]
 
 
 @dataclass(frozen=True)
@@ -82,7 +58,7 @@ class OpenBandit:
         is 1 to 3; the context holds the four user features. A click carries its impression's
         request_id, time and position, and no propensity, since nobody chose it.
         """
-        log = self._log(policy, campaign).lazy()
+        log = self.log(policy, campaign).lazy()
         request = pl.format("{}-{}-{}", pl.lit(policy), pl.lit(campaign), "row")
         impressions = log.select(
             "row",
@@ -97,7 +73,7 @@ class OpenBandit:
             position="position",
             propensity="propensity_score",
             policy_id=pl.lit(policy),
-            context=pl.struct(_USER).struct.json_encode(),
+            context=pl.struct(USER_FEATURES).struct.json_encode(),
         )
         clicks = impressions.filter(pl.col("click") == 1).with_columns(
             event_id=pl.concat_str("request_id", pl.lit("-click")),
@@ -130,29 +106,7 @@ class OpenBandit:
         ordered = pl.concat(events).sort("time", maintain_order=True)
         return ordered, Catalogue.checked(pl.concat(items))
 
-    def arrays(self, policy: BanditPolicy, campaign: BanditCampaign) -> BanditArrays:
-        """One log as arrays, in the order of its impressions in `events`, with the affinities
-        that the EventLog leaves out."""
-        log = self._log(policy, campaign)
-        policies: tuple[BanditPolicy, ...] = get_args(BanditPolicy)
-        # Codes over both logs of the campaign, so that they mean the same in each.
-        known = pl.concat([self._log(each, campaign).select(_USER) for each in policies])
-        codes = [
-            log[name].cast(pl.Enum(known[name].unique().sort())).to_physical().cast(pl.Int64)
-            for name in _USER
-        ]
-        affinity = log.select(pl.col("^user-item_affinity_.*$")).cast(pl.Float64)
-        return BanditArrays(
-            item=log["item_id"].to_numpy(),
-            position=log["position"].to_numpy(),
-            click=log["click"].to_numpy(),
-            propensity=log["propensity_score"].to_numpy(),
-            user_features=np.stack([code.to_numpy() for code in codes], axis=1),
-            affinity=affinity.to_numpy(),
-            items=affinity.width,
-        )
-
-    def _log(self, policy: BanditPolicy, campaign: BanditCampaign) -> pl.DataFrame:
+    def log(self, policy: BanditPolicy, campaign: BanditCampaign) -> pl.DataFrame:
         """One log as published, with the time parsed and its first column named row."""
         log = self._read(policy, campaign, campaign)
         zone = pl.col("timestamp").str.to_datetime(
