@@ -31,6 +31,7 @@ from adwright.core.clock import Clock
 from adwright.core.config import Count, Gt, Le, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.data.batches.stream import StreamConfig
+from adwright.data.popularity import most_popular
 from adwright.data.schema import validate_events
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.choice import ChoiceConfig
@@ -47,7 +48,6 @@ from adwright.delivery.cascade.trial import (
     frequency_best,
     judge_orders,
     judge_stages,
-    popular_best,
     serve_visits,
     stage_lists,
 )
@@ -342,7 +342,7 @@ def _measured(
             "cascade, best first": lists["fine"],
             "cascade, as the policy drew": lists["policy"],
             "personal frequency": frequency_best(cascade, task, visits, k=config.k),
-            "popularity": [popular_best(task, k=config.k)] * len(visits),
+            "popularity": [most_popular(task.count)[: config.k]] * len(visits),
         }
         draws, seed = config.draws, config.seed
         found = judge_stages(lists, bought, person, own=own, sample=sample, draws=draws, seed=seed)

@@ -144,7 +144,7 @@ def exhaustive_best(
 def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int = 10) -> list[Ints]:
     """The k items that each user had most often before the visit (ties and the places that
     are left: the more popular), for visits int64 [R]."""
-    popular = popular_best(task, k=k)
+    popular = most_popular(task.count)[:k]
     batch = cascade.histories.batch(visit_requests(task, visits, k=k))
     past = PastSource().find(batch, max(1, len(task.items)))
     lists = []
@@ -154,11 +154,6 @@ def frequency_best(cascade: Cascade, task: NextBasket, visits: Ints, *, k: int =
         times = np.bincount(events, minlength=len(task.items))[asked]
         lists.append(asked[np.lexsort((asked, -task.count[asked], -times))[:k]])
     return lists
-
-
-def popular_best(task: NextBasket, *, k: int = 10) -> Ints:
-    """Codes [k] of the items with the most training events; ties by code."""
-    return most_popular(task.count)[:k]
 
 
 def _codes(cascade: Cascade, item_ids: Sequence[str]) -> Ints:

@@ -79,8 +79,6 @@ def top_of_rows(scores: Floats, k: int) -> tuple[Ints, Floats]:
     >>> columns.tolist(), found.tolist()
     ([[1, 2]], [[3.0, 2.0]])
     """
-    if k < 1:
-        raise ConfigError("k must be at least 1", where=f"k {k}")
     users, number = scores.shape
     kept = min(k, number)
     columns, values, tied = _chosen(scores, kept)
