@@ -36,7 +36,7 @@ from adwright.delivery.funnel.measure import (
     SIZES,
     Asking,
     FunnelReport,
-    Measured,
+    MeasuredVisits,
     measure_cascade,
     measure_funnel,
 )
@@ -509,7 +509,7 @@ RULE = np.array([0.4, 0.1, 0.1, 0.7, 0.2, 0.1])
 
 
 def report() -> FunnelReport:
-    measured = Measured(UserMeans(USER), RULE)
+    measured = MeasuredVisits(UserMeans(USER), RULE)
     rule = measured.line("Item-item", "rule", 50, RULE, RULE)
     found = measured.line("past", "source", 7.5, RULE)
     served = measured.line("served", "served", 50, GAIN, GAIN, 3.25)

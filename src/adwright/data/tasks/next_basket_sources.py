@@ -41,6 +41,7 @@ def read_sequences(source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def sequence_files(source: Path) -> tuple[Path, Path]:
+    """The files of sequences and of attributes in a folder; one that is lacking is named."""
     sequences, attributes = source / "sequences.txt", source / "item_attributes.json"
     for path in (sequences, attributes):
         if not path.is_file():

@@ -65,7 +65,7 @@ from adwright.delivery.funnel.measure import (
     FunnelLine,
     FunnelReport,
     LineKind,
-    Measured,
+    MeasuredVisits,
     measure_funnel,
 )
 from adwright.delivery.funnel.networks import (
@@ -209,7 +209,7 @@ def _lines(
     found: FoundCandidates, bench: Bench, orders: Sequence[TriedOrder], config: FunnelConfig
 ) -> tuple[FunnelLine, ...]:
     best = max((one for one in orders if one.is_rule), key=lambda one: float(one.gain.mean()))
-    measured = Measured(UserMeans(bench.user, config.draws, config.seed), best.gain)
+    measured = MeasuredVisits(UserMeans(bench.user, config.draws, config.seed), best.gain)
     lines = []
     for name in found.lists:
         short = found.union([name])

@@ -144,7 +144,7 @@ class FunnelReport:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredVisits:
     """What lines are measured on: visits of some users. rule: NDCG@10 [V] of what a gain is held
     up to; None where it is not."""
 
@@ -213,7 +213,7 @@ class _Asked:
     visits: Ints
     ranks: Mapping[str, Ranks]
     best: str
-    measured: Measured
+    measured: MeasuredVisits
     kept: dict[str, Floats] = field(default_factory=dict)
 
     def order(
@@ -359,7 +359,7 @@ def _asked(rules: NextRules, log: NextLog, task: NextBasket, asking: Asking) -> 
     gains = {name: ndcg_per_user(one, FIRST) for name, one in ranks.items()}
     best = max(gains, key=lambda name: float(gains[name].mean()))
     means = UserMeans(task.visit_user[visits], asking.draws, seed)
-    return _Asked(asking, visits, ranks, best, Measured(means, gains[best]))
+    return _Asked(asking, visits, ranks, best, MeasuredVisits(means, gains[best]))
 
 
 def _sources(

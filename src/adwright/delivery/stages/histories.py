@@ -553,12 +553,12 @@ class Histories:
         return list(self._records.values())
 
 
-class _Part(Protocol):
+class _SavedPart(Protocol):
     def save(self, folder: str | Path, *, clock: Clock | None = None) -> str: ...
 
 
 def packed(
-    parts: Mapping[str, _Part | None], clock: Clock | None = None
+    parts: Mapping[str, _SavedPart | None], clock: Clock | None = None
 ) -> tuple[list[str], dict[str, bytes]]:
     """The ids of artifacts that are parts of another one, and their files below a folder of the
     name of each; None is no part."""
