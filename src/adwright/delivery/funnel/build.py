@@ -83,7 +83,7 @@ from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
-from adwright.training.retrieval.artifact import RetrieverArtifact
+from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import (
     ItemItemArtifact,
     fit_linear,
