@@ -1,5 +1,8 @@
+"""?"""
+
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
+from adwright.creative.records.delivery import DeliveryRecord, open_delivery, save_delivery
+from adwright.data.creatives import Creative, creatives_table
 from adwright.data.sources.log import save_log
 from adwright.data.tasks.task import Task
 from tests.support.data.ranking_task import small_log
@@ -208,3 +213,90 @@ def test_what_is_in_the_splits_is_shown(here: Path) -> None:
     text = run("data", "import", "log", "mine", "--task")
     assert "train │ 48" in text
     assert "item_id: categorical of the item, 7 values" in text
+
+
+META = """Day,Ad ID,Ad name,Campaign ID,Impressions,Link clicks,Amount spent (EUR)
+2026-03-01,120001,Winter coat,77,"1,200",31,14.20
+2026-03-02,120001,Winter coat,77,"1,150",24,13.90
+2026-03-01,120002,Winter sale,77,900,--,9.80
+Total,,,,"3,250",55,37.90
+"""
+
+
+@pytest.fixture
+def ads_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meta.csv").write_text(META)
+    return tmp_path
+
+
+def ads_run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_an_export_is_checked_and_kept(ads_here: Path) -> None:
+    dry = ads_run("ads", "import", "meta.csv", "ads", "--dry-run")
+    assert "Would write ads" in dry
+    assert not (ads_here / "ads").exists()
+    kept = ads_run("ads", "import", "meta.csv", "--out", "ads", "--time-zone", "Europe/Paris")
+    assert "Written to ads" in kept
+    assert "Repaired: " in kept  # the total
+    record = open_delivery(ads_here / "ads")
+    assert record.days["impressions"].sum() == 3250
+    assert record.days["time_zone"].unique().to_list() == ["Europe/Paris"]
+    assert "spend" in ads_run("ads", "describe", "ads")
+    assert ads_run("ads", "describe", "ads").splitlines()[1:5] == kept.splitlines()[1:5]
+
+
+def test_columns_of_another_name(ads_here: Path) -> None:
+    (ads_here / "own.csv").write_text("tag;anzeige;sicht\n01.02.2026;a1;5\n")
+    text = ads_run(
+        *("ads", "import", "own.csv", "own", "--source", "table", "--date-format", "%d.%m.%Y"),
+        *("--columns", "day=tag,ad_id=anzeige,impressions=sicht"),
+    )
+    assert "Written to own" in text
+    assert open_delivery(ads_here / "own").days["ad_id"].to_list() == ["a1"]
+
+
+def test_what_can_be_read_in_two_ways_is_refused(ads_here: Path) -> None:
+    (ads_here / "meta.csv").write_text(
+        META.replace("2026-03-0", "03/0").replace(",120", "/2026,120")
+    )
+    text = ads_run("ads", "import", "meta.csv", "ads", code=2)
+    assert "to do:" in text
+    assert "date" in text
+    assert not (ads_here / "ads").exists()
+    assert "there is no such record" in ads_run("ads", "describe", "nowhere", code=2)
+    assert "is no pair" in ads_run("ads", "import", "meta.csv", "b", "--columns", "day", code=2)
+
+
+def test_duplicates_by_text_and_by_look(ads_here: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("imagehash")
+    (ads_here / "images").mkdir()
+    names = []
+    for at, side in enumerate((40, 80)):
+        path = ads_here / "images" / f"{at}.png"
+        image.linear_gradient("L").resize((side, side)).save(path)
+        names.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    made = [
+        Creative(headline="Warm coat", image_hash=names[0]),
+        Creative(headline="WARM COAT!", image_hash=names[1]),
+        Creative(headline="Drill"),
+    ]
+    days = pl.select(
+        creative_id=pl.lit(pl.Series([one.creative_id for one in made])),
+        ad_id=pl.lit(pl.Series(["a", "b", "c"])),
+        day=pl.lit("2026-01-01").str.to_date(),
+        period_days=pl.lit(1, pl.Int32),
+        impressions=pl.lit(5, pl.Int64),
+    )
+    save_delivery(ads_here / "ads", DeliveryRecord.checked(days, creatives=creatives_table(made)))
+    text = ads_run("ads", "duplicates", "ads", "--images", "images")
+    assert "2 of 2 images" in text
+    assert made[0].creative_id in text
+    assert made[2].creative_id not in text
+    assert made[1].creative_id in ads_run("ads", "duplicates", "ads")
+    assert "No two creatives" in ads_run("ads", "duplicates", "meta.csv")

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.cli.recommenders import evaluate_recommender, opened_task
+from adwright.cli.ranker import evaluate_recommender, opened_task
 from adwright.core.errors import AdwrightError
 from adwright.metrics.reports.report import RankingComparison
 

@@ -10,28 +10,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import (
-    ads,
-    audit,
-    data,
-    demo,
-    ranker,
-    recommend,
-    retire,
-    retrain,
-    serve,
-    simulate,
-    store,
-    train,
-    tune,
-)
+from adwright.cli import ads, audit, data, demo, ranker, retire, serve, simulate, store, train, tune
+from adwright.cli import ranker as recommend
+from adwright.cli import serve as retrain
 from adwright.cli.agent import app as agent
 from adwright.cli.author import app as author
 from adwright.cli.creative import app as creative
 from adwright.cli.lm import app as lm
 from adwright.cli.programs import app as programs
 from adwright.cli.shared import echo, fail
-from adwright.cli.verbs import DefaultGroup
+from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.errors import AdwrightError
 from adwright.core.progress import printable
 from adwright.core.version import __version__
@@ -155,8 +143,17 @@ GROUPS = {
     "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
     "Operate": {"agent": agent.app, "retire": retire.app},
 }
-for one in (demo, ranker, recommend, retrain, simulate, serve):
-    one.register(app)
+verb(app, "demo", panel="Data")(demo.demo)
+verb(app, "evaluate", panel="Recommend")(ranker.evaluate)
+verb(app, "score", panel="Recommend")(ranker.score)
+verb(app, "explain", panel="Recommend")(ranker.explain)
+verb(app, "export", panel="Recommend", by_place="out")(ranker.export)
+verb(app, "recommend", panel="Recommend")(recommend.recommend)
+verb(app, "retrain", panel="Recommend")(retrain.retrain)
+verb(app, "simulate", panel="Operate")(simulate.simulate)
+verb(app, "serve", panel="Operate")(serve.serve)
+verb(app, "publish", panel="Operate")(serve.publish)
+verb(app, "key", panel="Operate")(serve.key)
 for panel, groups in GROUPS.items():
     for name, group in groups.items():
         app.add_typer(group, name=name, rich_help_panel=panel)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.shared import console, show_table
-from adwright.cli.verbs import verb
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import DataError, MissingExtraError
 
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from adwright.demos.cascade import CascadeDemoResult
     from adwright.demos.ranker import DemoConfig, DemoResult
     from adwright.demos.retirement import RetirementDemoResult
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    verb(app, "demo", panel="Data")(demo)
 
 
 def demo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,19 +18,120 @@ from adwright.cli.shared import (
     show_facts,
     show_table,
 )
-from adwright.cli.verbs import verb
 from adwright.core.config import Count, Ge, Le, Natural
+from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.data.tasks.own.next_item import NextItem
+    from adwright.delivery.funnel.measure import FunnelReport
+    from adwright.metrics.reports.report import RankingComparison
     from adwright.training.ranking.run import RunResult
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs but `train`, which stands in a group of its own."""
-    verb(app, "evaluate", panel="Recommend")(evaluate)
-    verb(app, "score", panel="Recommend")(score)
-    verb(app, "explain", panel="Recommend")(explain)
-    verb(app, "export", panel="Recommend", by_place="out")(export)
+# --------------------------------------------------------------------------------------------------
+# What the verbs of recommenders share: the task of a log, and the table of what was measured.
+
+
+def evaluate_recommender(
+    model: Path, log: str | None, *, split: str, draws: int, seed: int, offline: bool = False
+) -> str:
+    """Print how good a saved cascade, retriever, sequence model or rule is; returns it as JSON.
+
+    Without a log, what its run measured before the model was fitted to all events. With the log
+    that it was trained on, the visits that its training held out, where it left them out; with
+    another, what happened after the last event that it was fitted on.
+    """
+    from adwright.core.artifacts import load_artifact
+    from adwright.data.tasks.own.next_item import open_next_item
+    from adwright.delivery.funnel.evaluate import EVALUATED, evaluate_model
+    from adwright.delivery.retraining.newer import evaluate_newer
+    from adwright.delivery.served import KIND
+    from adwright.delivery.training_log import model_folder
+
+    folder = model_folder(model)
+    if log is None:
+        return _show_run(folder)
+    artifact = load_artifact(folder)
+    artifact = artifact.part("model") if artifact.kind == KIND else artifact
+    found = open_next_item(log, offline=offline)
+    if artifact.data_hash == found.task.data_hash or artifact.kind not in EVALUATED:
+        for line in found.choices.lines():
+            typer.echo(f"Default: {line}")
+        report = evaluate_model(
+            folder,
+            found.task,
+            repeats=found.choices.repeats,
+            split="valid" if split == "valid" else "test",
+            draws=draws,
+            seed=seed,
+        )
+        show_report(report)
+        return report.to_json()
+    if split == "valid":
+        raise ConfigError(
+            "only what the model's own run held out validates",
+            where="--split valid",
+            hint="leave it out: what came after the model is measured",
+        )
+    newer = evaluate_newer(folder, log, draws=draws, seed=seed, offline=offline)
+    for note in newer.notes:
+        typer.echo(note)
+    _show_comparison(newer.comparison, newer.asked)
+    return newer.comparison.to_json()
+
+
+def _show_run(folder: Path) -> str:
+    """Print the report of the run that made a model; returns it."""
+    from adwright.core.errors import ArtifactError
+    from adwright.delivery.funnel.measure import FunnelReport
+    from adwright.delivery.training_log import training_log
+    from adwright.metrics.reports.report import RankingComparison
+
+    path = folder.resolve().parent / "report.json"
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "there is no report of the run that made this model",
+            where=str(path),
+            hint="name the run; or measure the model on what came after it, with --log LOG, or on "
+            "a task with --task",
+        ) from error
+    log = training_log(folder)
+    typer.echo(
+        f"What the run measured on what it had held out{f' of {log}' if log else ''}, before "
+        "anything was fitted to that; --log measures on a log that has gone on since"
+    )
+    try:
+        show_report(FunnelReport.from_json(text))
+    except ArtifactError:
+        _show_comparison(RankingComparison.from_json(text), "the test")
+    return text
+
+
+def _show_comparison(found: RankingComparison, asked: str) -> None:
+    typer.echo(found.verdict())
+    show_table(found.header(), found.rows(), title=f"{asked}; 95% intervals over users")
+
+
+def show_report(report: FunnelReport) -> None:
+    """Print the first line and the table of a report."""
+    typer.echo(report.first)
+    title = (
+        f"{report.split}: {report.visits:,} visits of {report.users:,} users; 95% intervals over "
+        "users"
+    )
+    show_table(report.header(), report.rows(), title=title)
+
+
+def opened_task(log: str, *, offline: bool) -> NextItem:
+    """The task of a log; what was decided for it is printed."""
+    from adwright.data.tasks.own.next_item import open_next_item
+
+    found = open_next_item(log, offline=offline)
+    for line in found.choices.lines():
+        typer.echo(f"Default: {line}")
+    return found
 
 
 def train(
@@ -156,7 +258,6 @@ def evaluate(
         draws: Draws of the bootstrap.
         out: Also write the report as JSON here.
     """
-    from adwright.cli.recommenders import evaluate_recommender
     from adwright.core.artifacts import load_artifact
     from adwright.core.atomic import atomic_write_text
     from adwright.core.errors import ConfigError
@@ -290,3 +391,97 @@ def export(
     replacing = allowed_to_replace(out, force=force)
     file, difference = export_saved(model, out, overwrite=replacing)
     show_facts({"written": str(file), "largest difference": f"{difference:.1e}"})
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright recommend.
+
+
+def recommend(
+    model: Path,
+    *,
+    out: Path,
+    users: str = "all",
+    events: str | None = None,
+    k: Count = 10,
+    unseen: bool | None = None,
+    at: str | None = None,
+    chunk: Count = 20_000,
+    ray_workers: Natural = 0,
+    offline: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Write the best items of the whole catalogue for everybody, by any model that can be served.
+
+    A run that was cut off goes on with --resume after the last part that it wrote. With
+    --ray-workers the processes of Ray share the parts, on the cluster of RAY_ADDRESS or on this
+    machine; it needs the extra `ray`.
+
+    Options:
+        model: Folder of a model, or of the run that made it.
+        out: Parquet file: user_id, rank, item_id, score.
+        users: File of users (a column user_id, or one id a line), or all: everybody with an
+            event.
+        events: Log of what they did; by default what the model was saved with, or trained on.
+        k: Items for each.
+        unseen (--unseen/--repeats): Leave out all that is in a user's history, or nothing of
+            it; by default what events took off the list, by kind, as the log shows.
+        at: The moment that is asked about, in UTC; by default after the last event.
+        chunk: Users of one part, which is kept once done.
+        ray_workers: Processes of Ray that share it; 0 for none.
+    """
+    from adwright.delivery.recommend.models import Wanted, open_model
+    from adwright.delivery.recommend.run import read_users, recommend_file
+
+    wanted = Wanted(
+        users=None if users == "all" else read_users(users),
+        log=events,
+        at=None if at is None else _moment(at),
+        unseen=unseen,
+        offline=offline,
+    )
+    if dry_run:
+        opened = open_model(model, wanted)
+        typer.echo(
+            f"{opened.kind} of {len(opened.top.items.ids):,} items, {len(opened.people):,} users "
+            f"with {len(opened.people.item):,} events from {opened.source}; "
+            f"{_had(opened.unseen)}. Would write {out}"
+        )
+        return
+    replacing = allowed_to_replace(out, force=force)
+    found = recommend_file(
+        model,
+        out,
+        wanted,
+        k=k,
+        chunk=chunk,
+        resume=resume,
+        overwrite=replacing or force,
+        ray_workers=ray_workers,
+    )
+    typer.echo(
+        f"{found.rows:,} rows for {found.users:,} users written to {out}, by {found.kind} and "
+        f"{found.source}; {_had(found.unseen)}"
+    )
+    if found.stopped:
+        typer.echo(f"{found.stopped:,} items are left out: the log says that they are stopped")
+    if found.unknown:
+        typer.echo(f"{found.unknown:,} of the users have no event there: they get what is popular")
+
+
+def _had(unseen: bool) -> str:
+    return "what a user had is left out" if unseen else "what a user had may come again"
+
+
+def _moment(text: str) -> datetime:
+    from datetime import UTC
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(
+            "a moment is written as 2026-05-31T18:30:00", where=f"--at {text}", hint="in UTC"
+        ) from error
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

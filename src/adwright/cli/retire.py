@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.serve import need_service
-from adwright.cli.shared import allowed_to_replace
+from adwright.cli.shared import Stoppable, Writing, allowed_to_replace
 from adwright.cli.verbs import verb
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import Count, Ge, Le, Natural, from_jsonable, settings, to_jsonable
@@ -136,14 +136,6 @@ def _items(path: Path) -> pl.DataFrame:
 # adwright retire apply and undo: a list becomes events that a service obeys, and is taken back.
 
 _SHOWN = 5
-
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        help="Instead the store of a service: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
-    ),
-]
 
 
 def apply(
@@ -275,7 +267,6 @@ def predict(
     record: str | None = None,
     *,
     model: Path = Path("runs/retire"),
-    out: Path = Path("stop-list"),
     at: str | None = None,
     break_even: Annotated[float, Ge(0)] | None = None,
     floor: Annotated[float, Ge(0)] = 0.5,
@@ -283,8 +274,7 @@ def predict(
     creatives: Path | None = None,
     rows: Natural = 10,
     offline: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Writing = Writing(Path("stop-list")),
 ) -> None:
     """List what to stop, refresh and keep: days left, cause, what it saves, and why.
 
@@ -311,7 +301,7 @@ def predict(
         write_list_page,
     )
 
-    replacing = not dry_run and allowed_to_replace(out, force=force)
+    replacing = not go.dry_run and go.may_replace()
     config = _rule(break_even, floor, ahead)
     trained = open_retirement(model)
     options = kept_options(model, record)
@@ -322,16 +312,16 @@ def predict(
         trained.model, lives, period, config, values=trained.values, model_id=trained.id
     )
     typer.echo(found.text(rows).rstrip())
-    if dry_run:
-        typer.echo(f"Would write {out}")
+    if go.dry_run:
+        typer.echo(f"Would write {go.out}")
         return
-    found.save(out, overwrite=replacing)
-    options.keep(out)
+    found.save(go.out, overwrite=replacing)
+    options.keep(go.out)
     curves = curves_by_action(trained.model, lives, found)
-    write_list_page(out / "list.html", found, curves=curves, facts={"made from": options.record})
-    typer.echo(f"\nThe list: {out / 'units.parquet'}\nThe page to read: {out / 'list.html'}")
+    write_list_page(go.out / "list.html", found, curves=curves, facts={"made from": options.record})
+    typer.echo(f"\nThe list: {go.out / 'units.parquet'}\nThe page to read: {go.out / 'list.html'}")
     if found.stops.height:
-        typer.echo(f"Next: adwright retire apply {out} --events stops.jsonl --dry-run")
+        typer.echo(f"Next: adwright retire apply {go.out} --events stops.jsonl --dry-run")
 
 
 def replay_rule(
@@ -396,7 +386,6 @@ def _rule(break_even: float | None, floor: float, ahead: int | None) -> RetireCo
 def train(
     record: str,
     *,
-    out: Path = Path("runs/retire"),
     before: str | None = None,
     unit_of: Literal["creative", "ad"] = "creative",
     value: Literal["conversion_value", "conversions", "clicks"] | None = None,
@@ -404,12 +393,7 @@ def train(
     where: Literal["store", "chain"] = "chain",
     share: Annotated[float, Ge(0.001), Le(0.999)] | None = None,
     epochs: Count | None = None,
-    seed: Natural = 0,
-    offline: bool = False,
-    resume: bool = False,
-    stop_now: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Stoppable = Stoppable(Path("runs/retire")),
 ) -> None:
     """Learn from a record how long ads go on, at every age that they reached.
 
@@ -431,33 +415,37 @@ def train(
     """
     from adwright.creative.lifetime.retire import retirement_data, train_retirement
     from adwright.creative.lifetime.survival_fit import LifetimeConfig
-    from adwright.training.search import require_free, require_writable
 
-    if dry_run and not (resume or force):
-        require_free(out / "model", "a model")
+    if go.dry_run:
+        go.check("model", "a model")
     options = RecordOptions(record, unit_of, value, currency, None, where, share)
-    lives = opened_lives(options, offline=offline)
+    lives = opened_lives(options, offline=go.offline)
     until = period_of(lives, before, "--before")
-    config = LifetimeConfig(seed=seed)
+    config = LifetimeConfig(seed=go.seed)
     if epochs is not None:
         config = replace(config, epochs=epochs)
-    if dry_run:
+    if go.dry_run:
         data = retirement_data(lives, until)
-        require_writable(out)
         typer.echo(
             f"{len(lives.log):,} lives: {len(data.train):,} units to train on, known before "
             f"{said_period(lives, data.valid_from)}, and {len(data.valid):,} that decide when to "
             f"stop, known before {said_period(lives, data.before)}; edges {data.terms}"
         )
-        typer.echo(f"Would write {out}")
+        typer.echo(f"Would write {go.out}")
         return
-    replacing = not resume and allowed_to_replace(out / "model", force=force)
+    replacing = go.may_replace("model")
     found = train_retirement(
-        lives, out, config, before=until, resume=resume, stop_now=stop_now, overwrite=replacing
+        lives,
+        go.out,
+        config,
+        before=until,
+        resume=go.resume,
+        stop_now=go.stop_now,
+        overwrite=replacing,
     )
-    options.keep(out)
+    options.keep(go.out)
     typer.echo(f"Saved in {found.text()}")
-    typer.echo(f"Next: adwright retire list --model {out}")
+    typer.echo(f"Next: adwright retire list --model {go.out}")
 
 
 # --------------------------------------------------------------------------------------------------

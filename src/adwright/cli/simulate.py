@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.shared import (
+    Writing,
     allowed_to_replace,
     console,
     show_facts,
     show_table,
 )
-from adwright.cli.verbs import verb
 from adwright.core.config import Ge, Le, Natural
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 _POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    verb(app, "simulate", panel="Operate")(simulate)
-
-
 def simulate(
     config: Path | None = None,
     *,
@@ -41,11 +36,9 @@ def simulate(
     days: Annotated[float, Ge(1)] | None = None,
     people: Annotated[float, Ge(0.001), Le(1)] | None = None,
     url: str | None = None,
-    out: Path = Path("runs/simulation"),
     seed: Natural | None = None,
     offline: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Writing = Writing(Path("runs/simulation")),
 ) -> None:
     """Let simulated people meet two policies through the service, and compare them.
 
@@ -84,24 +77,24 @@ def simulate(
     with stages.stage("fit the people"):
         world = open_world(asked, offline=offline)
     plan = make_plan(world.people, asked.simulation)
-    if dry_run:
+    if go.dry_run:
         _show_plan(world.people, plan, asked, url or "started here")
         return
     from adwright.service.simulation import local_service, remote_service, two_tower_retrain
 
-    _clear(out, here=url is None, force=force)
-    service = remote_service(asked, url, out) if url else local_service(asked, world, out)
+    _clear(go.out, here=url is None, force=go.force)
+    service = remote_service(asked, url, go.out) if url else local_service(asked, world, go.out)
     with service as setting:
         report = run_loop(
             world.people,
             plan,
             setting,
             later=world.events,
-            retrain=two_tower_retrain(world, plan, out) if asked.retrain else None,
+            retrain=two_tower_retrain(world, plan, go.out) if asked.retrain else None,
             config=asked.verdict,
             stages=stages,
         )
-    _show(report, write_report(out, report))
+    _show(report, write_report(go.out, report))
 
 
 def _asked(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from adwright.cli import ranker
-from adwright.cli.recommenders import opened_task, show_report
+from adwright.cli.ranker import opened_task, show_report
 from adwright.cli.shared import (
+    Making,
+    Training,
     agree_to_journey,
     allowed_to_replace,
     config_or_log,
@@ -23,10 +26,6 @@ from adwright.cli.shared import (
 from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Count, Ge, Le, Natural
 
-if TYPE_CHECKING:
-    from adwright.training.retrieval.run import RetrieverRun
-
-
 # --------------------------------------------------------------------------------------------------
 # adwright train item-item.
 
@@ -34,11 +33,7 @@ if TYPE_CHECKING:
 def item_item(
     log: str,
     *,
-    out: Path = Path("runs/item-item"),
-    seed: Natural = 0,
-    offline: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Making = Making(Path("runs/item-item")),
 ) -> None:
     """Count which items are taken near each other, measure it and save it: a model in seconds.
 
@@ -58,9 +53,9 @@ def item_item(
     from adwright.training.dry_run import check_out
     from adwright.training.sequential.runfile import sequence_data
 
-    data = sequence_data(opened_task(log, offline=offline))
-    if dry_run:
-        check_out(out, "model", (), resume=False, overwrite=force)
+    data = sequence_data(opened_task(log, offline=go.offline))
+    if go.dry_run:
+        check_out(go.out, "model", (), resume=False, overwrite=go.force)
         sequences = data.sequences
         show_facts(
             {
@@ -68,22 +63,18 @@ def item_item(
                 "items": f"{sequences.items:,}",
                 "events": f"{len(sequences.item):,}",
                 "items come again": "yes" if data.allow_repeats else "no",
-                "model": str(out / "model"),
+                "model": str(go.out / "model"),
             }
         )
         return
-    replacing = allowed_to_replace(out / "model", force=force)
-    known = open_history(log, ACTION_KINDS, offline=offline, tell=False).events
+    replacing = go.may_replace("model")
+    known = open_history(log, ACTION_KINDS, offline=go.offline, tell=False).events
     result = train_item_item(
-        data, out, log=log, events=known, seed=seed, overwrite=replacing or force
+        data, go.out, log=log, events=known, seed=go.seed, overwrite=replacing or go.force
     )
     for line in again_in_words(result.again):
         typer.echo(f"Learned: {line}")
-    comparison = result.comparison
-    typer.echo(comparison.verdict())
-    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
-    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
-    typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")
+    _show(result, counted=True)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -93,11 +84,7 @@ def item_item(
 def popularity(
     log: str,
     *,
-    out: Path = Path("runs/popularity"),
-    seed: Natural = 0,
-    offline: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Making = Making(Path("runs/popularity")),
 ) -> None:
     """Count what is taken most, of all time or lately, measure it and save it: the same order for
     everybody, in seconds.
@@ -112,45 +99,36 @@ def popularity(
     """
     from adwright.delivery.counted import train_popularity
 
-    found = opened_task(log, offline=offline)
+    found = opened_task(log, offline=go.offline)
     task = found.task
-    if dry_run:
+    if go.dry_run:
         show_facts(
             {
                 "users": f"{len(task.users):,}",
                 "items": f"{len(task.items.ids):,}",
                 "events": f"{len(task.item):,}",
-                "model": str(out / "model"),
+                "model": str(go.out / "model"),
             }
         )
         return
-    replacing = allowed_to_replace(out / "model", force=force)
+    replacing = go.may_replace("model")
     result = train_popularity(
         task,
-        out,
+        go.out,
         repeats=found.choices.repeats,
         log=log,
-        seed=seed,
-        overwrite=replacing or force,
+        seed=go.seed,
+        overwrite=replacing or go.force,
     )
     typer.echo(f"Default: {result.why}")
-    comparison = result.comparison
-    typer.echo(comparison.verdict())
-    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
-    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
-    typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")
+    _show(result, counted=True)
 
 
 def cascade(
     log: str,
     *,
-    out: Path = Path("runs/cascade"),
     minutes: Annotated[float, Ge(0)] = 5.0,
-    seed: Natural = 0,
-    offline: bool = False,
-    resume: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Training = Training(Path("runs/cascade")),
 ) -> None:
     """Train a cascade on a log, measure it and save it: what serves is what validation favours.
 
@@ -171,30 +149,27 @@ def cascade(
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
     from adwright.delivery.training_log import open_history
-    from adwright.training.search import require_free, require_writable
 
-    found, began = opened_task(log, offline=offline), SystemClock().monotonic()
-    config = FunnelConfig(minutes=minutes, seed=seed)
-    if dry_run:
-        if not (resume or force):
-            require_free(out / "config.json", "a build")
-        require_writable(out)
+    found, began = opened_task(log, offline=go.offline), SystemClock().monotonic()
+    config = FunnelConfig(minutes=minutes, seed=go.seed)
+    if go.dry_run:
+        go.check("config.json", "a build")
         for sentence in plan_funnel(config):
             typer.echo(f"Plan: {sentence}")
-        typer.echo(f"Would write {out}")
+        typer.echo(f"Would write {go.out}")
         return
-    if resume and not (out / "config.json").exists():
-        typer.echo(f"{out} holds no run yet: a new one begins")
-        resume = False
-    replacing = not resume and allowed_to_replace(out / "config.json", force=force)
+    if go.resume and not (go.out / "config.json").exists():
+        typer.echo(f"{go.out} holds no run yet: a new one begins")
+        go = replace(go, resume=False)
+    replacing = go.may_replace("config.json")
     result = build_funnel(
         found.task,
-        out,
+        go.out,
         config,
         repeats=found.choices.repeats,
         log=log,
-        events=open_history(log, ACTION_KINDS, offline=offline, tell=False).events,
-        resume=resume,
+        events=open_history(log, ACTION_KINDS, offline=go.offline, tell=False).events,
+        resume=go.resume,
         overwrite=replacing,
         tell=typer.echo,
     )
@@ -203,7 +178,7 @@ def cascade(
         typer.echo(f"Learned: {line}")
     typer.echo("")
     show_report(result.report)
-    saved, taken = out / "deployment", sum(result.seconds.values()) / 60
+    saved, taken = go.out / "deployment", sum(result.seconds.values()) / 60
     waited = (SystemClock().monotonic() - began) / 60
     typer.echo(
         f"Saved in {saved} as {result.funnel.artifact_id[:16]}, after {taken:.1f} minutes of the "
@@ -216,15 +191,10 @@ def cascade(
 def two_tower(
     log: str,
     *,
-    out: Path = Path("runs/two-tower"),
     epochs: Count | None = None,
     search: Natural = 0,
     second_task: Annotated[float, Ge(0)] | None = None,
-    seed: Natural = 0,
-    offline: bool = False,
-    resume: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Training = Training(Path("runs/two-tower")),
 ) -> None:
     """Train two towers to find what users take next, measure them beside the rules, and save them.
 
@@ -241,31 +211,15 @@ def two_tower(
         second_task: Weight of the self-supervised task on items, 0 for none; else what
             validation favours, where labels are few.
     """
-    from adwright.training.retrieval.run import RetrieverRun
-
-    asked = RetrieverRun(
-        model="two-tower",
-        epochs=epochs,
-        search=search,
-        second_task=second_task,
-        seed=seed,
-        out=out,
-        log=log,
-    )
-    _retriever(asked, offline, resume, force, dry_run)
+    _retriever("two-tower", log, go, epochs, search, second_task)
 
 
 def hcn(
     log: str,
     *,
-    out: Path = Path("runs/hcn"),
     epochs: Count | None = None,
     search: Natural = 0,
-    seed: Natural = 0,
-    offline: bool = False,
-    resume: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Training = Training(Path("runs/hcn")),
 ) -> None:
     """Train HCN, which keeps several interests of each user, in the same way as two-tower.
 
@@ -276,43 +230,60 @@ def hcn(
         epochs: Passes over the data, at most; else as the data say.
         search: Trials of better settings on validation.
     """
-    from adwright.training.retrieval.run import RetrieverRun
-
-    asked = RetrieverRun(model="hcn", epochs=epochs, search=search, seed=seed, out=out, log=log)
-    _retriever(asked, offline, resume, force, dry_run)
+    _retriever("hcn", log, go, epochs, search)
 
 
 def _retriever(
-    asked: RetrieverRun, offline: bool, resume: bool, force: bool, dry_run: bool
+    model: Literal["two-tower", "hcn"],
+    log: str,
+    go: Training,
+    epochs: int | None,
+    search: int,
+    second_task: float | None = None,
 ) -> None:
     from adwright.training.dry_run import check_out
-    from adwright.training.retrieval.run import run_retriever, settings_of
+    from adwright.training.retrieval.run import RetrieverRun, run_retriever, settings_of
 
-    found, out = opened_task(asked.log, offline=offline), asked.out
-    if dry_run:
-        check_out(out, "model", [out / "run"], resume=resume, overwrite=force)
+    asked = RetrieverRun(
+        model=model,
+        epochs=epochs,
+        search=search,
+        second_task=second_task,
+        seed=go.seed,
+        out=go.out,
+        log=log,
+    )
+    found = opened_task(log, offline=go.offline)
+    if go.dry_run:
+        check_out(go.out, "model", [go.out / "run"], resume=go.resume, overwrite=go.force)
         for sentence in settings_of(asked, found.task):
             typer.echo(f"Default: {sentence}")
-        typer.echo(f"Would write {out}")
+        typer.echo(f"Would write {go.out}")
         return
-    replacing = allowed_to_replace(out / "model", force=force)
+    replacing = allowed_to_replace(go.out / "model", force=go.force)
     result = run_retriever(
         asked,
         found.task,
         repeats=found.choices.repeats,
-        resume=resume,
-        overwrite=replacing or force,
+        resume=go.resume,
+        overwrite=replacing or go.force,
         tell=lambda sentence: typer.echo(f"Default: {sentence}"),
     )
-    if result.search is not None:
+    _show(result)
+
+
+def _show(result: Any, *, counted: bool = False, publishable: bool = True) -> None:
+    """Print what was searched, measured and saved. counted: it was not trained by steps."""
+    comparison, saved = result.comparison, result.folder / "model"
+    if not counted and result.search is not None:
         show_table(result.search.header(), result.search.rows(), title="Search")
-    comparison = result.comparison
     typer.echo(comparison.verdict())
     show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
-    if (fitted := result.artifact.fitted) is not None:
+    if not counted and (fitted := result.artifact.fitted) is not None:
         typer.echo(f"Fitted to {fitted.text()}: what came later has chosen and measured it")
-    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
-    typer.echo(f"Next: adwright publish {result.folder / 'model'} --models models --tenant shop")
+    typer.echo(f"Saved in {saved} as {result.id[:16]}")
+    if publishable:
+        typer.echo(f"Next: adwright publish {saved} --models models --tenant shop")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -409,13 +380,7 @@ def sequence(
         search=search,
         tell=lambda sentence: typer.echo(f"Default: {sentence}"),
     )
-    if result.search is not None:
-        show_table(result.search.header(), result.search.rows(), title="Search")
-    typer.echo((comparison := result.comparison).verdict())
-    show_table(comparison.header(), comparison.rows(), title="Test; 95% intervals over users")
-    if (fitted := result.artifact.fitted) is not None:
-        typer.echo(f"Fitted to {fitted.text()}: what came later has chosen and measured it")
-    typer.echo(f"Saved in {result.folder / 'model'} as {result.id[:16]}")
+    _show(result, publishable=False)
 
 
 def one_model(model: str) -> Callable[..., None]:

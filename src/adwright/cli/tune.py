@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adwright.cli.shared import allowed_to_replace, require_ray_options, show_facts, show_table
+from adwright.cli.shared import (
+    Writing,
+    allowed_to_replace,
+    require_ray_options,
+    show_facts,
+    show_table,
+)
 from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.training.tuning.run import TuneRun, TuningReport
+    from adwright.training.tuning.run import TuningReport
     from adwright.tuning.modules import Target
 
 
@@ -41,6 +48,37 @@ def read_settings(settings: list[str], dropout: float | None = None) -> dict[str
         except tomllib.TOMLDecodeError:
             found[name.strip()] = value.strip()
     return found
+
+
+def print_run(asked: Any) -> None:
+    """Print the settings of a tuning that a dry run does not begin."""
+    from adwright.core.config import to_jsonable
+
+    plain = to_jsonable(asked)
+    if "method" in plain:
+        plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
+    typer.echo(json.dumps(plain, indent=1))
+
+
+def show_tuned(report: TuningReport, out: Path, more: Mapping[str, str]) -> None:
+    """Print what a tuning came to, and advice where it did harm. more: further facts."""
+    nats = f"{as_loss(report.base_nll)} -> {as_loss(report.valid_nll)}"
+    show_facts(
+        {
+            "method": report.named,
+            "base": report.base,
+            "trainable": f"{report.trainable:,} ({report.share:.2%})",
+            **more,
+            "held-out answers, nats per token": nats,
+            "saved in": str(out / "tuned"),
+        }
+    )
+    if report.worse:
+        typer.echo(
+            "The tuned model is worse on the held-out answers than its base: lower --rate, give "
+            "more texts or --steps, or keep the base.",
+            err=True,
+        )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -222,18 +260,12 @@ def jobs(
         out: Folder for the run, instead of the file's.
         device: Where it is computed, instead of the file's: cpu, cuda.
     """
-    from dataclasses import replace
-
-    from adwright.core.config import to_jsonable
+    from adwright.core.config import with_overrides
     from adwright.training.tuning.run import read_jobs, run_jobs
 
-    asked = read_jobs(file)
-    if out is not None:
-        asked = replace(asked, out=out)
-    if device is not None:
-        asked = replace(asked, device=device)
+    asked = with_overrides(read_jobs(file), {"out": out, "device": device})
     if dry_run:
-        typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        print_run(asked)
         return
     reports = run_jobs(asked, resume=resume)
     show_table(
@@ -293,8 +325,7 @@ def merge(
         offline=offline,
     )
     files = [to] if to.is_file() else [file for file in to.rglob("*") if file.is_file()]
-    size = sum(file.stat().st_size for file in files)
-    show_facts({"method": method, "base": model, "bytes": f"{size:,}", "saved in": str(to)})
+    _tell(method, model, files, to)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -339,17 +370,7 @@ def own(
     """
     from adwright.training.offsite.sandwich import OwnerRun, run_owner
 
-    asked = OwnerRun(
-        model=model,
-        out=out,
-        ends=ends,
-        kept=kept,
-        distil=distil,
-        distil_steps=distil_steps,
-        host=host,
-        port=port,
-        wait=wait,
-    )
+    asked = OwnerRun(model, out, ends, kept, distil, distil_steps, host, port, wait)
     replacing = allowed_to_replace(out, force=force)
     run_owner(
         asked,
@@ -442,12 +463,11 @@ def cloud(
         port: 0 for a free one.
         wait: Seconds to wait for the other side.
     """
-    from adwright.core.config import to_jsonable
     from adwright.training.offsite.revive import CloudRun, run_cloud
 
     asked = CloudRun(model=model, targets=_targets(targets), host=host, port=port, wait=wait)
     if dry_run:
-        typer.echo(json.dumps(to_jsonable(asked), indent=1))
+        print_run(asked)
         return
     passes = run_cloud(asked, on_listening=lambda at: typer.echo(f"listening on {at}"))
     show_facts({"passes": f"{passes:,}"})
@@ -464,15 +484,13 @@ def device(
     window: Natural = 8,
     alive: Annotated[float, Ge(0), Le(1)] = 0.25,
     revived: Annotated[float, Ge(0), Le(1)] = 0.05,
-    out: Path = Path("runs/revive"),
     group: str = "",
     epochs: Count = 1,
     batch: Count = 8,
     rate: float | None = None,
     max_length: Annotated[int, Ge(8)] = 384,
     seed: Natural = 0,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Writing = Writing(Path("runs/revive")),
 ) -> None:
     """Hold texts and modules, and train beside the base of `adwright tune split server`.
 
@@ -496,7 +514,6 @@ def device(
         rate: Learning rate; by default the one that suits the method.
         max_length: Tokens per text.
     """
-    from adwright.core.config import to_jsonable
     from adwright.training.offsite.revive import DeviceRun, run_device
     from adwright.training.offsite.sandwich import KillRevive
     from adwright.training.offsite.wire import read_address
@@ -512,13 +529,13 @@ def device(
         lora=LoRA(rank=rank, targets=_targets(targets)),
         rule=KillRevive(window=window, alive=alive, revived=revived),
         tune=TuneConfig(epochs=epochs, batch=batch, micro=batch, learning_rate=rate, seed=seed),
-        out=out,
+        out=go.out,
     )
-    if dry_run:
-        typer.echo(json.dumps(to_jsonable(asked), indent=1))
+    if go.dry_run:
+        print_run(asked)
         return
-    replacing = allowed_to_replace(out / "tuned", force=force)
-    report = run_device(asked, overwrite=replacing or force)
+    replacing = go.may_replace("tuned")
+    report = run_device(asked, overwrite=replacing or go.force)
     show_facts(
         {
             "modules": f"{report.modules}, of which {report.alive[-1]} trained at the end",
@@ -526,7 +543,7 @@ def device(
             "held-out answers, nats per token": as_loss(report.valid),
             "sent": f"{report.sent:,} bytes",
             "received": f"{report.received:,} bytes",
-            "saved in": str(out / "tuned"),
+            "saved in": str(go.out / "tuned"),
         }
     )
 
@@ -560,7 +577,6 @@ def run(
     method: str = "LoRA",
     settings: list[str] | None = None,
     model: str = "smollm2-135m-instruct",
-    out: Path = Path("runs/tuned"),
     group: str = "",
     epochs: Count = 1,
     steps: Natural = 0,
@@ -582,8 +598,7 @@ def run(
     ray_workers: Natural = 0,
     retries: Natural = 0,
     resume: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
+    go: Writing = Writing(Path("runs/tuned")),
 ) -> None:
     """Tune a model and save the adapter, which is small and needs its base to be used.
 
@@ -620,7 +635,8 @@ def run(
         four_bits: Keep the base in NF4 (QLoRA): CUDA and bitsandbytes.
         device: Where it is computed, as torch names it: cpu, cuda.
     """
-    from adwright.training.tuning.run import TuneRun
+    from adwright.training.on_ray import tune_on_ray
+    from adwright.training.tuning.run import TuneRun, run_tuning
     from adwright.training.tuning.texts import PairsConfig
     from adwright.training.tuning.tune import TuneConfig
     from adwright.tuning.methods import method_of
@@ -638,53 +654,20 @@ def run(
         quantise="nf4" if four_bits else "",
         device=device,
         seed=seed,
-        out=out,
+        out=go.out,
     )
-    if dry_run:
-        _print(asked)
-    else:
-        _run(asked, ray_workers, retries, resume=resume, force=force)
-
-
-def _print(asked: TuneRun) -> None:
-    from adwright.core.config import to_jsonable
-
-    plain = to_jsonable(asked)
-    plain["method"] = {"class": type(asked.method).__name__, **plain["method"]}
-    typer.echo(json.dumps(plain, indent=1))
-
-
-def _run(asked: TuneRun, workers: int, retries: int, *, resume: bool, force: bool) -> None:
-    from adwright.training.on_ray import tune_on_ray
-    from adwright.training.tuning.run import run_tuning
-
+    if go.dry_run:
+        print_run(asked)
+        return
     # What a run that is resumed has left is its own.
-    replacing = resume or allowed_to_replace(asked.out / "tuned", force=force) or force
-    with_ray = partial(tune_on_ray, workers=workers, retries=retries) if workers else None
-    _app_tell(run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray), asked.out)
-
-
-def _app_tell(report: TuningReport, out: Path) -> None:
+    replacing = resume or go.may_replace("tuned") or go.force
+    with_ray = partial(tune_on_ray, workers=ray_workers, retries=retries) if ray_workers else None
+    report = run_tuning(asked, resume=resume, overwrite=replacing, tune_with=with_ray)
     acts = report.settings.get("invocation")
-    nats = f"{as_loss(report.base_nll)} -> {as_loss(report.valid_nll)}"
-    show_facts(
-        {
-            "method": report.named,
-            **({"acts from the last": f"tokens {list(acts)}"} if acts else {}),
-            "learning rate": f"{report.learning_rate:g}",
-            "base": report.base,
-            "trainable": f"{report.trainable:,} ({report.share:.2%})",
-            "tokens": f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} per CPU-second",
-            "held-out answers, nats per token": nats,
-            "saved in": str(out / "tuned"),
-        }
-    )
-    if report.worse:
-        typer.echo(
-            "The tuned model is worse on the held-out answers than its base: lower --rate, give "
-            "more texts or --steps, or keep the base.",
-            err=True,
-        )
+    more = {"acts from the last": f"tokens {list(acts)}"} if acts else {}
+    more["learning rate"] = f"{report.learning_rate:g}"
+    more["tokens"] = f"{report.tokens:,}, {report.tokens_per_cpu_second:,.0f} per CPU-second"
+    show_tuned(report, go.out, more)
 
 
 @verb(app, "methods")

@@ -51,7 +51,7 @@ COMMON = {
     "ray_workers": "Train with so many processes of Ray; 0 for none.",
     "retries": "Restarts of Ray's workers when one of them dies.",
 }
-_LINE = re.compile(r"(\w+)(?: \(([^)]*)\))?: (.*)", re.DOTALL)
+_LINE = re.compile(r"([\w.]+)(?: \(([^)]*)\))?: (.*)", re.DOTALL)
 
 
 class _Command(TyperCommand):
@@ -173,7 +173,7 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
     for one in inspect.signature(function).parameters.values():
         hint = hints[one.name]
         if is_dataclass(hint):
-            within = list(_fields(hint, one.default, said))
+            within = list(_fields(hint, one.name, one.default, said))
             groups[one.name] = hint, [each.name for each in within]
             options += within
             continue
@@ -196,7 +196,7 @@ def _command(function: Callable[..., None], text: str | None, by_place: str) -> 
                 where = f"--{by_place}"
                 raise ConfigError("no destination is named", where=where, hint=f"add {where} PATH")
         for name, (cls, names) in groups.items():
-            given[name] = cls(**{each: given.pop(each) for each in names})
+            given[name] = cls(**{each.partition("__")[2]: given.pop(each) for each in names})
         function(**given)
 
     made: Any = _run
@@ -220,17 +220,19 @@ def _told(owner: Any) -> tuple[str, dict[str, tuple[str, str]]]:
 
 
 def _fields(
-    cls: Any, usual: Any, said: Mapping[str, tuple[str, str]]
+    cls: Any, group: str, usual: Any, said: Mapping[str, tuple[str, str]]
 ) -> Iterator[inspect.Parameter]:
-    """The options that the fields of a dataclass are. usual: the default of the whole, if any."""
+    """The options that the fields of a dataclass are. group: its parameter, usual: its default."""
     said, hints = {**_told(cls)[1], **said}, get_type_hints(cls, include_extras=True)
     empty = inspect.Parameter.empty
     for one in fields(cls):
         default = getattr(usual, one.name, empty if one.default is MISSING else one.default)
-        parameter = inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        name = f"{group}__{one.name}"
+        parameter = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
         help_of = (each.text for each in get_args(hints[one.name])[1:] if isinstance(each, Help))
         about = "", next(help_of, COMMON.get(one.name, ""))
-        yield _option(parameter, hints[one.name], said.get(one.name, about))
+        about = said.get(one.name, about)
+        yield _option(parameter, hints[one.name], said.get(f"{group}.{one.name}", about))
 
 
 def _option(one: inspect.Parameter, hint: Any, said: tuple[str, str]) -> inspect.Parameter:
@@ -241,7 +243,7 @@ def _option(one: inspect.Parameter, hint: Any, said: tuple[str, str]) -> inspect
     if written and not names:
         more["metavar"] = written
     if one.kind is one.KEYWORD_ONLY:
-        own = "--" + one.name.replace("_", "-")
+        own = "--" + one.name.rpartition("__")[2].replace("_", "-")
         is_bool = plain is bool or (bool in get_args(plain))
         either = is_bool and one.default is not False
         info: Any = typer.Option(*(names or [f"{own}/--no-{own[2:]}" if either else own]), **more)

@@ -1,9 +1,23 @@
+"""?"""
+
+from __future__ import annotations
+
+import json
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+from PIL import Image
 
 from adwright.cli.creative.ads import LOOK_FOR, ad_columns, look_at, opened_ads
 from adwright.core.errors import ConfigError
+from adwright.creative.editor.provenance import read_credentials
+from adwright.creative.faces.stylegan import DRAWN
+from tests.support.commands import call
+from tests.support.creative.face_ads import face_ad
+from tests.support.data.judged_pictures import picture_judges, shop_windows
+from tests.support.models.small_faces import small_faces
 
 
 def test_columns_are_guessed_or_told(shop: Path) -> None:
@@ -21,3 +35,167 @@ def test_nothing_is_looked_for(shop: Path) -> None:
     table = opened_ads(shop / "ads.csv", ad_columns(None))
     assert look_at(table, "nothing", offline=True).looked == 0
     assert LOOK_FOR.count(",") == 3
+
+
+def test_the_group_teaches() -> None:
+    said = call("creative", "--help")
+    assert "Will an ad be clicked" in said
+    assert "annotate" in said
+
+
+LOOK = ("--look-for", "colours")
+
+
+def test_what_ads_say_and_show(shop: Path) -> None:
+    said = call("creative", "describe", shop / "ads.csv", *LOOK)
+    assert "The title of the ad is 'Fresh bread'" in said
+    assert "Red" in said
+    assert "it is a PDF" in said
+    assert "1 of 2 files could not be read" in said
+
+
+def test_the_table_is_read_back(shop: Path) -> None:
+    out = shop / "described.parquet"
+    said = call("creative", "describe", shop / "ads.csv", "--out", out, *LOOK)
+    assert "3 ads, 1 files looked at" in said
+    table = pl.read_parquet(out)
+    assert table["creative_id"].to_list() == ["a", "b", "c"]
+    fields = table.select(pl.col("^field_.*$").name.map(lambda name: name.removeprefix("field_")))
+    assert fields["kind"].to_list() == ["image", "image", "text"]
+    why = "this is no picture and no video that is read: it is a PDF"
+    assert {"part": "media", "why": why} in fields["absent"][1]
+    again = call("creative", "describe", out, *LOOK)
+    assert "'Kiln & Co'" in again
+    assert "exists already" in call("creative", "describe", out, "--out", out, *LOOK, code=2)
+    call("creative", "describe", shop / "ads.csv", "--out", out, *LOOK, "--force")
+
+
+def test_a_dry_run_writes_nothing(shop: Path) -> None:
+    out = shop / "described.parquet"
+    said = call("creative", "describe", shop / "ads.csv", "--out", out, "--dry-run")
+    assert "3 ads, 2 of them with a file" in said
+    assert not out.exists()
+
+
+def test_files_stay_closed_where_nothing_is_looked_for(shop: Path) -> None:
+    said = call("creative", "describe", shop / "ads.csv", "--look-for", "nothing")
+    assert "PDF" not in said
+    assert "Red" not in said
+
+
+def test_what_is_refused(shop: Path) -> None:
+    ads = shop / "ads.csv"
+    assert "nobody can look for 'smell'" in call(
+        "creative", "describe", ads, "--look-for", "smell", code=2
+    )
+    assert "Parquet" in call("creative", "describe", ads, "--out", shop / "ads.txt", code=2)
+    assert "column" in call("creative", "describe", ads, "--title", "Slogan", code=2)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("edit")
+    picture_judges(folder)
+    (folder / "shop").mkdir()
+    for at, picture in enumerate(shop_windows(2, seed=7)):
+        Image.fromarray(picture).save(folder / "shop" / f"{at}.png")
+    (folder / "ads.csv").write_text("id,image\nw0,shop/0.png\nw1,shop/1.png\n", "utf-8")
+    boxes = "ad,left,top,right,bottom,what\n,2,3,40,20,logo\n"
+    (folder / "stays.csv").write_text(boxes, "utf-8")
+    return folder
+
+
+def typed(home: Path, *more: object, code: int = 0) -> str:
+    words = ["creative", "edit", home / "ads.csv", "--judge", home / "a", "--approver", "Ada"]
+    return call(*words, "--look-for", "nothing", "--calls", 12, *more, code=code)
+
+
+def test_a_dry_run_checks_and_writes_nothing(home: Path) -> None:
+    said = typed(home, "--out", home / "dry", "--second", home / "b", "--dry-run")
+    assert "2 ads would be searched" in said
+    assert "about" in said
+    assert "originals stay as they are" in said
+    assert not (home / "dry").exists()
+
+
+def test_pictures_are_edited_and_what_is_protected_stays(home: Path) -> None:
+    out = home / "edits"
+    told = ("--out", out, "--protect", home / "stays.csv", "--least", 0, "--form", "webp")
+    said = typed(home, *told)
+    assert "use the originals" in said
+    row, *_ = json.loads((out / "edits.json").read_text("utf-8"))["ads"]
+    assert row["status"] == "edited"
+    data = (out / row["output"]).read_bytes()
+    assert read_credentials(data).whole
+    with Image.open(out / row["output"]) as new, Image.open(home / "shop" / "0.png") as old:
+        before, after = np.asarray(old.convert("RGB")), np.asarray(new.convert("RGB"))
+    np.testing.assert_array_equal(before[3:20, 2:40], after[3:20, 2:40])
+    assert (before != after).any()
+    assert (out / "sheet.png").is_file()
+    assert "were done before" in typed(home, *told)
+
+
+def test_a_drawn_face_is_moved_with_consent_alone(home: Path) -> None:
+    ads, consent = face_ad(home / "drawn")
+    model, directions = small_faces(home / "model")
+    told = ["creative", "edit", ads, "--judge", home / "a", "--approver", "Ada", "--seed", 1]
+    told += ["--edits", "faces", "--calls", 12, "--least", 0, "--look-for", "nothing"]
+    told += ["--faces", model, "--directions", directions]
+    dry = call(*told, "--consent", consent, "--out", home / "moved", "--dry-run")
+    assert "no estimate of ages is asked" in dry
+    said = call(*told, "--consent", consent, "--out", home / "moved")
+    assert "1 ads" in said
+    (row,) = json.loads((home / "moved" / "edits.json").read_text("utf-8"))["ads"]
+    assert '"face_move"' in row["plan"]
+    assert (row["notes"], row["refusals"]) == ([], [])
+    (home / "nobody.toml").write_text("entries = []\n", "utf-8")
+    left = call(*told, "--consent", home / "nobody.toml", "--out", home / "left")
+    assert "no face was found" in left
+    (row,) = json.loads((home / "left" / "edits.json").read_text("utf-8"))["ads"]
+    assert (row["status"], row["plan"]) == ("refused", "")
+
+
+@pytest.mark.skipif(not (DRAWN / "encoder").exists(), reason="no model of faces ships yet")
+def test_the_model_that_ships_moves_a_drawn_face(home: Path) -> None:
+    ads, consent = face_ad(home / "shipped")
+    told = ["creative", "edit", ads, "--judge", home / "a", "--approver", "Ada", "--least", 0]
+    told += ["--edits", "faces", "--calls", 12, "--look-for", "nothing", "--consent", consent]
+    call(*told, "--out", home / "by_shipped")
+    (row,) = json.loads((home / "by_shipped" / "edits.json").read_text("utf-8"))["ads"]
+    assert '"face_move"' in row["plan"]
+    assert row["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--edits", "smell"), "no edit 'smell'"),
+        (("--edits", "text"), "go together"),
+        (("--faces", "faces"), "consent manifest"),
+        (("--edits", "faces"), "consent manifest"),
+        (("--certificate", "chain.pem"), "go together"),
+        (("--second", "a"), "one of those"),
+        (("--method", "pareto"), "pareto takes"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    home: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert says in " ".join(typed(home, *more, "--out", "new", code=2).split())
+    assert not (home / "new").exists()
+
+
+def test_a_folder_that_holds_no_judge(shop: Path) -> None:
+    said = call("creative", "score", shop / "ads.csv", "--model", shop, code=2)
+    assert "Error" in said
+    said = call("creative", "explain", shop / "ads.csv", "--model", shop, code=2)
+    assert "Error" in said
+
+
+def test_answers_go_into_tables_alone(shop: Path) -> None:
+    said = call(
+        "creative", "score", shop / "ads.csv", "--model", shop, "--out", "scores.xlsx", code=2
+    )
+    assert "CSV or Parquet" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adwright.cli.lm.adapters import lora_files
+from adwright.cli.lm.serve import lora_files
 from adwright.core.errors import ConfigError
 from adwright.lm.native_engines.llamacpp_config import LoraFile
 from tests.support.lm.lm_server import run

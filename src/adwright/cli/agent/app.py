@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from adwright.cli.agent.do import do
-from adwright.cli.agent.explore import explore
-from adwright.cli.agent.phone import phone
-from adwright.cli.agent.policy import policy
-from adwright.cli.agent.replay import replay, verify
-from adwright.cli.agent.report import report
+from adwright.cli.agent.explore import explore, phone, policy, report
+from adwright.cli.agent.running import do, replay, verify
 from adwright.cli.verbs import verb
 
 app = typer.Typer(

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.agent.options import AppFiles, name_values
+from adwright.cli.agent.running import AppFiles, name_values
 from adwright.cli.shared import allowed_to_replace, show_facts
-from adwright.core.config import Count, Ge
+from adwright.core.config import Count, Ge, Le
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.agent.document.elements import AppDocument
     from adwright.agent.operate.policy_file import AgentPolicy, SignInEntry
     from adwright.agent.operate.screens import ExploredApp
+
 
 #: Exit code where a request was sent that could have written, which must not be.
 _UNSAFE = 3
@@ -190,3 +191,129 @@ def _tell(found: ExploredApp, path: Path, *, first: bool) -> None:
             f"and {len(found.gone)} were gone"
         )
     show_facts(facts)
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright agent check-phone.
+
+#: Exit code where the phone cannot be driven.
+_FAILED = 1
+
+
+def phone(
+    serial: str,
+    *,
+    adb: str = "adb",
+    port: Annotated[int, Ge(1), Le(65535)] = 5037,
+) -> None:
+    """Look whether a phone can be driven, without opening an app or touching anything.
+
+    adwright drives no phone yet; this tells beforehand whether yours would answer all that it
+    takes. Exit code 1 where something does not work.
+
+        adwright agent check-phone emulator-5554
+
+    Options:
+        serial: Of the phone, as `adb devices` lists it.
+        adb: The program of ADB's client.
+        port: Port of ADB's server.
+    """
+    from adwright.agent.drivers.phone_check import AdbSettings, check_phone
+
+    report = check_phone(AdbSettings(serial, program=adb, port=port))
+    typer.echo(report.text())
+    if not report.works:
+        raise typer.Exit(_FAILED)
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright agent policy.
+
+
+def policy(
+    file: Path | None = None,
+    *,
+    example: str = "",
+) -> None:
+    """Check a policy and say what it allows, or print a careful one with all its keys.
+
+    adwright agent policy --example https://shop.example
+
+    adwright agent policy shop.policy.toml
+
+    Options:
+        file: A policy to be checked.
+        example: Instead print a careful policy for the app at this URL.
+    """
+    from adwright.agent.document.elements import origin_of
+    from adwright.agent.operate.policy_file import load_policy, policy_text
+
+    if (file is None) == (not example):
+        raise ConfigError(
+            "a file to be checked, or --example URL", where="adwright agent policy", hint="give one"
+        )
+    if file is None:
+        typer.echo(policy_text(origin_of(example) or example), nl=False)
+        return
+    found = load_policy(file)
+    caps, budget = found.caps, found.budget
+    facts = {
+        "reach": ", ".join(found.reach.origins),
+        "asked about": f"{', '.join(found.confirm.ask)}, and each from write {found.confirm.bulk}",
+        "writes": f"{caps.writes_a_run} a run, {caps.writes_a_day} a day",
+        "run": f"{budget.acts} acts, {budget.writes} that may write, {budget.seconds:g} s",
+        "secrets": ", ".join(f"{one.name} from {one.variable}" for one in found.secrets) or "none",
+        "sign-in": found.sign_in.url if found.sign_in else "none",
+        "unknown effects": "after a yes" if found.unknown else "refused",
+    }
+    show_facts(facts)
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright agent report.
+
+
+def report(
+    folder: Path,
+    *,
+    mark: str = "",
+    out: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Read a run again: check that nothing of it was changed, and write its page.
+
+    Every step holds the hash of the one before, and the run's own file the hashes of trace and
+    pictures; a change of any of them is told. Who changed all of them at once is found out by the
+    mark, where somebody has noted it.
+
+        adwright agent report runs/agent/20260105-101500-000000
+
+    Options:
+        folder: Folder of a run.
+        mark: The mark that was printed when the run ended.
+        out: Write the page, with its pictures, there.
+    """
+    from adwright.agent.operate.policy_file import read_run, write_report
+
+    run = read_run(folder, mark)
+    found = run.report
+    facts = {
+        "task": run.task.task,
+        "script by": f"{run.task.source} {run.task.name}".strip(),
+        "verdict": found.verdict,
+        "steps": f"{len(found.steps)}, unchanged since the run",
+        "sent": f"{len(found.written)} writes, {len(found.would_send)} held back",
+        "tokens": f"{run.task.tokens_in:,} read, {run.task.tokens_out:,} written",
+        "mark": f"{run.mark}{'' if mark else ', not compared: nobody gave --mark'}",
+    }
+    show_facts(facts)
+    for change in found.written:
+        typer.echo(f"sent: {change.sentence()}")
+    if found.problem is not None:
+        typer.echo(f"problem: {found.problem.what}")
+    path = folder / "report.html"
+    if out is not None:
+        allowed_to_replace(out, force=force)
+        path = out
+    write_report(path, run, folder)
+    typer.echo(f"Saved {path}")

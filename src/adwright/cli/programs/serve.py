@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.lm.serve import DEFAULT_MODEL, KEY_VARIABLE, need_lm_service, require_key
-from adwright.cli.programs.engines import (
-    EngineChoice,
-    EngineKind,
-    ServerKind,
-)
+from adwright.cli.programs.run import EngineChoice, EngineKind, ServerKind
 from adwright.core.addresses import shown_address
 from adwright.core.config import Count, Ge, Le, Natural, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError
