@@ -28,12 +28,11 @@ from typing import IO, Any, cast
 from adwright.authoring.instructions.sources import product_of, read_matches
 from adwright.authoring.tasks import AuthoringRequest, task_named
 from adwright.authoring.writer.asking import open_writer
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import WriteConfig, slot_named
 from adwright.authoring.writer.drafts import JOURNAL, Drafts
 from adwright.authoring.writer.job import WriteReport, run_job
 from adwright.authoring.writer.products import ProductTable, read_products
 from adwright.authoring.writer.recipe import recipe_of
-from adwright.authoring.writer.slots import slot_named
 from adwright.lm.engine.weights import quiet, smollm2_folder
 from adwright.lm.open_model import LmSpec
 from benchmarks.common.processes import command

@@ -43,7 +43,7 @@ from adwright.authoring.instructions.sources import (
 )
 from adwright.authoring.tasks import Form, task_named
 from adwright.core.hashing import content_hash
-from adwright.metrics.text.grounding import grounded, unsupported_spans
+from adwright.metrics.text.grounding import grounded
 
 _VALID, _TEST = 0.1, 0.25
 _LEAST_PRODUCTS = 100
@@ -148,7 +148,7 @@ def _described() -> Iterator[AuthoringExample]:
     for example in described_products(_data() / "abt-buy"):
         if len(example.answer.split()) > _MOST_WORDS:
             continue
-        detailed = with_details(example, unsupported_spans)
+        detailed = with_details(example)
         if grounded(detailed.answer, facts_of(detailed.request)):
             yield detailed
 

@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from adwright.authoring.checks.verdict import repair
-from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
+from adwright.authoring.describe.rankers import Bm25Ranker, VectorRanker
 from adwright.authoring.describe.search import DescriptionSearch, compare_search
-from adwright.authoring.describe.vectors import VectorRanker
 from adwright.authoring.instructions.build import split_of
 from adwright.authoring.instructions.rows import AuthoringExample, with_details
 from adwright.authoring.instructions.sources import MatchRecord, product_of, read_matches
 from adwright.authoring.tasks import AuthoringRequest, Product, task_named
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.sentence_encoder import SentenceEncoder
-from adwright.metrics.text.grounding import unsupported_spans
 from benchmarks.authoring._models import adapter, asked_through
 from benchmarks.authoring._prompts import Asking, prompt_ids
 from benchmarks.authoring._rows import part_named
@@ -94,7 +92,7 @@ def _request(product: Product) -> AuthoringRequest:
     if not product.description:
         return request
     example = AuthoringExample(request, product.description, product.id, "abt-buy")
-    return with_details(example, unsupported_spans).request
+    return with_details(example).request
 
 
 def _told(found: DescriptionSearch) -> dict[str, Any]:

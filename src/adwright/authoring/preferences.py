@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adwright.authoring.tasks import AuthoringRequest, messages_of
+from adwright.authoring.writer.config import slot_named
 from adwright.authoring.writer.drafts import Draft, Drafts, Key, ReviewDecision
-from adwright.authoring.writer.slots import slot_named
 from adwright.core.config import settings
 from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash

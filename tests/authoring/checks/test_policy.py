@@ -1,9 +1,25 @@
+"""?"""
+
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adwright.authoring.checks.policy import PolicyRule, check_policy, policy_rules, policy_version
-from adwright.core.errors import ConfigError
+from adwright.authoring.checks.limits import errors_of
+from adwright.authoring.checks.policy import (
+    PolicyRule,
+    alikeness,
+    check_language,
+    check_markup,
+    check_policy,
+    judge_language,
+    plain_text,
+    policy_rules,
+    scripts_of,
+)
+from adwright.core.errors import ConfigError, DataError
 
 FACTS = ("Assam tea, 80 bags", "3.49 GBP", "Brand: TEAWORKS LONDON")
 
@@ -78,8 +94,119 @@ def test_competitors_and_locale() -> None:
 
 
 def test_the_table() -> None:
-    assert policy_version()
     assert len({rule.id for rule in policy_rules()}) == len(policy_rules())
     assert all(rule.fix and rule.message for rule in policy_rules())
     with pytest.raises(ConfigError, match=r"PolicyRule\.severity"):
         PolicyRule("a", "fatal", "", "", (), unless_in_facts=False)  # type: ignore[arg-type]
+
+
+TEXTS = {
+    "en": "The tea is mild and it comes with a tin for your kitchen",
+    "de": "Der Tee ist mild und die Dose passt in die Küche, auch für Gäste",
+    "fr": "Le thé est doux et la boîte est faite pour votre cuisine avec soin",
+    "es": "El té es suave y la lata es para tu cocina, con un diseño que gusta",
+    "it": "Il tè è delicato e la scatola è per la tua cucina con un design che piace",
+    "nl": "De thee is zacht en het blik is gemaakt voor uw keuken met zorg",
+    "pl": "Herbata jest łagodna i to jest puszka do kuchni, która nie rdzewieje się",
+    "tr": "Bu çay çok yumuşak ve mutfak için bir kutu ile gelir",
+    "ru": "Чай мягкий и в банке для вашей кухни, это не просто чай",
+    "uk": "Чай м'який і в банці для вашої кухні, це не просто чай, що є",
+    "el": "Το τσάι είναι απαλό και έρχεται σε κουτί για την κουζίνα",
+    "ar": "هذا الشاي في علبة من المعدن وهو مع كل شيء في المطبخ",
+    "he": "התה עדין ומגיע בקופסה למטבח שלך",
+    "hi": "यह चाय हल्की है और रसोई के लिए डिब्बे में आती है",
+    "ja": "このお茶はまろやかで、缶に入っています",
+    "zh": "这款茶口感柔和,装在铁罐里",
+    "ko": "이 차는 부드럽고 주방용 캔에 담겨 있습니다",
+    "th": "ชานี้นุ่มนวลและมาในกระป๋องสำหรับครัวของคุณ",
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_a_text_is_in_its_own_language(language: str) -> None:
+    assert check_language(TEXTS[language], language) == ()
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_another_language_is_noticed(language: str) -> None:
+    asked = "de" if language != "de" else "en"
+    (found,) = check_language(TEXTS[language], asked)
+    assert (found.rule, found.severity) == ("language/other", "error")
+    assert f"where {asked} was asked" in found.message
+
+
+@pytest.mark.parametrize("text", ["Assam tea, 80 bags", "", "80", "🫖", "KX-TG6700B Sony"])
+def test_what_cannot_be_told_is_no_finding(text: str) -> None:
+    verdict = judge_language(text, "de-AT")
+    assert (verdict.asked, verdict.found, verdict.sure) == ("de", "", False)
+
+
+def test_a_subtag_names_the_script() -> None:
+    assert check_language("Ovo je veoma dobar čaj", "sr-Latn") == ()
+    assert check_language("Ovo je veoma dobar čaj", "sr")
+
+
+def test_brands_in_latin_letters_are_no_other_language() -> None:
+    assert check_language("Sony WH のヘッドホンは軽くて快適です", "ja") == ()
+    assert scripts_of("Sonyのヘッド日本")["Kana"] == 4
+
+
+@given(st.text(max_size=100), st.sampled_from([*TEXTS, "xx", "sw"]))
+def test_any_text_has_a_verdict(text: str, language: str) -> None:
+    assert judge_language(text, language).asked == language
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("<b>New</b> tea", {"markup/html"}),
+        ("tea &amp; more", {"markup/html"}),
+        ("<script>alert('x')</script>", {"markup/script", "markup/html"}),
+        ("see javascript:alert(1)", {"markup/script"}),
+        ("**New** tea", {"markup/markdown"}),
+        ("[tea](http://a.b)", {"markup/markdown"}),
+        ("Dear {customer_name}", {"markup/field"}),
+        ("by [brand name]", {"markup/field"}),
+        ("a\x00b", {"markup/control"}),
+        ("a\u202eb", {"markup/unseen"}),
+        ("аpple p\u0430y", {"markup/mixed-script"}),
+        ("2 < 3 & 5 > 4, R&D, family 👨‍👩‍👧", set()),
+    ],
+)
+def test_what_is_found(text: str, rules: set[str]) -> None:
+    assert {one.rule for one in check_markup(text)} == rules
+
+
+def test_plain_text() -> None:
+    assert plain_text("<b>New</b>  tea &amp; more<script>x()</script>") == "New tea & more"
+    assert plain_text("&amp;lt;b&amp;gt;x") == "x"
+    assert plain_text("a\u202eb\n\n c") == "ab\nc"
+
+
+MARKS = ["<", ">", "b", "&amp;", "&lt;", "script", "</", "{", "}", "a", "\x00", "\u202e", ";", "&"]
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(MARKS)).map("".join))
+def test_plain_text_has_no_scripts_and_no_unseen_characters(text: str) -> None:
+    left = {one.rule for one in errors_of(check_markup(plain_text(text)))}
+    assert not left & {"markup/unseen", "markup/control", "markup/script"}
+
+
+def test_many_are_told_a_few_times() -> None:
+    assert len(check_markup("<b>" * 1000)) == 50
+
+
+VARIANTS_TEXTS = ["Tea for you", "tea  for you", "A quiet cup", "And there is more of it"]
+
+
+def test_known_values() -> None:
+    pairs = alikeness(VARIANTS_TEXTS)
+    assert pairs[0, 1] == pairs[2, 2] == 1
+    assert pairs[0, 2] == 0
+    assert np.array_equal(pairs, pairs.T)
+    assert alikeness(["a b", "a c"])[0, 1] == 0.5
+
+
+def test_what_is_no_text_is_named() -> None:
+    with pytest.raises(DataError, match="row 0"):
+        alikeness([1])  # type: ignore[list-item]

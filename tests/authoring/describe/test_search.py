@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adwright.authoring.describe.bm25 import Bm25Ranker
-from adwright.authoring.describe.echo import EchoConfig
-from adwright.authoring.describe.queries import GradedJudgement, Judged, SearchQuery, judged_by
+from adwright.authoring.describe.queries import (
+    EchoConfig,
+    GradedJudgement,
+    Judged,
+    SearchQuery,
+    judged_by,
+)
+from adwright.authoring.describe.rankers import Bm25Ranker
 from adwright.authoring.describe.search import INDEXES, SearchConfig, compare_search
 from adwright.authoring.instructions.sources import read_matches
 from adwright.authoring.tasks import Product

@@ -1,3 +1,5 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
@@ -9,23 +11,37 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adwright.authoring.checks.limits import BrandVoice
 from adwright.authoring.instructions.build import (
     BuildCounts,
     InstructionPlan,
     InstructionReport,
+    balanced,
     build_instructions,
+    divided,
     gathered_examples,
     instructions_for,
+    interleaved,
+    split_of,
+    water_filled,
 )
 from adwright.authoring.instructions.recombine import FilterConfig
-from adwright.authoring.instructions.rows import InstructionRow, read_rows
+from adwright.authoring.instructions.rows import (
+    AuthoringExample,
+    InstructionRow,
+    SeedInstruction,
+    row_of,
+)
 from adwright.authoring.instructions.sources import DataSources, ProductColumns
-from adwright.core.config import to_jsonable
+from adwright.authoring.tasks import Product, Request, task_named
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError, ResourceError
 from adwright.lm.engine.generation import Completions, GenerationConfig
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from tests.support.rows import read_rows
 
 FILES = [
     "train.jsonl",
@@ -320,3 +336,230 @@ def test_public_data_make_an_interleaved_mix(shared_data: Path, tmp_path: Path) 
 def test_a_plan_of_unknown_tasks_is_refused(plan: InstructionPlan) -> None:
     with pytest.raises(ConfigError, match="no task"):
         replace(plan, tasks=("poems",))
+
+
+SEED = SeedInstruction("s", "Go.")
+
+
+def row(task: str, number: int, source: str = "shop", **values: str) -> InstructionRow:
+    labels = ("A", "B") if task_named(task).form == "label" else ()
+    request = Request(
+        task_named(task), Product(f"p{number}", f"Thing {number}"), tuple(values.items()), labels
+    )
+    return row_of(AuthoringExample(request, "A", f"c{number}", source), SEED)
+
+
+@given(st.lists(st.integers(0, 30), max_size=8), st.integers(0, 100))
+def test_water_fills_evenly(counts: list[int], most: int) -> None:
+    kept = water_filled(counts, most)
+    assert all(0 <= few <= many for few, many in zip(kept, counts, strict=True))
+    if not most or sum(counts) <= most:
+        assert kept == counts
+        return
+    assert sum(kept) == most
+    # What was cut is within one of the largest; what was not is no larger.
+    cut = [few for few, many in zip(kept, counts, strict=True) if few < many]
+    assert max(kept) - min(cut) <= 1
+
+
+def test_no_kind_outweighs_another() -> None:
+    rows = [row("ads", number) for number in range(50)]
+    rows += [row("ads", 100 + number, occasion="Easter") for number in range(10)]
+    rows += [row("ads", 200 + number, "other") for number in range(5)]
+    rows += [row("titles", number, query="thing") for number in range(3)]
+    kept = balanced(rows, most=21)
+    kinds = Counter((one.task, one.read, one.source) for one in kept)
+    assert kinds == {
+        ("ads", ("seller",), "shop"): 8,
+        ("ads", ("platform", "seller"), "shop"): 8,
+        ("ads", ("seller",), "other"): 5,
+        ("titles", ("customer", "seller"), "shop"): 3,
+    }
+    assert kept == [one for one in rows if one in kept], "in their order"
+
+
+def test_which_rows_are_kept_is_drawn() -> None:
+    rows = [row("ads", number) for number in range(40)]
+    one, same, other = (balanced(rows, most=10, seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
+    assert balanced(rows) == rows
+    assert {each.id for each in balanced(rows[::-1], most=10, seed=1)} == {each.id for each in one}
+
+
+def test_the_interleaving_is_counted() -> None:
+    rows = [
+        row("ads", 1, occasion="Easter"),
+        row("titles", 2, query="thing"),
+        row("intent", 3, behaviour="bought cups"),
+    ]
+    assert interleaved(rows) == {
+        "customer": {"read": 2, "written": 1},
+        "seller": {"read": 3, "written": 1},
+        "platform": {"read": 1, "written": 1},
+    }
+    assert interleaved(rows[:1])["customer"] == {"read": 0, "written": 0}
+
+
+def test_parties_are_counted_by_the_rows_that_are_there() -> None:
+    rows = [row("ads", 1), row("titles", 2, query="q"), row("intent", 3, behaviour="b")]
+    assert interleaved(rows)["platform"] == {"read": 0, "written": 1}, "no ad had an occasion"
+
+
+SPLIT_KINDS = ("kettle", "drill", "sofa", "lamp", "tent", "mug", "saw", "desk", "hose", "rug")
+
+
+def split_row(cluster: str, title: str, task: str = "ads") -> InstructionRow:
+    values = (("query", "q"),) if task == "titles" else ()
+    request = Request(task_named(task), Product(f"p-{cluster}-{title}", title), values)
+    return row_of(AuthoringExample(request, "An ad.", cluster, "s"), SEED)
+
+
+def rows(count: int = 400) -> list[InstructionRow]:
+    """Titles that are unlike each other, two of each cluster."""
+    found = []
+    for number in range(count):
+        words = f"{SPLIT_KINDS[number % 10]} {number * 7919 % 99991} {hash_words(number)}"
+        found += [split_row(f"c{number}", words), split_row(f"c{number}", f"{words} new")]
+    return found
+
+
+def hash_words(number: int) -> str:
+    return " ".join(format((number + 1) * prime, "x") for prime in (104729, 1299709, 15485863))
+
+
+def test_sides_have_their_shares_and_follow_from_the_name() -> None:
+    sides = Counter(split_of(f"c{n}", seed=3, valid=0.1, test=0.2) for n in range(3000))
+    assert sides["test"] == pytest.approx(600, abs=80)
+    assert sides["valid"] == pytest.approx(300, abs=60)
+    one = [split_of(f"c{n}", seed=3, valid=0.1, test=0.2) for n in range(50)]
+    assert one == [split_of(f"c{n}", seed=3, valid=0.1, test=0.2) for n in range(50)]
+    assert one != [split_of(f"c{n}", seed=4, valid=0.1, test=0.2) for n in range(50)]
+    assert {split_of(f"c{n}", seed=3, valid=0, test=0) for n in range(50)} == {"train"}
+
+
+@pytest.mark.parametrize(("valid", "test"), [(0.5, 0.5), (-0.1, 0.1), (0.1, -0.1), (0, 1)])
+def test_shares_must_leave_some_to_train_on(valid: float, test: float) -> None:
+    with pytest.raises(ConfigError, match="leave some to train on"):
+        split_of("c", seed=0, valid=valid, test=test)
+
+
+def test_no_cluster_is_on_two_sides() -> None:
+    every = rows()
+    parts, leaked = divided(every, seed=1, valid=0.15, test=0.15)
+    assert leaked == []
+    clusters = {side: {one.cluster for one in own} for side, own in parts.items()}
+    assert not clusters["train"] & clusters["test"]
+    assert not clusters["train"] & clusters["valid"]
+    assert not clusters["valid"] & clusters["test"]
+    assert sum(map(len, parts.values())) == len(every)
+    assert all(parts.values())
+
+
+def test_more_rows_leave_the_sides_of_others_as_they_are() -> None:
+    every = rows(60)
+    few, _ = divided(every[:60], seed=1)
+    more, _ = divided(every, seed=1)
+    for side in ("train", "valid", "test"):
+        ids = [one.id for one in more[side]]  # type: ignore[index]
+        assert [one.id for one in few[side] if one.id in ids] == [one.id for one in few[side]]  # type: ignore[index]
+
+
+def test_near_titles_across_the_sides_are_found_and_taken_out() -> None:
+    every = rows(100)
+    parts, _ = divided(every, seed=1)
+    train, test = parts["train"][0], parts["test"][0]
+    copy = split_row(test.cluster, train.product.title.upper() + "!")
+    kept, leaked = divided([*every, copy], seed=1)
+    assert [(one.id, one.like, one.side) for one in leaked] == [(copy.id, train.id, "test")]
+    assert leaked[0].title == copy.product.title
+    assert leaked[0].like_title == train.product.title
+    assert copy not in kept["test"]
+    loose, found = divided([*every, copy], seed=1, alike=0.3)
+    assert len(found) >= len(leaked)
+    assert len(loose["train"]) == len(kept["train"])
+
+
+def test_a_task_can_be_kept_for_zero_shot() -> None:
+    every = [
+        *rows(50),
+        *(
+            split_row(f"c{n}", f"{SPLIT_KINDS[n % 10]} {hash_words(n)}", "titles")
+            for n in range(50)
+        ),
+    ]
+    parts, leaked = divided(every, seed=1, held_out=("titles",))
+    assert {one.task for one in parts["train"]} == {one.task for one in parts["valid"]} == {"ads"}
+    assert sum(one.task == "titles" for one in parts["test"]) == 50
+    assert leaked == [], "the products may be known, the task is not"
+
+
+def test_questions_without_a_product_have_no_title_to_leak() -> None:
+    asked = [
+        row_of(
+            AuthoringExample(
+                Request(task_named("answers"), Product(f"n{n}", ""), (("question", f"q{n}"),)),
+                "So.",
+                f"g{n}",
+                "s",
+            ),
+            SEED,
+        )
+        for n in range(60)
+    ]
+    parts, leaked = divided(asked, seed=1)
+    assert leaked == []
+    assert parts["test"]
+
+
+def test_nothing_is_divided_into_nothing() -> None:
+    assert divided([], seed=1) == ({"train": [], "valid": [], "test": []}, [])
+
+
+SOURCES = DataSources(pricerunner=Path("offers.csv"))
+
+
+def test_by_default_it_is_the_six_tasks() -> None:
+    plan = InstructionPlan(SOURCES)
+    assert plan.tasks == ("ads", "titles", "classify", "intent", "answers", "descriptions")
+    assert plan.looked_at == 4000
+    assert InstructionPlan(SOURCES, most=0).looked_at == 0
+
+
+def test_a_plan_can_be_written_and_read() -> None:
+    voice = BrandVoice("calm", banned=("cheap",))
+    plan = InstructionPlan(SOURCES, tasks=("ads", "attributes"), held_out=("ads",), voice=voice)
+    assert from_jsonable(InstructionPlan, to_jsonable(plan)) == plan
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tasks": ("advert",)},
+        {"tasks": ()},
+        {"tasks": ("ads", "ads")},
+        {"held_out": ("attributes",)},
+        {"most": -1},
+        {"spare": 0.5},
+        {"valid": 0.5, "test": 0.5},
+        {"valid": -0.1},
+        {"phrasings": -1},
+        {"alike": 0.0},
+        {"title_alike": 1.5},
+        {"seed": "x"},
+    ],
+)
+def test_what_cannot_be_built_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        InstructionPlan(SOURCES, **wrong)
+
+
+def test_the_voice_is_put_into_words() -> None:
+    assert InstructionPlan(SOURCES).voice_text == ""
+    assert InstructionPlan(SOURCES, voice=BrandVoice("calm")).voice_text == "Tone: calm."
+
+
+def test_counts_begin_at_nothing() -> None:
+    counts = BuildCounts()
+    counts.left_out["ads"]["form"] += 1
+    assert counts.left_out["titles"]["form"] == 0
+    assert not counts.seen

@@ -160,5 +160,5 @@ def test_lines_of_lists() -> None:
 
 @pytest.mark.parametrize("name", ["shown", "asked", "prompts", "batch", "tokens", "answer_tokens"])
 def test_counts_are_from_one(name: str) -> None:
-    with pytest.raises(ConfigError, match="from 1 on"):
+    with pytest.raises(ConfigError, match="must be at least 1"):
         TeacherConfig(**{name: 0})

@@ -1,11 +1,15 @@
+"""?"""
+
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +17,7 @@ from hypothesis import strategies as st
 
 from adwright.authoring.checks.limits import Finding
 from adwright.authoring.tasks import Product
+from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import (
     JOURNAL,
     Draft,
@@ -21,9 +26,30 @@ from adwright.authoring.writer.drafts import (
     Provenance,
     ReviewDecision,
     RowFailure,
+    TextState,
+    WritePlan,
+    WriteRow,
+    decision_line,
+    decision_of,
+    draft_line,
+    draft_of,
+    failure_line,
+    failure_of,
+    make_plan,
+    product_line,
+    product_of,
 )
+from adwright.authoring.writer.products import read_products
 from adwright.core.clock import FixedClock
-from adwright.core.errors import DataError, FileUnreadableError, ResourceError
+from adwright.core.errors import (
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+    ValueInvalidError,
+)
+from tests.support.writing import table_of
 
 KEY = ("p1", "headline", 0)
 
@@ -129,7 +155,6 @@ def test_failures_products_and_jobs_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / JOURNAL).read_text().count("\n") == 4
     with closing(Drafts.open(tmp_path)) as drafts:
         assert [one.reason for one in drafts.failures()] == ["no answer"]
-        assert drafts.failed_inputs() == {KEY: "1"}
         assert (drafts.product("p1"), drafts.product("p9")) == (tea, None)
         assert (drafts.job("j"), drafts.job("k"), drafts.jobs()) == ({"seed": 1}, None, ["j"])
         drafts.write([draft()])
@@ -217,3 +242,149 @@ def test_a_long_journal_opens_quickly(tmp_path: Path) -> None:
         assert len(drafts.states()) == 20_000
         assert drafts.draft(("p19999", "headline", 0)).text == text
     assert took < 2
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+NAME = TEXT.filter(bool)
+
+
+@given(NAME, NAME, st.integers(0, 9), TEXT, TEXT)
+def test_a_draft_comes_back_out_of_its_line(
+    product: str, slot: str, variant: int, text: str, before: str
+) -> None:
+    finding = Finding("grounding", 0, 4, "error", "not in the facts", "")
+    by = Provenance(
+        "m", "a", seed=3, inputs="4f", product="99", prompt_tokens=7, seconds=0.5, attempts=2
+    )
+    draft = Draft(product, slot, variant, text, before, (finding,), by, (("query", text),))
+    line = draft_line(draft)
+    assert line.count(b"\n") == 1
+    assert draft_of(json.loads(line)) == draft
+    assert json.loads(line)["draft"] == [product, slot, variant, "4f", 1, 0, "99"]
+
+
+def test_a_decision_a_failure_and_a_product_come_back() -> None:
+    edit = ReviewDecision("p", "headline", 1, "edit", "Tea", ("wrong size",), "ann", "2026-01-01")
+    assert decision_of(json.loads(decision_line(edit))) == edit
+    failure = RowFailure("p", "headline", 1, "no answer", "4f", 3, "2026-01-01")
+    assert failure_of(json.loads(failure_line(failure))) == failure
+    product = Product("p", "Tea", price="3.49", currency="GBP", attributes=(("size", "80 bags"),))
+    assert product_of(json.loads(product_line(product, "99"))) == product
+
+
+def test_what_the_head_lacks_is_refused() -> None:
+    with pytest.raises(ConfigError, match="product and a slot"):
+        Draft("", "headline", 0, "x")
+    with pytest.raises(ConfigError, match="product and a slot"):
+        ReviewDecision("p", "", 0, "approve")
+    with pytest.raises(ConfigError, match="variant"):
+        Draft("p", "headline", -1, "x")
+    with pytest.raises(ConfigError, match="edit needs a text"):
+        ReviewDecision("p", "headline", 0, "edit", " ")
+    with pytest.raises(ConfigError, match="kind"):
+        ReviewDecision("p", "headline", 0, "maybe")  # type: ignore[arg-type]
+
+
+def test_half_a_character_does_not_break_a_line() -> None:
+    line = draft_line(Draft("p", "headline", 0, "a\ud800b"))
+    assert draft_of(json.loads(line)).text == "a?b"
+
+
+RECIPES = {"headline": "r", "description": "r", "title": "r", "category": "r"}
+
+
+def plan(folder: Path, drafts: Drafts | None = None, **fields: Any) -> WritePlan:
+    config = WriteConfig(**({"slots": ("headline",)} | fields))
+    return make_plan(table_of(folder, "Tea", "Cup"), config, RECIPES, drafts)
+
+
+def written(row: WriteRow) -> Draft:
+    by = Provenance(inputs=row.inputs, product=row.product_hash)
+    return Draft(*row.key, "x", "x", (), by)
+
+
+def test_a_row_is_a_text(tmp_path: Path) -> None:
+    found = plan(tmp_path, slots=("headline", "description"), variants=2)
+    assert [row.key for row in found.rows][:4] == [
+        ("p0", "headline", 0),
+        ("p0", "headline", 1),
+        ("p0", "description", 0),
+        ("p0", "description", 1),
+    ]
+    assert (len(found.rows), found.products) == (8, 2)
+    assert len({row.inputs for row in found.rows}) == 8
+
+
+def test_what_is_there_is_not_planned_again(tmp_path: Path) -> None:
+    rows = plan(tmp_path).rows
+    with closing(Drafts.open(tmp_path / "out")) as drafts:
+        drafts.write([written(row) for row in rows])
+        assert plan(tmp_path, drafts) == WritePlan((), 2, 0, 2)
+        drafts.decide(ReviewDecision(*rows[0].key, "edit", "Mine"))
+        drafts.decide(ReviewDecision(*rows[1].key, "reject"))
+        assert plan(tmp_path, drafts).human == 1
+        assert [row.key for row in plan(tmp_path, drafts, again=True).rows] == [rows[1].key]
+        # Another recipe: all but what a person edited.
+        config = WriteConfig(("headline",))
+        other = make_plan(table_of(tmp_path, "Tea", "Cup"), config, {"headline": "s"}, drafts)
+        assert ([row.key for row in other.rows], other.human) == ([rows[1].key], 1)
+        over = plan(tmp_path, drafts, over_edits=True)
+        assert (over.same, over.human) == (2, 0)
+
+
+def test_a_changed_product_is_planned_anew(tmp_path: Path) -> None:
+    rows = plan(tmp_path).rows
+    with closing(Drafts.open(tmp_path / "out")) as drafts:
+        drafts.write([written(row) for row in rows])
+        table = table_of(tmp_path, "Green tea", "Cup")
+        found = make_plan(table, WriteConfig(("headline",)), RECIPES, drafts)
+        assert [row.key for row in found.rows] == [("p0", "headline", 0)]
+
+
+def test_values_come_from_the_job_and_from_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,title,search\n1,Tea,green tea\n2,Cup,\n")
+    table = read_products(path)
+    config = WriteConfig(
+        ("title", "headline"),
+        values=(("occasion", "Easter"),),
+        value_columns=(("query", "search"),),
+    )
+    rows = {row.key: row for row in make_plan(table, config, RECIPES).rows}
+    assert rows["1", "title", 0].request(()).values == (("query", "green tea"),)
+    assert rows["1", "headline", 0].request(()).values == (("occasion", "Easter"),)
+    with pytest.raises(ValueInvalidError, match="needs query"):
+        rows["2", "title", 0].request(())
+    wrong = WriteConfig(("title",), value_columns=(("query", "serach"),))
+    with pytest.raises(SchemaError, match="no column 'serach'"):
+        make_plan(table, wrong, RECIPES)
+    labelled = WriteConfig(("category",), labels=("a", "b"))
+    row = make_plan(table, labelled, RECIPES).rows[0]
+    assert row.request(labelled.labels).labels == ("a", "b")
+
+
+def test_a_larger_sample_holds_a_smaller_one(tmp_path: Path) -> None:
+    table = table_of(tmp_path, count=50)
+
+    def sample(number: int, seed: int = 0) -> list[str]:
+        config = WriteConfig(("headline",), sample=number, seed=seed)
+        return [row.product.id for row in make_plan(table, config, RECIPES).rows]
+
+    assert len(sample(5)) == 5
+    assert set(sample(5)) < set(sample(9))
+    assert sample(5) != sample(5, seed=1)
+    assert len(sample(99)) == 50
+
+
+def test_the_last_decision_that_stands_says_what_a_text_is() -> None:
+    state = TextState(("p", "headline", 0))
+    state.drafted((0, 10), ["p", "headline", 0, "i", 1, 2, "x"])
+    assert (state.status, state.decision_place, state.draft_place) == ("unreviewed", None, (0, 10))
+    assert (state.inputs, state.errors, state.warnings, state.product_hash) == ("i", 1, 2, "x")
+    state.decided((10, 5), "approve")
+    state.decided((15, 5), "reject")
+    assert (state.status, state.decision_place, state.version) == ("rejected", (15, 5), 15)
+    state.undone((20, 5))
+    assert (state.status, state.decision_place, state.version) == ("approved", (10, 5), 20)
+    state.drafted((25, 10), ["p", "headline", 0, "j", 0, 0, "x"])
+    assert (state.status, state.rounds, state.version) == ("unreviewed", 2, 25)

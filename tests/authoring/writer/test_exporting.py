@@ -1,26 +1,33 @@
+"""?"""
+
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import WriteConfig, WriterPrices
 from adwright.authoring.writer.drafts import Drafts, ReviewDecision
 from adwright.authoring.writer.exporting import (
     changes_in,
     creatives_of,
     export_texts,
+    guessed_tokens,
+    rehearse,
     texts_of,
     undo_export,
 )
 from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.products import read_products
-from adwright.core.errors import DataError, ResourceError
+from adwright.core.errors import AssetError, ConfigError, DataError, ResourceError
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import read_ads
 from adwright.data.sources.tables import read_creatives, write_creatives
-from tests.support.writing import Teller, opened
+from adwright.lm.engine.generation import Message
+from adwright.lm.open_model import LmSpec
+from tests.support.writing import Teller, opened, table_of
 
 SHOPIFY = (
     "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price\n"
@@ -123,3 +130,29 @@ def test_texts_are_ads_that_can_be_judged_and_sold(out: Path, tmp_path: Path) ->
     assert table.ids == tuple(one.creative_id for one in ads)
     assert table.records[0] == AdRecord.of(ads[0])
     assert read_creatives(tmp_path / "ads.parquet")["item_id"].to_list().count("tea") == 3
+
+
+CONFIG = WriteConfig(("headline",))
+
+
+def test_tokens_are_guessed_from_characters() -> None:
+    assert guessed_tokens((Message("user", "a" * 40),)) == 15
+    assert guessed_tokens((Message("user", "茶" * 30),)) == 25
+
+
+def test_what_a_job_would_do_is_told(tmp_path: Path) -> None:
+    table, writer = table_of(tmp_path, "Tea", "Cup"), LmSpec("teller")
+    prices = WriterPrices(prompt=1e6, answer=1e6)
+    config = replace(CONFIG, slots=("headline", "title"), prices=prices)
+    found = rehearse(table, tmp_path / "out", config, writer)
+    assert (found.texts, found.unasked, found.products) == (2, 2, 2)
+    assert found.cost == found.prompt_tokens + found.answer_tokens > 100
+    assert "query" in found.facts()["would fail"]
+    assert not (tmp_path / "out").exists()
+    run_job(table, tmp_path / "out", CONFIG, opened(Teller(lambda p, c: "Fresh")))
+    after = rehearse(table, tmp_path / "out", CONFIG, writer)
+    assert (after.texts, after.same) == (0, 2)
+    with pytest.raises(ConfigError, match="another seed"):
+        rehearse(table, tmp_path / "out", replace(CONFIG, seed=1), writer)
+    with pytest.raises(AssetError, match="no adapter"):
+        rehearse(table, tmp_path / "out", CONFIG, LmSpec(adapter=str(tmp_path)))

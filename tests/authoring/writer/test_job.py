@@ -1,3 +1,5 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
@@ -14,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from adwright.authoring.checks.limits import Finding
 from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
 from adwright.authoring.writer.drafts import JOURNAL, Drafts, ReviewDecision
-from adwright.authoring.writer.job import REPORT, WriteReport, run_job
+from adwright.authoring.writer.job import REPORT, WriteReport, WriteTally, run_job
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.lm.engine.generation import Usage
 from tests.support.writing import Teller, opened, table_of
 
 CONFIG = WriteConfig(("headline", "description"), batch=4, pause=0.0)
@@ -257,3 +261,20 @@ def test_a_job_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
         return sorted(json.dumps(line) for line in found)
 
     assert kept("out") == kept("whole")
+
+
+def test_counts_are_kept_by_rule_before_and_after() -> None:
+    tally = WriteTally()
+    assert tally.grounded == {"before": None, "after": None}
+    number = Finding("grounding/number", 0, 1, "error", "m")
+    loud = Finding("policy/capitals", 0, 1, "warning", "m")
+    tally.found((number, number, loud), (loud,))
+    tally.found((), ())
+    assert tally.findings == {
+        "grounding/number": {"before": 2, "after": 0},
+        "policy/capitals": {"before": 1, "after": 1},
+    }
+    assert tally.grounded == {"before": 0.5, "after": 1.0}
+    tally.answered(Usage(10, 3, 4))
+    tally.answered(Usage(10, 3, 10))
+    assert (tally.asked, tally.usage) == (2, Usage(20, 6, 14))

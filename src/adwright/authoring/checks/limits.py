@@ -14,7 +14,7 @@ import re
 import tomllib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -152,18 +152,6 @@ def check_limit(text: str, limit: PlatformLimit) -> tuple[Finding, ...]:
         message = f"{limit.name} shows {limit.visible} of its {size} {limit.unit}"
         fix = "say what matters first"
         return (Finding("limits/cut-off", at, len(text), "warning", message, fix),)
-    return ()
-
-
-def check_count(texts: Sequence[str], limit: PlatformLimit) -> tuple[Finding, ...]:
-    """An error where an ad has too few or too many of such texts; two equal ones count once."""
-    count = len({text.strip().casefold() for text in texts})
-    if limit.most_texts and not limit.fewest_texts <= count <= limit.most_texts:
-        message = (
-            f"{count} different texts where {limit.name} takes "
-            f"{limit.fewest_texts} to {limit.most_texts}"
-        )
-        return (Finding("limits/count", 0, 0, "error", message),)
     return ()
 
 

@@ -63,11 +63,6 @@ def policy_rules() -> tuple[PolicyRule, ...]:
     return tuple(PolicyRule(**{**one, "words": tuple(one["words"])}) for one in _table()["rules"])
 
 
-def policy_version() -> str:
-    """Which table of rules this is, such as "2026-11"."""
-    return str(_table()["version"])
-
-
 def check_policy(
     text: str,
     facts: Sequence[str],
@@ -205,34 +200,6 @@ def _table() -> dict[str, Any]:
 # language without words in the table is told by its script alone, and of the languages of one such
 # script none from another. Where it is not sure it finds nothing.
 
-#: Scripts by where their letters stand. Kana means Japanese, which writes Han as well.
-_SCRIPTS = {
-    "Latin": "A-Za-z\u00c0-\u024f\u1e00-\u1eff",
-    "Cyrillic": "\u0400-\u052f",
-    "Greek": "\u0370-\u03ff\u1f00-\u1fff",
-    "Arabic": "\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufeff",
-    "Hebrew": "\u0590-\u05ff",
-    "Devanagari": "\u0900-\u097f",
-    "Bengali": "\u0980-\u09ff",
-    "Gurmukhi": "\u0a00-\u0a7f",
-    "Gujarati": "\u0a80-\u0aff",
-    "Tamil": "\u0b80-\u0bff",
-    "Telugu": "\u0c00-\u0c7f",
-    "Kannada": "\u0c80-\u0cff",
-    "Malayalam": "\u0d00-\u0d7f",
-    "Sinhala": "\u0d80-\u0dff",
-    "Thai": "\u0e00-\u0e7f",
-    "Lao": "\u0e80-\u0eff",
-    "Burmese": "\u1000-\u109f",
-    "Khmer": "\u1780-\u17ff",
-    "Georgian": "\u10a0-\u10ff",
-    "Armenian": "\u0530-\u058f",
-    "Ethiopic": "\u1200-\u139f",
-    "Hangul": "\u1100-\u11ff\uac00-\ud7af",
-    "Kana": "\u3040-\u30ff",
-    "Han": "\u3400-\u4dbf\u4e00-\u9fff",
-}
-_RUNS = re.compile("|".join(f"(?P<{name}>[{letters}]+)" for name, letters in _SCRIPTS.items()))
 _WORD = re.compile(r"[^\W\d_]+")
 #: Characters of a text that are looked at.
 _LOOKED_AT = 20_000
@@ -287,9 +254,16 @@ def judge_language(text: str, locale: str) -> LanguageVerdict:
 def scripts_of(text: str) -> Counter[str]:
     """Letters of each script."""
     counts: Counter[str] = Counter()
-    for run in _RUNS.finditer(text):
+    for run in _runs().finditer(text):
         counts[run.lastgroup or ""] += run.end() - run.start()
     return counts
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Letters of one script that stand together."""
+    scripts = _language_table()["letters"].items()
+    return re.compile("|".join(f"(?P<{name}>[{letters}]+)" for name, letters in scripts))
 
 
 def _by_words(text: str, asked: str = "") -> tuple[str, int, int]:
@@ -328,7 +302,7 @@ def _languages_by_word() -> Mapping[str, tuple[str, ...]]:
 
 
 @cache
-def _language_table() -> Mapping[str, Mapping[str, list[str]]]:
+def _language_table() -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
 
 

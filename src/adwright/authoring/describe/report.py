@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import polars as pl
 
-from adwright.authoring.describe.bm25 import Bm25Ranker
 from adwright.authoring.describe.clicks import (
     ClickConfig,
     ClickResult,
@@ -24,6 +23,7 @@ from adwright.authoring.describe.clicks import (
     simulate_clicks,
 )
 from adwright.authoring.describe.queries import judged_by, read_judgements, read_queries
+from adwright.authoring.describe.rankers import Bm25Ranker, VectorRanker
 from adwright.authoring.describe.review import (
     PairReview,
     WrittenTexts,
@@ -38,7 +38,6 @@ from adwright.authoring.describe.search import (
     SearchConfig,
     compare_search,
 )
-from adwright.authoring.describe.vectors import VectorRanker
 from adwright.authoring.writer.products import ProductTable, read_products
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError

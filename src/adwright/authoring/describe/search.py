@@ -25,8 +25,7 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from adwright.authoring.describe.echo import DescriptionEcho, EchoConfig, EchoGuard
-from adwright.authoring.describe.queries import Judged
+from adwright.authoring.describe.queries import DescriptionEcho, EchoConfig, EchoGuard, Judged
 from adwright.authoring.tasks import Product
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError

@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from adwright.authoring.checks.limits import BrandVoice
 from adwright.authoring.instructions.recombine import (
@@ -44,7 +44,6 @@ from adwright.authoring.instructions.rows import (
     InstructionRow,
     KeptByDraw,
     SeedInstruction,
-    Unsupported,
     chosen,
     drawn,
     fits,
@@ -61,13 +60,12 @@ from adwright.authoring.instructions.sources import (
     given_listings,
 )
 from adwright.authoring.instructions.teacher import TeacherConfig, answered, expanded
-from adwright.authoring.tasks import LABELS_LINE, TASKS, Party, PromptBounds, task_named
+from adwright.authoring.tasks import LABELS_LINE, Party, PromptBounds, task_named
 from adwright.core.atomic import atomic_folder
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import LanguageModel
-from adwright.metrics.text.grounding import unsupported_spans
 
 # --------------------------------------------------------------------------------------------------
 # How many rows of each kind are kept, so that no task and no pair of parties outweighs another.
@@ -162,7 +160,7 @@ class InstructionPlan:
     """
 
     sources: DataSources
-    tasks: tuple[str, ...] = tuple(task.name for task in TASKS)
+    tasks: tuple[str, ...] = ("ads", "titles", "classify", "intent", "answers", "descriptions")
     held_out: tuple[str, ...] = ()
     most: int = 2000
     spare: float = 2.0
@@ -381,13 +379,12 @@ def build_instructions(
     out: str | Path,
     *,
     teacher: LanguageModel | None = None,
-    unsupported: Unsupported = unsupported_spans,
     overwrite: bool = False,
 ) -> InstructionReport:
     """Build what `plan` asks for into the folder `out`, which is there whole or not at all.
 
     teacher: writes new instructions, and the answers that no data have; None for recombination,
-    which needs no model. unsupported: finds the spans of a text that its facts do not support.
+    which needs no model.
     overwrite: replace the folder.
 
     Raises ResourceError where the folder is there or cannot be written, DataError where a source
@@ -399,7 +396,7 @@ def build_instructions(
         examples = gathered_examples(plan, counts=counts)
         if teacher is not None:
             examples = _taught(plan, examples, teacher, counts)
-        rows = _filtered(plan, examples, instructions, unsupported, counts)
+        rows = _filtered(plan, examples, instructions, counts)
         rows = _without_duplicates(plan, rows, counts)
         kept = balanced(rows, most=plan.most, seed=plan.seed)
         counts.surplus = Counter(row.task for row in rows) - Counter(row.task for row in kept)
@@ -525,14 +522,13 @@ def _filtered(
     plan: InstructionPlan,
     examples: Sequence[AuthoringExample],
     instructions: Instructions,
-    unsupported: Unsupported,
     counts: BuildCounts,
 ) -> list[InstructionRow]:
     """A row of each example that all filters let pass."""
-    filters = filters_of(plan.filters, unsupported, voice=plan.voice, bounds=plan.bounds)
+    filters = filters_of(plan.filters, voice=plan.voice, bounds=plan.bounds)
     rows, shown = list[InstructionRow](), Counter[tuple[str, str]]()
     with progress(len(examples), "filters", "examples") as bar:
-        for row in _rows(plan, examples, instructions, unsupported, counts):
+        for row in _rows(plan, examples, instructions, counts):
             counts.considered[row.task] += 1
             said = verdict(row, filters)
             name, why = next(((name, why) for name, why in said.items() if why), ("", ""))
@@ -552,14 +548,13 @@ def _rows(
     plan: InstructionPlan,
     examples: Sequence[AuthoringExample],
     instructions: Instructions,
-    unsupported: Unsupported,
     counts: BuildCounts,
 ) -> Iterator[InstructionRow]:
     for example in examples:
         task = example.request.task.name
         asked = shown = with_keywords(example, seed=plan.seed)
         if plan.show_missing and task == "descriptions":
-            shown = with_details(asked, unsupported)
+            shown = with_details(asked)
             counts.details[task] += shown is not asked
         values = {name for name, value in asked.request.values if value.strip()}
         able = [one for one in instructions[task] if fits(one.text, values)]
@@ -598,25 +593,17 @@ def _report(
     for row in every:
         read_by[row.task][" + ".join(row.read)] += 1
         used[row.task].add(row.seed)
+    told = {name: _plain(getattr(counts, name)) for name in vars(counts) if name != "shown"}
+    left_out = counts.left_out
     return InstructionReport(
+        **told,
         seed=plan.seed,
         teacher=RECOMBINED if teacher is None else teacher.info.name,
-        seen=dict(counts.seen),
-        skipped=_plain(counts.skipped),
-        considered=dict(counts.considered),
-        answers_refused=dict(counts.answers_refused),
-        details={task: n for task, n in counts.details.items() if n},
-        left_out=_plain(counts.left_out),
-        ungrounded={task: n["grounded"] for task, n in counts.left_out.items() if n["grounded"]},
-        duplicates={task: n for task, n in counts.duplicates.items() if n},
-        surplus=dict(counts.surplus),
-        leaked=dict(counts.leaked),
+        ungrounded={task: n["grounded"] for task, n in left_out.items() if n["grounded"]},
         kept={side: dict(Counter(row.task for row in rows)) for side, rows in parts.items()},
         read_by=_plain(read_by),
         parties={party: dict(n) for party, n in parties.items()},
         interleaved=all(n for one in parties.values() for n in one.values()),
-        phrasings=_plain(counts.phrasings),
-        phrasings_refused=_plain(counts.phrasings_refused),
         seeds_used={task: len(names) for task, names in used.items()},
         files={f"{side}.jsonl": len(rows) for side, rows in parts.items()},
     )
@@ -633,7 +620,8 @@ def _write(
         # Tasks stand mixed, so that any beginning of a file has all of them.
         mixed = sorted(rows, key=lambda row: drawn(report.seed, "order", row.id))
         _write_lines(folder / f"{side}.jsonl", (row.to_line() for row in mixed))
-    new = (one for own in instructions.values() for one in own if not _is_ours(one))
+    ours = {one.id for task in instructions for one in load_seeds(task)}
+    new = (one for own in instructions.values() for one in own if one.id not in ours)
     _write_lines(
         folder / "phrasings.jsonl",
         (json.dumps(to_jsonable(one), ensure_ascii=True) for one in new),
@@ -642,17 +630,15 @@ def _write(
     _write_lines(folder / "report.json", [json.dumps(to_jsonable(report), indent=1)])
 
 
-def _is_ours(seed: SeedInstruction) -> bool:
-    return seed.id in {one.id for one in load_seeds(seed.task)}
-
-
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(f"{line}\n" for line in lines)
 
 
-def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
-    return {name: dict(own) for name, own in counts.items() if own}
+def _plain(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts, or counts by name, without those that are none."""
+    every = ((name, dict(n) if isinstance(n, Counter) else n) for name, n in counts.items())
+    return {name: n for name, n in every if n}
 
 
 def _told(counts: BuildCounts) -> str:

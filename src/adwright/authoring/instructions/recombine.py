@@ -25,7 +25,6 @@ from adwright.authoring.instructions.rows import (
     RECOMBINED,
     AuthoringExample,
     InstructionRow,
-    Unsupported,
     chosen,
     facts_of,
     parts,
@@ -46,6 +45,7 @@ from adwright.authoring.tasks import (
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.metrics.text.agreement import words_of
+from adwright.metrics.text.grounding import unsupported_spans
 
 #: Tasks whose answers can be put together.
 RECOMBINABLE = ("ads", "titles", "answers", "descriptions")
@@ -315,7 +315,6 @@ class FilterConfig:
 
 def filters_of(
     config: FilterConfig,
-    unsupported: Unsupported,
     *,
     voice: BrandVoice | None = None,
     bounds: PromptBounds = _BOUNDS,
@@ -327,7 +326,7 @@ def filters_of(
         "length": lambda row: has_length(row, config),
         "language": speaks_the_language,
         "copy": copies_its_input,
-        "grounded": lambda row: is_grounded(row, unsupported),
+        "grounded": is_grounded,
         "claims": claims_too_much,
         "personal": holds_personal_data,
     }
@@ -387,7 +386,7 @@ def copies_its_input(row: InstructionRow) -> str:
     return ""
 
 
-def is_grounded(row: InstructionRow, unsupported: Unsupported) -> str:
+def is_grounded(row: InstructionRow) -> str:
     """Every number, unit, brand, material, colour, claim and name of a text is in what was shown,
     and so is every value of pairs. Answers without a product are general, and are not asked."""
     request = request_of(row)
@@ -400,7 +399,7 @@ def is_grounded(row: InstructionRow, unsupported: Unsupported) -> str:
         values = [value for _, value in read_answer(request, row.answer).pairs]
         texts = [value for value in values if value.casefold() not in shown]
     for text in texts:
-        for span in unsupported(text, facts, locale=row.product.locale):
+        for span in unsupported_spans(text, facts, locale=row.product.locale):
             return f"{span.kind} {span.text!r} is in no fact"
     return ""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from adwright.authoring.tasks import (
     PRODUCT_SLOT,
@@ -35,10 +35,11 @@ from adwright.authoring.tasks import (
     task_named,
 )
 from adwright.core.config import load_toml
-from adwright.core.errors import ConfigError, DataError
+from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
 from adwright.metrics.text.agreement import rouge_l
+from adwright.metrics.text.grounding import Span, unsupported_spans
 
 # --------------------------------------------------------------------------------------------------
 # Seed instructions, written by us: several ways to ask for each task, some with slots.
@@ -170,6 +171,10 @@ def _problem(
 _DIGITS = 24
 _BREAKS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 _BOUNDS = PromptBounds()
+#: Fields of a row that stand in its line as they are, behind the others.
+_TOLD = (
+    *("values", "labels", "source", "teacher", "seed", "prompt_hash", "passed", "read", "written"),
+)
 
 
 @dataclass(frozen=True)
@@ -236,62 +241,19 @@ class InstructionRow:
         if self.product.attributes:
             product["attributes"] = [list(pair) for pair in self.product.attributes]
         turns = [*self.turns, Message("assistant", self.answer)]
-        line = json.dumps(
-            {
-                "id": self.id,
-                "task": self.task,
-                "messages": [{"role": one.role, "content": one.content} for one in turns],
-                "group": self.cluster,
-                "instruction": self.instruction,
-                "shown": self.shown,
-                "product": product,
-                "values": [list(pair) for pair in self.values],
-                "labels": list(self.labels),
-                "source": self.source,
-                "teacher": self.teacher,
-                "seed": self.seed,
-                "prompt_hash": self.prompt_hash,
-                "passed": list(self.passed),
-                "read": list(self.read),
-                "written": self.written,
-            },
-            ensure_ascii=False,
-        )
+        told = {
+            "id": self.id,
+            "task": self.task,
+            "messages": [{"role": one.role, "content": one.content} for one in turns],
+            "group": self.cluster,
+            "instruction": self.instruction,
+            "shown": self.shown,
+            "product": product,
+            **{name: getattr(self, name) for name in _TOLD},
+        }
+        line = json.dumps(told, ensure_ascii=False)
         # Readers that split at every line break of Unicode get one line, too.
         return line.translate(_BREAKS)
-
-    @classmethod
-    def from_line(cls, line: str, *, file: str = "", row: int | None = None) -> InstructionRow:
-        """Read what `to_line` wrote. Raises DataError, naming file and row, for anything else."""
-        try:
-            found = json.loads(line)
-            *turns, answer = found["messages"]
-            product = dict(found["product"])
-            pairs = tuple((name, value) for name, value in product.pop("attributes", []))
-            return cls(
-                id=found["id"],
-                task=task_named(found["task"]).name,
-                turns=tuple(Message(one["role"], one["content"]) for one in turns),
-                answer=answer["content"],
-                instruction=found["instruction"],
-                shown=found["shown"],
-                product=Product(**product, attributes=pairs),
-                values=tuple((name, value) for name, value in found["values"]),
-                labels=tuple(found["labels"]),
-                cluster=found["group"],
-                source=found["source"],
-                teacher=found["teacher"],
-                seed=found["seed"],
-                prompt_hash=found["prompt_hash"],
-                passed=tuple(found["passed"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"a line is no row of instruction data: {type(error).__name__} {error}",
-                file=file,
-                row=row,
-                hint="read files that `adwright author data` wrote",
-            ) from error
 
 
 def row_of(
@@ -336,26 +298,10 @@ def request_of(row: InstructionRow) -> AuthoringRequest:
     return AuthoringRequest(task_named(row.task), row.product, row.values, row.labels)
 
 
-def read_rows(path: str | Path) -> Iterator[InstructionRow]:
-    """The rows of a file, one after another; raises DataError as `from_line`, and for a file that
-    cannot be read."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream):
-                if line.strip():
-                    yield InstructionRow.from_line(line, file=str(path), row=number)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the rows cannot be read: {error}", file=str(path), hint="check the path"
-        ) from error
-
-
 # --------------------------------------------------------------------------------------------------
 # Whether an answer keeps to the facts that its request shows, and how missing facts are shown.
 #
-#     missing = unsupported(row, unsupported_spans)      # spans that no fact supports
-#     example = with_details(example, unsupported_spans) # the same, with those words among its
-# facts
+#     example = with_details(example)     # the same, with what its facts lack among them
 #
 # A model that is tuned on descriptions whose numbers are not in the input learns to invent numbers,
 # while its loss falls. So an example is either left out, or what its answer says beyond the facts
@@ -373,28 +319,6 @@ _LONGEST = 4000
 _MOST_SHARE = 0.7
 
 
-class FoundSpan(Protocol):
-    """A part of a text that no fact supports."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-
-
-class Unsupported(Protocol):
-    """Finds the spans of a text that no fact supports, as `metrics.text.grounding` does."""
-
-    def __call__(
-        self, text: str, facts: Sequence[str], *, locale: str = "en"
-    ) -> Sequence[FoundSpan]:
-        """locale: the language of text and facts (BCP 47)."""
-
-
 def facts_of(request: AuthoringRequest) -> tuple[str, ...]:
     """What an answer may rest on: the facts of the product, without the one that is asked for, and
     the values of the request; each as a prompt shows it, see `harmless`."""
@@ -409,20 +333,15 @@ def facts_of(request: AuthoringRequest) -> tuple[str, ...]:
     return tuple(filter(None, (harmless(one, _LONGEST) for one in (*product.facts(), *values))))
 
 
-def missing_facts(example: AuthoringExample, unsupported: Unsupported) -> Sequence[FoundSpan]:
-    """The spans of the answer that the facts of its request do not support."""
-    request = example.request
-    return unsupported(example.answer, facts_of(request), locale=request.product.locale)
-
-
-def with_details(example: AuthoringExample, unsupported: Unsupported) -> AuthoringExample:
+def with_details(example: AuthoringExample) -> AuthoringExample:
     """The example with what its facts lack as an attribute; itself where they lack nothing.
 
     Shown are the spans of the answer that are not supported, each with a word on either side; spans
     that touch are one. Where that would be more than 0.7 of the answer, the example stays as it is:
     to copy its input is not what it should teach.
     """
-    spans = missing_facts(example, unsupported)
+    request = example.request
+    spans = unsupported_spans(example.answer, facts_of(request), locale=request.product.locale)
     if not spans:
         return example
     answer = example.answer
@@ -430,13 +349,12 @@ def with_details(example: AuthoringExample, unsupported: Unsupported) -> Authori
     details = "; ".join(dict.fromkeys(filter(None, pieces)))
     if len(details) > _MOST_SHARE * len(answer):
         return example
-    product = example.request.product
-    pairs = (*product.attributes, (DETAILS, details))
-    request = replace(example.request, product=replace(product, attributes=pairs))
-    return replace(example, request=request)
+    pairs = (*request.product.attributes, (DETAILS, details))
+    product = replace(request.product, attributes=pairs)
+    return replace(example, request=replace(request, product=product))
 
 
-def _widened(text: str, spans: Sequence[FoundSpan]) -> Iterator[tuple[int, int]]:
+def _widened(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Spans with the tokens around them, in order; those that overlap or touch are one."""
     tokens = [one.span() for one in _TOKEN.finditer(text)]
     wanted = set[int]()

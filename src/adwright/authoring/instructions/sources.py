@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from adwright.authoring.instructions.rows import AuthoringExample
-from adwright.authoring.tasks import PAIRS_TASK, AuthoringRequest, Product, pairs_text, task_named
+from adwright.authoring.tasks import AuthoringRequest, Product, pairs_text, task_named
 from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, FileUnreadableError, ValueInvalidError
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -379,7 +379,7 @@ def title_attributes(
             category=category if isinstance(category, str) else "",
             attributes=pairs,
         )
-        request = AuthoringRequest(PAIRS_TASK, product)
+        request = AuthoringRequest(task_named("attributes"), product)
         cluster = " ".join(title.casefold().split()[:4])
         yield AuthoringExample(request, pairs_text(pairs), f"attributes-{cluster}", "attributes")
 

@@ -27,7 +27,7 @@ from adwright.authoring.instructions.rows import (
     value_slots,
 )
 from adwright.authoring.tasks import AuthoringTask, PromptBounds, messages_of, read_answer
-from adwright.core.config import settings
+from adwright.core.config import Count, settings
 from adwright.core.errors import AdwrightError, ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
@@ -53,20 +53,15 @@ class TeacherConfig:
     Raises ConfigError for a count below 1.
     """
 
-    shown: int = 6
-    asked: int = 8
-    prompts: int = 40
-    batch: int = 8
-    tokens: int = 400
-    answer_tokens: int = 160
+    shown: Count = 6
+    asked: Count = 8
+    prompts: Count = 40
+    batch: Count = 8
+    tokens: Count = 400
+    answer_tokens: Count = 160
     temperature: float = 0.8
     top_p: float = 0.95
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        counts = (self.shown, self.asked, self.prompts, self.batch, self.tokens, self.answer_tokens)
-        if min(counts) < 1:
-            raise ConfigError("counts are from 1 on", where="TeacherConfig", hint="raise them")
 
 
 _USUAL = TeacherConfig()

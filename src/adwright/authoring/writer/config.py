@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from adwright.authoring.writer.slots import WriterPlatform, slot_named
-from adwright.core.config import Ge, settings
+from adwright.authoring.tasks import AuthoringTask, task_named
+from adwright.core.config import Count, Ge, Natural, read_toml, settings
 from adwright.core.errors import ConfigError
+
+# --------------------------------------------------------------------------------------------------
+# What can be written for a product, each with its task, its instruction and its length.
+#
+#     slot_named("headline", "google-rsa").instruction(30)
+#
+# On an advertising platform, `description` is the short text of an ad; without one it is the
+# description of the product. All rows of a slot have the same instruction, so that an engine reads
+# it once.
+
+#: Whose limits hold; "" for none.
+WriterPlatform = Literal["", "google-rsa", "google-shopping", "meta", "amazon"]
+#: Those on which a description is the text of an ad.
+AD_PLATFORMS = frozenset(("google-rsa", "meta"))
+
+
+@dataclass(frozen=True)
+class WriterSlot:
+    """name: as commands and tables call it. task_name: of `authoring.tasks`. asks: what the model
+    is told, with {limit} for the characters. characters: the most, where no platform says
+    otherwise; 0 for labels. tokens: the most of an answer. one_line: the answer ends with its
+    line."""
+
+    name: str
+    task_name: str
+    asks: str
+    characters: int
+    tokens: int
+    one_line: bool = True
+
+    @property
+    def task(self) -> AuthoringTask:
+        """What the model is shown, and what it has to write."""
+        return task_named(self.task_name)
+
+    def instruction(self, limit: int = 0) -> str:
+        """What the model is told. limit: characters that a platform allows; 0 for its own."""
+        return self.asks.format(limit=limit or self.characters)
+
+
+@cache
+def slots() -> dict[str, WriterSlot]:
+    """By name; `description` without a platform, and `ad_text`, which stands for it on others."""
+    told = read_toml(Path(__file__).with_name("slots.toml"))
+    return {name: WriterSlot(**values) for name, values in told.items()}
+
+
+def slot_named(name: str, platform: str = "") -> WriterSlot:
+    """The slot of that name. platform: an advertising platform, or none.
+
+    Raises ConfigError with the names that there are.
+    """
+    found = slots()
+    if name == "description" and platform in AD_PLATFORMS:
+        return found["ad_text"]
+    if name in found and name != "ad_text":
+        return found[name]
+    names = [one for one in found if one != "ad_text"]
+    close = get_close_matches(name, names, n=1)
+    raise ConfigError(
+        f"there is no slot {name!r}",
+        where="slots",
+        hint=(f"did you mean {close[0]}? " if close else "") + f"There are {', '.join(names)}",
+    )
 
 
 @settings
@@ -16,14 +82,10 @@ class WriterPrices:
     """Money for a million tokens: of prompts, of those of them that were cached, and of answers.
     cached: None for the price of the others. currency: in which they are."""
 
-    prompt: float = 0.0
-    answer: float = 0.0
-    cached: float | None = None
+    prompt: Annotated[float, Ge(0)] = 0.0
+    answer: Annotated[float, Ge(0)] = 0.0
+    cached: Annotated[float, Ge(0)] | None = None
     currency: str = "USD"
-
-    def __post_init__(self) -> None:
-        if min(self.prompt, self.answer, self.cached or 0.0) < 0:
-            raise ConfigError("prices are 0 or above", where=str(self), hint="correct them")
 
     def of(self, prompt: int, cached: int, answer: int) -> float:
         """What so many tokens cost; cached ones are part of those of prompts."""
@@ -37,13 +99,9 @@ class WriteBudget:
     """After which a job stops: tokens of prompts and answers, seconds, money. 0 for no bound. What
     is being written then is written to its end."""
 
-    tokens: int = 0
-    seconds: float = 0.0
-    money: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.tokens, self.seconds, self.money) < 0:
-            raise ConfigError("a budget is 0 or above", where=str(self), hint="correct it")
+    tokens: Natural = 0
+    seconds: Annotated[float, Ge(0)] = 0.0
+    money: Annotated[float, Ge(0)] = 0.0
 
 
 @settings
@@ -69,7 +127,7 @@ class WriteConfig:
 
     slots: tuple[str, ...]
     platform: WriterPlatform = ""
-    variants: int = 1
+    variants: Count = 1
     voice: Path | None = None
     labels: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
@@ -77,11 +135,11 @@ class WriteConfig:
     instructions: tuple[tuple[str, str], ...] = ()
     temperature: Annotated[float, Ge(0)] = 0.0
     variety: Annotated[float, Ge(0)] = 0.8
-    seed: int = 0
-    batch: int = 64
-    attempts: int = 3
+    seed: Natural = 0
+    batch: Count = 64
+    attempts: Count = 3
     pause: Annotated[float, Ge(0)] = 1.0
-    sample: int = 0
+    sample: Natural = 0
     repair: bool = True
     rewrite: bool = False
     again: bool = False
@@ -103,12 +161,6 @@ class WriteConfig:
                 where="labels",
                 hint="give --labels FILE, a label a line, with --slots category",
             )
-        least = {"variants": 1, "batch": 1, "attempts": 1, "sample": 0, "seed": 0}
-        for name, most in least.items():
-            if getattr(self, name) < most:
-                raise ConfigError(
-                    f"{name} is {most} or more", where=f"{name} {getattr(self, name)}"
-                )
         if self.variants > 1 and not self.variety:
             raise ConfigError(
                 "variants differ by what is drawn, which needs variety",

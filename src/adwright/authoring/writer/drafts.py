@@ -23,9 +23,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from adwright.authoring.checks.limits import Finding
 from adwright.authoring.tasks import AuthoringRequest, Product
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import WriteConfig, WriterSlot, slot_named
 from adwright.authoring.writer.products import ProductTable
-from adwright.authoring.writer.slots import WriterSlot, slot_named
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
 from adwright.core.errors import (
@@ -190,30 +189,16 @@ def draft_of(values: Mapping[str, Any]) -> Draft:
 def decision_of(values: Mapping[str, Any]) -> ReviewDecision:
     """The decision of a parsed line; errors as `draft_of`."""
     product, slot, variant, kind = values["decision"]
-    return ReviewDecision(
-        product,
-        slot,
-        variant,
-        kind,
-        values.get("text", ""),
-        tuple(values.get("reasons", ())),
-        values.get("reviewer", ""),
-        values.get("time", ""),
-    )
+    given = {name: values[name] for name in ("text", "reviewer", "time") if name in values}
+    reasons = tuple(values.get("reasons", ()))
+    return ReviewDecision(product, slot, variant, kind, reasons=reasons, **given)
 
 
 def failure_of(values: Mapping[str, Any]) -> RowFailure:
     """The failure of a parsed line; errors as `draft_of`."""
     product, slot, variant, inputs = values["failure"]
-    return RowFailure(
-        product,
-        slot,
-        variant,
-        values.get("reason", ""),
-        inputs,
-        values.get("attempts", 1),
-        values.get("time", ""),
-    )
+    given = {name: values[name] for name in ("attempts", "time") if name in values}
+    return RowFailure(product, slot, variant, values.get("reason", ""), inputs, **given)
 
 
 def product_of(values: Mapping[str, Any]) -> Product:
@@ -559,10 +544,6 @@ class Drafts:
     def failures(self) -> list[RowFailure]:
         """What could not be written, and was not later."""
         return [self._parsed(place, failure_of) for place in self._failures.values()]
-
-    def failed_inputs(self) -> Mapping[Key, str]:
-        """Key and inputs of `failures`."""
-        return {one.key: one.inputs for one in self.failures()}
 
     def product(self, product_id: str) -> Product | None:
         """The product as it was when its texts were written last."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from adwright.authoring.checks.limits import brands_of
 from adwright.authoring.writer.asking import OpenedWriter
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import WriteConfig, slots
 from adwright.authoring.writer.drafts import JOURNAL, Draft, Drafts, TextStatus, make_plan
 from adwright.authoring.writer.products import (
     Change,
@@ -29,7 +29,6 @@ from adwright.authoring.writer.products import (
     write_back,
 )
 from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
-from adwright.authoring.writer.slots import SLOTS
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text, resource_error
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import sha256_file
@@ -87,7 +86,7 @@ def creatives_of(drafts: Drafts, which: ExportWhich = "approved") -> list[Creati
     statuses: dict[TextStatus, CreativeState] = {"approved": "approved", "edited": "approved"}
     if which == "all":
         statuses["unreviewed"] = "in review"
-    order = list(SLOTS)
+    order = list(slots())
     for key in sorted(drafts.states(), key=lambda one: (one[0], one[2], order.index(one[1]))):
         product, slot, variant = key
         if slot in _PLACES and drafts.states()[key].status in statuses:

@@ -1,5 +1,9 @@
+"""?"""
+
 from __future__ import annotations
 
+import codecs
+import gzip
 import time
 from pathlib import Path
 
@@ -7,8 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adwright.authoring.writer.feeds import XmlFeed, read_feed
-from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
+from adwright.authoring.writer.feeds import (
+    EncodingFound,
+    XmlFeed,
+    in_utf8,
+    plain_text,
+    read_feed,
+    xml_in_utf8,
+)
+from adwright.core.errors import (
+    AdwrightError,
+    DataError,
+    FileUnreadableError,
+    ResourceError,
+    SchemaError,
+)
 
 GOOGLE = "http://base.google.com/ns/1.0"
 RSS = f'<?xml version="1.0"?>\n<rss version="2.0" xmlns:g="{GOOGLE}">\n<channel>\n'
@@ -216,3 +233,217 @@ def test_whatever_stands_in_an_item_the_others_are_read(
     wanted = {f"{number}" for number in range(4) if number != place}
     if not any(mark in rubbish for mark in ("<!", "<?")):
         assert wanted <= set(feed.frame["id"].to_list())
+
+
+def feed(encoding: str = "", title: str = "Grüner Tee") -> str:
+    told = f' encoding="{encoding}"' if encoding else ""
+    return (
+        f'<?xml version="1.0"{told}?><rss xmlns:g="{GOOGLE}"><item><g:id>1</g:id>'
+        f"<g:title>{title}</g:title></item></rss>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (feed().encode(), ""),
+        (codecs.BOM_UTF8 + feed("UTF-8").encode(), ""),
+        (feed("ISO-8859-1").encode("latin-1"), "iso-8859-1"),
+        (feed("Windows-1252").encode("cp1252"), "windows-1252"),
+        (feed("UTF-16").encode("utf-16"), "utf-16"),
+        (feed("UTF-16").encode("utf-16-le"), "utf-16-le"),
+        (feed("UTF-16").encode("utf-16-be"), "utf-16-be"),
+        (gzip.compress(feed("windows-1252").encode("cp1252")), "windows-1252"),
+    ],
+)
+def test_encodings(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_bytes(data)
+    found = read_feed(path)
+    assert found.frame["title"].to_list() == ["Grüner Tee"]
+    assert found.said == ((f"the file was read as {said}",) if said else ())
+
+
+def test_japanese(tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_bytes(feed("Shift_JIS", "緑茶").encode("shift-jis"))
+    assert read_feed(path).frame["title"].to_list() == ["緑茶"]
+
+
+def test_bytes_that_are_no_utf8_harm_their_own_item(tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    good = "<item><g:id>2</g:id><g:title>Tea</g:title></item></rss>"
+    path.write_bytes(feed().encode("cp1252").replace(b"</rss>", good.encode()))
+    found = read_feed(path)
+    assert found.frame["id"].to_list() == ["2"]
+    assert found.broken[0].place == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (feed("x-mine").encode(), "encoding x-mine is not known"),
+        (feed("unicode_escape").encode(), "not known"),
+        (feed("rot13").encode(), "not known"),
+        (feed("us-ascii").encode(), "not us-ascii, as it says"),
+        (codecs.BOM_UTF16_LE + b"<\x00r", "not utf-16"),
+        (gzip.compress(feed().encode())[:-9], "damaged or cut off"),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path: Path, data: bytes, why: str) -> None:
+    path = tmp_path / "feed.xml"
+    path.write_bytes(data)
+    with pytest.raises(FileUnreadableError, match=why):
+        xml_in_utf8(path)
+
+
+def test_the_size_is_bounded_packed_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml"
+    for data in (b"<rss/>" * 100, gzip.compress(b"<rss/>" * 100)):
+        path.write_bytes(data)
+        assert len(xml_in_utf8(path, most=600)[0]) == 600
+        with pytest.raises(FileUnreadableError, match="more than 599 bytes"):
+            xml_in_utf8(path, most=599)
+    with pytest.raises(FileUnreadableError, match="cannot be read"):
+        xml_in_utf8(tmp_path / "none.xml")
+
+
+TEXT = "id,title\n1,Thé vert £3\n2,Käse\n"
+
+
+def encoding_of(path: Path) -> EncodingFound:
+    with in_utf8(path) as (_, found, _):
+        return found
+
+
+def encodings_read(path: Path) -> tuple[str, tuple[str, ...]]:
+    with in_utf8(path) as (inside, _, said):
+        return inside.read_text("utf-8-sig"), said
+
+
+@pytest.mark.parametrize(
+    ("written", "found", "told"),
+    [
+        ("utf-8", "utf-8", ""),
+        ("utf-8-sig", "utf-8-sig", ""),
+        ("utf-16", "utf-16", "UTF-16"),
+        ("utf-16-le", "utf-16-le", "UTF-16"),
+        ("utf-16-be", "utf-16-be", "UTF-16"),
+        ("cp1252", "cp1252", "Windows-1252"),
+    ],
+)
+def test_each_encoding_is_found_and_said(
+    tmp_path: Path, written: str, found: str, told: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(TEXT.encode(written))
+    assert encoding_of(path).encoding == found
+    text, said = encodings_read(path)
+    assert text == TEXT
+    assert told in "".join(said)
+    assert bool(said) == bool(told)
+
+
+def test_mixed_lines_are_read_each_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("1,Thé\n".encode() + "2,Käse\n".encode("cp1252") + b"3,plain\n")
+    assert encoding_of(path) == EncodingFound("mixed", 1, (2,))
+    text, said = encodings_read(path)
+    assert text == "1,Thé\n2,Käse\n3,plain\n"
+    assert "1 lines are not UTF-8" in said[0]
+    assert "line 2" in said[0]
+
+
+def test_what_is_neither_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,a\n2,\x81\x8d\xff\n")
+    with pytest.raises(FileUnreadableError, match="line 2 is neither"):
+        encoding_of(path)
+    path.write_bytes("1,abc\n".encode("utf-16")[:-1])
+    with pytest.raises(FileUnreadableError, match="begins as UTF-16"), in_utf8(path):
+        pass
+
+
+def test_errors_of_the_block_name_the_file_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(TEXT.encode("cp1252"))
+    with pytest.raises(DataError, match=r"broken \[.*/a.csv\]") as caught, in_utf8(path) as found:
+        raise DataError("broken", file=str(found[0]))
+    assert caught.value.file == str(path)
+
+
+def test_a_packed_file_is_looked_into(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(TEXT.encode("cp1252")))
+    assert encodings_read(path)[0] == TEXT
+    path.write_bytes(gzip.compress(TEXT.encode("cp1252"))[:-10])
+    with pytest.raises(FileUnreadableError, match="cut off"):
+        encoding_of(path)
+    with pytest.raises((FileUnreadableError, ResourceError)):
+        encoding_of(tmp_path / "missing.csv")
+
+
+@given(st.text(st.characters(codec="cp1252"), max_size=60))
+def test_windows_text_comes_back(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("e") / "a.csv"
+    path.write_bytes(("x" * 20 + text).encode("cp1252"))
+    found = encoding_of(path).encoding
+    with in_utf8(path) as (inside, _, _):
+        data = inside.read_bytes()
+    # Where the bytes happen to be UTF-8, they are taken as such.
+    assert found in ("utf-8", "mixed") or data.decode() == "x" * 20 + text
+
+
+@pytest.mark.parametrize(
+    ("given_text", "shown"),
+    [
+        ("<p>Fresh &amp; green</p><script>x()</script>", "Fresh & green"),
+        ("<ul><li>80 bags</li><li>strong</li></ul>", "80 bags\nstrong"),
+        ("<td>a</td><td>b</td>", "a b"),
+        ("Tea<img src=x onerror=alert(1)>", "Tea"),
+        ("<SCRIPT>alert('<p>')</SCRIPT >Tea", "Tea"),
+        ("Tea <script>never closed", "Tea"),
+        ('<a title="x>y">Tea</a>', "Tea"),
+        ('Tea <img alt="a<b">cup', 'Tea img alt="acup'),
+        ("Tea <!-- never closed", "Tea never closed"),
+        ("Tea <style>p{}</style><!-- hidden -->cup", "Tea cup"),
+        ("safe\u202egnp.exe", "safegnp.exe"),
+        ("zero\u200bwidth\x00\x1b[31m", "zerowidth[31m"),
+        ("caf&eacute; &#8364;3", "café €3"),
+    ],
+)
+def test_markup_and_what_is_hidden_goes(given_text: str, shown: str) -> None:
+    assert plain_text(given_text) == (shown, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["screws < 5 mm", "I <3 tea", "M&S tea", "می‌خواهم", "👩‍🍳", "a\nb", "茶 80袋"]
+)
+def test_what_is_plain_stays(text: str) -> None:
+    assert plain_text(text) == (text, False)
+
+
+def test_lines_become_spaces_where_asked() -> None:
+    assert plain_text("a \r\n\n b\tc") == ("a\nb c", False)
+    assert plain_text("a\r\n b", lines=False) == ("a b", False)
+
+
+@given(st.text(max_size=200))
+def test_no_tag_and_nothing_hidden_is_left(text: str) -> None:
+    shown, changed = plain_text(f"<b>{text}</b>")
+    assert changed
+    assert "\u202e" not in shown
+    assert "\x00" not in shown
+    assert shown == shown.strip()
+
+
+def test_long_fields_take_little_time() -> None:
+    start = time.process_time()
+    plain_text("<p>" * 30_000 + "&amp;" * 10_000)
+    plain_text("<" * 100_000)
+    plain_text("<a " * 30_000)
+    plain_text("<!--" * 20_000)
+    plain_text("<a '\"" * 20_000)
+    plain_text('<a "' * 20_001)
+    plain_text("<script>" * 10_000)
+    assert time.process_time() - start < 2

@@ -1,3 +1,5 @@
+"""?"""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,8 +7,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.authoring.writer.products import read_products
-from adwright.core.errors import FileUnreadableError, SchemaError
+from adwright.authoring.writer.products import (
+    Change,
+    ProductTable,
+    changes_of,
+    format_of,
+    name_columns,
+    read_products,
+    shop_formats,
+    write_back,
+)
+from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
+from adwright.data.table_door import bare_name
 
 SHOPIFY = (
     "Handle,Title,Body (HTML),Vendor,Type,Option1 Name,Option1 Value,Variant SKU,Variant Price\n"
@@ -166,3 +178,163 @@ def test_what_is_no_table_of_products_is_refused(tmp_path: Path) -> None:
         attributes=("kleur",),
     )
     assert mapped.products[0].attributes == (("kleur", "groen"),)
+
+
+def names_of(text: str) -> list[str]:
+    return text.split("|")
+
+
+OLD_SHOPIFY = names_of(
+    "Handle|Title|Body (HTML)|Vendor|Product Category|Type|Tags|Published|Option1 Name|"
+    "Option1 Value|Variant SKU|Variant Price|SEO Title|SEO Description|Status"
+)
+NEW_SHOPIFY = names_of(
+    "Title|URL handle|Description|Vendor|Product category|Type|Tags|Published on online store|"
+    "Status|SKU|Option1 name|Option1 value|Price|SEO title|SEO description"
+)
+WOO = names_of(
+    "ID|Type|SKU|Name|Published|Is featured?|Visibility in catalog|Short description|Description|"
+    "In stock?|Regular price|Categories|Tags|Attribute 1 name|Attribute 1 value(s)|Brands"
+)
+GOOGLE = names_of(
+    "id|title|description|link|image link|availability|price|brand|gtin|"
+    "google product category|color|size"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "shop"),
+    [
+        (OLD_SHOPIFY, "shopify"),
+        (NEW_SHOPIFY, "shopify"),
+        (WOO, "woocommerce"),
+        (GOOGLE, "google-feed"),
+        (["id", "title", "price"], "table"),
+    ],
+)
+def test_the_columns_tell_the_shop(names: list[str], shop: str) -> None:
+    assert format_of(names).name == shop
+    found = name_columns(names, format_of(names))
+    assert set(found.fields.values()) <= set(names)
+
+
+def test_each_shop_has_its_columns() -> None:
+    old = name_columns(OLD_SHOPIFY, format_of(OLD_SHOPIFY))
+    assert old.fields["description"] == "Body (HTML)"
+    assert old.pairs == (("Option1 Name", "Option1 Value"),)
+    assert old.texts["meta_description"] == "SEO Description"
+    new = name_columns(NEW_SHOPIFY, format_of(NEW_SHOPIFY))
+    assert (new.fields["id"], new.fields["price"]) == ("URL handle", "Price")
+    assert new.texts["description"] == "Description"
+    woo = name_columns(WOO, format_of(WOO))
+    assert (woo.fields["id"], woo.fields["brand"]) == ("ID", "Brands")
+    assert woo.pairs == (("Attribute 1 name", "Attribute 1 value(s)"),)
+    google = name_columns(GOOGLE, format_of(GOOGLE))
+    assert google.fields["category"] == "google product category"
+    assert google.attributes == ("color", "size")
+
+
+def test_what_is_given_wins() -> None:
+    names = ["sku", "Naam", "merk", "kleur"]
+    table = format_of(names, "table")
+    found = name_columns(
+        names, table, given={"title": "naam", "brand": "merk"}, attributes=("kleur",)
+    )
+    assert found.fields == {"id": "sku", "title": "Naam", "brand": "merk"}
+    assert found.attributes == ("kleur",)
+    assert found.used == ("Naam", "merk", "sku", "kleur")
+    assert found.texts["title"] == "Naam"
+
+
+def test_what_is_missing_is_named() -> None:
+    table = format_of(["x"], "table")
+    with pytest.raises(SchemaError, match=r"missing: id.*--columns id=skunr"):
+        name_columns(["titles", "skunr"], table, given={"title": "titles"}, file="a.csv")
+    with pytest.raises(SchemaError, match="is it 'title'"):
+        name_columns(["id", "title"], table, given={"title": "titel"})
+    with pytest.raises(SchemaError, match="no column 'size'"):
+        name_columns(["id", "title"], table, attributes=("size",))
+    with pytest.raises(ConfigError, match="no column 'colour'"):
+        name_columns(["id", "title"], table, given={"colour": "id"})
+    with pytest.raises(ConfigError, match="no format"):
+        format_of(["id"], "ebay")  # type: ignore[arg-type]
+
+
+def test_signs_are_bare_names() -> None:
+    signs = [sign for one in shop_formats().values() for sign in one.spec.signs]
+    assert [sign for sign in signs if bare_name(sign) != sign] == []
+
+
+WRITE_BACK_SHOPIFY = (
+    "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price,SEO Title\n"
+    'tee,"Cotton, tee",<p>Soft</p>,Acme,T1,10.00,\ntee,,,,T2,12.00,\nmug,Mug,A mug,Acme,M1,5.00,\n'
+)
+
+
+def shop(path: Path, text: str, encoding: str = "utf-8") -> ProductTable:
+    path.write_bytes(text.encode(encoding))
+    return read_products(path)
+
+
+def test_texts_go_to_the_columns_of_the_shop(tmp_path: Path) -> None:
+    table = shop(tmp_path / "a.csv", WRITE_BACK_SHOPIFY)
+    texts = {
+        ("tee", "description"): ["Soft <3 cotton\nfor all"],
+        ("tee", "headline"): ["One", "Two"],
+        ("mug", "meta_title"): ["Mug"],
+        ("gone", "title"): ["x"],
+    }
+    assert write_back(table, texts, tmp_path / "b.csv") == 4
+    assert (tmp_path / "b.csv").read_text() == (
+        "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price,SEO Title,headline_1,"
+        "headline_2\n"
+        'tee,"Cotton, tee",<p>Soft &lt;3 cotton</p><p>for all</p>,Acme,T1,10.00,,One,Two\n'
+        "tee,,,,T2,12.00,,,\n"
+        "mug,Mug,A mug,Acme,M1,5.00,Mug,,\n"
+    )
+    again = read_products(tmp_path / "b.csv").products[0]
+    assert again.description == "Soft <3 cotton\nfor all"
+
+
+def test_without_texts_the_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    table = shop(tmp_path / "a.csv", WRITE_BACK_SHOPIFY)
+    assert write_back(table, {}, tmp_path / "b.csv") == 0
+    assert (tmp_path / "b.csv").read_text() == WRITE_BACK_SHOPIFY
+    marked = shop(tmp_path / "a.csv", "id;title\n1;Käse\n", "utf-8-sig")
+    write_back(marked, {}, tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_bytes() == "id;title\n1;Käse\n".encode("utf-8-sig")
+
+
+def test_changes_are_told_before(tmp_path: Path) -> None:
+    table = shop(tmp_path / "a.csv", WRITE_BACK_SHOPIFY)
+    texts = {("tee", "title"): ["Tee"], ("mug", "title"): ["Mug"], ("mug", "headline"): ["Sip"]}
+    assert list(changes_of(table, texts)) == [
+        Change("tee", "Title", "Cotton, tee", "Tee"),
+        Change("mug", "headline_1", "", "Sip"),
+    ]
+
+
+def test_a_feed_has_no_line_ends_in_its_fields(tmp_path: Path) -> None:
+    text = 'id\ttitle\tgtin\tavailability\n1\t2.5" nail\t1\tin_stock\n'
+    table = shop(tmp_path / "a.tsv", text)
+    write_back(table, {("1", "description"): ['A 2.5"\tnail\nof steel']}, tmp_path / "b.tsv")
+    assert (tmp_path / "b.tsv").read_text() == (
+        "id\ttitle\tgtin\tavailability\tdescription\n"
+        '1\t2.5" nail\t1\tin_stock\tA 2.5" nail of steel\n'
+    )
+
+
+def test_parquet_and_json_lines_keep_their_types(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": [1, 2], "title": ["Tea", "Cup"], "tags": [["a"], []]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    table = read_products(tmp_path / "a.parquet")
+    texts = {("2", "headline"): ["Sip"]}
+    write_back(table, texts, tmp_path / "b.parquet")
+    wanted = frame.with_columns(headline_1=pl.Series([None, "Sip"]))
+    assert pl.read_parquet(tmp_path / "b.parquet").equals(wanted)
+    write_back(table, texts, tmp_path / "b.jsonl")
+    assert pl.read_ndjson(tmp_path / "b.jsonl")["headline_1"].to_list() == [None, "Sip"]
+    with pytest.raises(SchemaError, match="cannot hold lists"):
+        write_back(table, texts, tmp_path / "b.csv")
+    with pytest.raises(SchemaError, match=r"not as \.xlsx"):
+        write_back(table, texts, tmp_path / "b.xlsx")
