@@ -32,7 +32,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from benchmarks.common._checkouts import ROOT, checkout, environment, source_hash
 from benchmarks.common._trainees import (
     LAST,
@@ -306,7 +306,7 @@ def main() -> None:
     write_result(
         "kill_resume",
         protocol=PROTOCOL,
-        data=ASSETS["recbole"].sha256,
+        data=pins()["recbole"].sha256,
         seeds=[SEED],
         rows=rows,
         figures=figures,

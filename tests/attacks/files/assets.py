@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from adwright.core import assets
-from adwright.core.assets import ASSETS, RECORD, Pin, asset
+from adwright.core.assets import RECORD, Pin, asset, pins
 from adwright.core.atomic import atomic_folder
 from adwright.core.errors import ArtifactError, AssetError
 from tests.attacks.attack import Area, Attack
@@ -203,13 +203,13 @@ def wheel_of(folder: Path, members: Mapping[str, bytes] = MEMBERS) -> Path:
 @contextmanager
 def pinned(shared: Path) -> Iterator[tuple[Path, Path]]:
     """A wheel that is the pinned one of `obp`, and a cache."""
-    wheel, before = wheel_of(fresh(shared)), ASSETS["obp"]
+    wheel, before = wheel_of(fresh(shared)), pins()["obp"]
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    ASSETS["obp"] = Pin("obp", "9.9.9", digest, ("tiny/data/",), "tiny/data/a.csv", "tiny")
+    pins()["obp"] = Pin("obp", "9.9.9", digest, ("tiny/data/",), "tiny/data/a.csv", "tiny")
     try:
         yield wheel, fresh(shared)
     finally:
-        ASSETS["obp"] = before
+        pins()["obp"] = before
 
 
 def check(folder: Path) -> None:
@@ -254,9 +254,9 @@ def a_fifo(wheel: Path, evil: bytes) -> None:
 UNPACKING = """
 import os, signal, sys, zipfile
 from pathlib import Path
-from adwright.core.assets import ASSETS, Pin, asset
+from adwright.core.assets import pins, Pin, asset
 
-ASSETS["obp"] = Pin("obp", "9.9.9", sys.argv[2], ("tiny/data/",), "tiny/data/a.csv", "tiny")
+pins()["obp"] = Pin("obp", "9.9.9", sys.argv[2], ("tiny/data/",), "tiny/data/a.csv", "tiny")
 extract = zipfile.ZipFile.extract
 def dies(archive, member, folder):
     extract(archive, member, folder)
@@ -268,7 +268,7 @@ asset("obp", path=Path(sys.argv[1]), cache=Path(sys.argv[3]))
 
 def killed_unpacking(shared: Path) -> None:
     with pinned(shared) as (wheel, cache):
-        command = [sys.executable, "-c", UNPACKING, str(wheel), ASSETS["obp"].sha256, str(cache)]
+        command = [sys.executable, "-c", UNPACKING, str(wheel), pins()["obp"].sha256, str(cache)]
         assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         assert list(cache.glob("*.tmp")) or list(cache.glob(".*.tmp"))
         check(asset("obp", path=wheel, cache=cache))

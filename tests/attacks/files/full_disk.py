@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from adwright.core.artifacts import load_artifact, save_artifact
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import ResourceError
 from adwright.data.sources.tables import write_events
@@ -97,7 +97,7 @@ def large_wheel(folder: Path) -> None:
     with scratch_folder() as scratch, pinned(scratch):
         wheel = wheel_of(fresh(scratch), {"tiny/data/a.csv": data})
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        ASSETS["obp"] = replace(ASSETS["obp"], sha256=digest)
+        pins()["obp"] = replace(pins()["obp"], sha256=digest)
         try:
             asset("obp", path=wheel, cache=folder)
         finally:

