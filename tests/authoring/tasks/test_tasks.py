@@ -252,7 +252,8 @@ def test_five_megabytes_take_no_time(unit: str) -> None:
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 
-LABELS_LABELS = ("Tea", "Coffee", 'A "quoted" one', "back\\slash", "Größe, 咖啡")
+CHOICES = ("Tea", "Coffee", 'A "quoted" one', "back\\slash", "Größe, 咖啡")
+CHOICE = Request(task_named("classify"), TEA, (), CHOICES)
 BYTES = LLTokenizer("byte")
 
 
@@ -269,12 +270,12 @@ def accepts(form: str, text: str) -> bool:
 
 @pytest.mark.parametrize("form", ["grammar", "schema"])
 def test_only_labels_can_be_written(form: Any) -> None:
-    found = compiled(constrained(GenerationConfig(), CLASSIFY, form=form))
+    found = compiled(constrained(GenerationConfig(), CHOICE, form=form))
     write = json.dumps if form == "schema" else str
-    for label in LABELS_LABELS:
+    for label in CHOICES:
         text = write(label) if form == "grammar" else json.dumps(label, ensure_ascii=False)
         assert accepts(found, text), label
-        assert read_answer(CLASSIFY, text).label == label
+        assert read_answer(CHOICE, text).label == label
     for wrong in ("tea", "Tea ", "Te", "", "Coffee\n", "Water", "TeaCoffee"):
         assert not accepts(found, write(wrong)), wrong
 
@@ -302,9 +303,9 @@ def test_the_longest_label_has_room() -> None:
 
 def test_another_constraint_is_replaced() -> None:
     before = GenerationConfig(regex="a+", seed=3)
-    after = constrained(before, CLASSIFY)
+    after = constrained(before, CHOICE)
     assert (after.regex, after.seed) == (None, 3)
-    assert constrained(before, CLASSIFY, form="schema").json_schema == label_schema(LABELS_LABELS)
+    assert constrained(before, CHOICE, form="schema").json_schema == label_schema(CHOICES)
     assert label_grammar(("Tea", "x")) == 'root ::= "Tea" | "x"'
 
 
@@ -322,14 +323,12 @@ def test_a_random_model_can_write_labels_alone() -> None:
     try:
         for seed in range(3):
             warm = GenerationConfig(max_tokens=1, temperature=2.0, seed=seed)
-            config = constrained(warm, CLASSIFY)
+            config = constrained(warm, CHOICE)
             prompts = ["an unlike prompt", "and another one", "tea"]
-            answers = [
-                read_answer(CLASSIFY, text) for text in model.generate(prompts, config).texts
-            ]
-            assert all(answer.valid and answer.label in LABELS_LABELS for answer in answers)
+            answers = [read_answer(CHOICE, text) for text in model.generate(prompts, config).texts]
+            assert all(answer.valid and answer.label in CHOICES for answer in answers)
         free = model.generate(["tea"], GenerationConfig(max_tokens=6)).texts[0]
-        assert not read_answer(CLASSIFY, free).valid
+        assert not read_answer(CHOICE, free).valid
     finally:
         model.close()
 
