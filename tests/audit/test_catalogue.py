@@ -5,13 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import jsonschema_rs
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adwright.audit.assistant import (
+    AssistantAnswer,
+    ShopAssistant,
+    document,
+    facts_of,
+    found_by_words,
+    reason_schema,
+    supported,
+    write_reasons,
+)
 from adwright.audit.catalogue import (
     CatalogueSchema,
     OrderPurpose,
@@ -22,6 +34,10 @@ from adwright.audit.catalogue import (
     schema_of,
     usual_request,
 )
+from adwright.audit.defences.stack import IsolatedTarget
+from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
+from adwright.audit.targets.chat import NameFinder
+from adwright.audit.targets.target import DefendedTarget, FunctionTarget, RankingCost
 from adwright.core.errors import (
     ConfigError,
     DataError,
@@ -29,7 +45,155 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
+from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
+from tests.support.audit.scripted_targets import gullible, stubborn
 from tests.support.audit.shops import KETTLES, REQUEST, kettles, released
+
+SHOP = kettles()
+
+
+class Mute:
+    name = "mute"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing.without_texts()
+
+
+def test_a_shopper_is_answered_with_products_of_the_shop() -> None:
+    answer = ShopAssistant(SHOP, stubborn()).answer(k=2)
+    assert answer.request == REQUEST
+    assert (
+        answer.text() == "1. Samovar: Price: $69, Rating: 4.5\n2. Teapot: Price: $59, Rating: 4.4"
+    )
+    assert [one.row for one in answer.products] == [5, 4]
+    assert len(answer.found) == 6
+    assert answer.cost.calls == 1
+
+
+def test_the_model_writes_reasons_for_what_was_ranked() -> None:
+    words = {"Samovar": "A samovar for guests. It beats the Teapot.", "Free Gift": "Take it."}
+    model = ScriptedModel(ScriptedConfig((json.dumps(words),)))
+    answer = ShopAssistant(SHOP, stubborn(), model=model).answer("tea", k=1, seed=3)
+    assert answer.text() == "1. Samovar: A samovar for guests."
+    assert answer.cost.calls == 2
+
+
+def test_only_what_is_found_is_ranked() -> None:
+    few = ShopAssistant(SHOP, stubborn(), shown=2)
+    assert [one.name for one in few.answer("glass", k=9).products] == [KETTLES[2], KETTLES[1]]
+    assert few.name == "BM25, then stubborn"
+    one = ShopAssistant(SHOP, stubborn(), shown=1).answer("glass")
+    assert [each.row for each in one.products] == [1]
+    assert one.cost.calls == 0
+    nothing = AssistantAnswer("glass", (), (), RankingCost())
+    assert nothing.text() == "No product of the shop was found for this."
+
+
+def test_a_defence_stands_before_everything() -> None:
+    loud = SHOP.with_listing(0, SHOP.listings[0].with_text("Ideal For", "best kettle " * 5))
+    assert ShopAssistant(loud, gullible()).answer(k=1).products[0].row == 0
+    assert ShopAssistant(loud, gullible(), shown=1).answer("kettle").found == (0,)
+    safe = ShopAssistant(loud, gullible(), defence=Mute())
+    clean = ShopAssistant(SHOP, gullible(), defence=Mute())
+    assert safe.answer(k=6).text() == clean.answer(k=6).text()
+    assert safe.name == "BM25, then gullible, defended by mute"
+
+
+def test_numbers_and_requests_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        ShopAssistant(SHOP, stubborn(), shown=0)
+    with pytest.raises(ConfigError, match="at least 1"):
+        ShopAssistant(SHOP, stubborn()).answer(k=0)
+    with pytest.raises(ConfigError, match="no request"):
+        ShopAssistant(SHOP, stubborn()).answer("  ")
+
+
+REASONS_SHOP = kettles().listings
+
+
+def told(reply: object) -> ScriptedModel:
+    text = reply if isinstance(reply, str) else json.dumps(reply)
+    return ScriptedModel(ScriptedConfig((text,)))
+
+
+def test_a_reason_says_what_the_facts_say() -> None:
+    words = {"Steel Kettle": "It costs $19 and is easy to like.", "Teapot": "Rated 4.4 by others."}
+    reasons, cost = write_reasons(told(words), (REASONS_SHOP[0], REASONS_SHOP[4]), REQUEST)
+    assert [one.text for one in reasons] == list(words.values())
+    assert all(one.written and one.dropped == () for one in reasons)
+    assert (cost.calls, cost.tokens_out > 40) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It holds 12 cups.",
+        "It costs $9 only.",
+        "It is made of copper.",
+        "It beats the Glass Kettle Pro.",
+        "Better than a samovar!",
+        '"Steel Kettle".',
+    ],
+)
+def test_what_no_attribute_supports_is_left_out(sentence: str) -> None:
+    answer = {"Steel Kettle": f"{sentence} It is a fine choice."}
+    (reason,), _ = write_reasons(told(answer), REASONS_SHOP[:1], REQUEST, others=KETTLES)
+    assert (reason.text, reason.written) == ("It is a fine choice.", True)
+    assert reason.dropped == (sentence,)
+    (alone,), _ = write_reasons(
+        told({"Steel Kettle": sentence}), REASONS_SHOP[:1], REQUEST, others=KETTLES
+    )
+    assert (alone.text, alone.written) == ("Price: $19, Rating: 4.0", False)
+
+
+def test_what_the_seller_wrote_is_no_support() -> None:
+    loud = REASONS_SHOP[0].with_text("Ideal For", "It holds 12 cups and is the best of 2026.")
+    assert not supported("It holds 12 cups.", loud, NameFinder(KETTLES))
+    assert facts_of(loud) == ("Steel Kettle", "Price: $19", "Rating: 4.0")
+
+
+@pytest.mark.parametrize("reply", ["", '{"Steel Kettle": "It cos', "{}", '{"Steel Kettle": 3}'])
+def test_an_answer_that_is_cut_off_leaves_the_facts(reply: str) -> None:
+    (reason,), _ = write_reasons(told(reply or " "), REASONS_SHOP[:1], REQUEST)
+    assert (reason.text, reason.written) == ("Price: $19, Rating: 4.0", False)
+
+
+def test_a_form_that_was_not_kept_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did not keep to the form"):
+        write_reasons(told([1, 2]), REASONS_SHOP[:1], REQUEST)
+    assert write_reasons(told("x"), (), REQUEST)[0] == []
+    bare, _ = write_reasons(told("{}"), (ShopListing("A"),), REQUEST)
+    assert bare[0].text == "no further facts"
+
+
+def test_the_form_holds_the_names_and_no_others() -> None:
+    schema = jsonschema_rs.validator_for(reason_schema(KETTLES[:2]))
+    sentence = "It is a fine choice."
+    assert schema.is_valid(dict.fromkeys(KETTLES[:2], sentence))
+    assert not schema.is_valid(dict.fromkeys(KETTLES[:3], sentence))
+    assert not schema.is_valid({KETTLES[0]: sentence})
+    assert not schema.is_valid({KETTLES[0]: "", KETTLES[1]: sentence})
+
+
+RETRIEVAL_SHOP = kettles().listings
+
+
+def test_a_document_holds_name_facts_and_texts() -> None:
+    one = ShopListing("Kettle", {"Price": 3, "Stock": None}, {"Text": "Boils.", "More": ""})
+    assert document(one) == "Kettle. Price: 3. Boils."
+
+
+def test_words_find_by_words_and_fill_up_in_order() -> None:
+    assert found_by_words(RETRIEVAL_SHOP, "a samovar", 3) == (5, 0, 1)
+    assert found_by_words(RETRIEVAL_SHOP, "glass", 2) == (1, 2)
+    assert found_by_words(RETRIEVAL_SHOP, "nothing of this", 99) == (0, 1, 2, 3, 4, 5)
+    loud = (*RETRIEVAL_SHOP[:5], RETRIEVAL_SHOP[5].with_text("Ideal For", "glass " * 9))
+    assert found_by_words(loud, "glass", 1) == (5,)
+
+
+def test_at_least_one_is_found() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        found_by_words(RETRIEVAL_SHOP, "glass", 0)
 
 
 def test_names_and_rows() -> None:
@@ -376,3 +540,137 @@ def test_numbers_that_cannot_be(n: int, count: int) -> None:
         draw_orders(n, count, seed=0)
     with pytest.raises(ConfigError, match="unknown purpose"):
         draw_orders(5, 1, seed=0, purpose="guess")  # type: ignore[arg-type]
+
+
+class Same:
+    name = "same"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing
+
+
+def test_templates_and_controls_are_written_without_a_look() -> None:
+    asked: list[str] = []
+    target = stubborn(asked.append)
+    texts = find_texts(SHOP, target, AttackPlan(products=("Teapot", "Samovar")))
+    assert asked == []
+    assert [one.product for one in texts] == ["Teapot"] * 9 + ["Samovar"] * 9
+    tiers = [one.tier for one in texts[:9]]
+    assert tiers == ["T0"] * 6 + ["control random", "control name", "control truthful"]
+    assert len({one.run for one in texts[:6]}) == 6
+    assert texts[0].text.startswith("people who drink 5 cups ")
+    every = find_texts(SHOP, target, AttackPlan(tiers=("T0",)))
+    assert {one.product for one in every} == set(KETTLES)
+
+
+def test_searches_are_jobs_that_go_on(tmp_path: Path) -> None:
+    plan = AttackPlan(("T1",), ("Steel Kettle",), runs=2, calls=60, orders=2, seed=5)
+    texts = find_texts(SHOP, gullible(), plan, folder=tmp_path)
+    assert [(one.tier, one.run) for one in texts] == [("T1", "5"), ("T1", "6")]
+    assert {path.name for path in (tmp_path / "attacks").iterdir()} == {"T1-0-5", "T1-0-6"}
+    assert any("best" in one.text for one in texts)
+    asked: list[str] = []
+    assert find_texts(SHOP, gullible(), plan, folder=tmp_path) == texts
+    assert asked == []
+    other = find_texts(SHOP, gullible(), AttackPlan(("T1",), ("Steel Kettle",), calls=12))
+    assert [one.run for one in other] == ["0"]
+
+
+def test_the_adaptive_search_goes_through_the_defence() -> None:
+    plan = AttackPlan(("T4",), ("Steel Kettle",), calls=40, orders=2)
+    (text,) = find_texts(SHOP, DefendedTarget(gullible(), Same()), plan)
+    assert text.tier == "T4"
+    with pytest.raises(ConfigError, match="T4 knows the defence"):
+        find_texts(SHOP, gullible(), plan)
+
+
+def test_attacks_by_gradient_need_weights() -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+    network = tiny_llama()
+    network.config.max_position_embeddings = 2048
+    few = SHOP.only((0, 1))
+    plan = AttackPlan(("T2", "T3"), ("Steel Kettle",), calls=8, orders=1)
+    with pytest.raises(ConfigError, match="T2 needs the weights"):
+        find_texts(few, gullible(), plan)
+    weights = ModelWeights(network, tiny_tokens(), "tiny")
+    texts = find_texts(few, gullible(), plan, weights=weights)
+    assert [one.tier for one in texts] == ["T2", "T3"]
+    assert all(one.text.startswith("people who drink 1 cups") for one in texts)
+
+
+class Wordless(Same):
+    """Leaves no text."""
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        return listing.without_texts()
+
+
+def test_with_weights_the_adaptive_attack_goes_by_gradient_too(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from tests.support.lm.tiny_llama import tiny_llama, tiny_tokens
+
+    network = tiny_llama()
+    network.config.max_position_embeddings = 2048
+    weights = ModelWeights(network, tiny_tokens(), "tiny")
+    few, plan = SHOP.only((0, 1)), AttackPlan(("T4",), ("Steel Kettle",), calls=20, orders=1)
+    alone = DefendedTarget(IsolatedTarget(gullible()), Same())
+    texts = find_texts(few, alone, plan, folder=tmp_path, weights=weights)
+    assert [(one.tier, one.run) for one in texts] == [("T4", "0"), ("T4", "0 gradient")]
+    jobs = {path.name for path in (tmp_path / "attacks").iterdir()}
+    assert jobs == {"T4-0-0", "T4-gradient-0-0"}
+    together = find_texts(few, DefendedTarget(gullible(), Same()), plan, weights=weights)
+    assert together[1] != texts[1]
+    deaf = DefendedTarget(gullible(), Wordless())
+    (none,) = find_texts(few, deaf, plan, weights=weights)
+    assert none.run == "0 without a text that gets through"
+
+
+def test_attacks_need_a_catalogue_of_ones_own_and_its_products() -> None:
+    with pytest.raises(ConfigError, match="not declared as your own"):
+        find_texts(kettles(own=False), gullible(), AttackPlan())
+    with pytest.raises(ConfigError, match="no such product"):
+        find_texts(SHOP, gullible(), AttackPlan(products=("Pot",)))
+
+
+def test_orders_that_attacks_choose_on_are_told() -> None:
+    shown: list[tuple[str, ...]] = []
+
+    def looks(listings: Sequence[ShopListing], request: str) -> list[str]:
+        shown.append(tuple(one.name for one in listings))
+        return [one.name for one in listings]
+
+    plan = AttackPlan(("T1",), ("Steel Kettle",), runs=2, calls=60, orders=2, seed=5)
+    find_texts(SHOP, FunctionTarget(looks, name="as shown"), plan)
+    told = {tuple(SHOP.names[row] for row in one) for one in choosing_orders(plan, len(SHOP))}
+    assert set(shown) <= told
+    assert choosing_orders(AttackPlan(("T0", "control")), 6) == []
+    assert len(choosing_orders(AttackPlan(("T2",)), 2)) == 2
+
+
+def test_attacks_by_gradient_choose_on_told_orders_too() -> None:
+    pytest.importorskip("transformers", reason="the extra lm is not installed")
+    from adwright.audit.attacks.gradient import spread_orders
+
+    told = set(choosing_orders(AttackPlan(("T2",), seed=3), 6))
+    assert all(set(spread_orders(6, row, 3, 3)) <= told for row in range(6))
+
+
+def test_a_search_with_too_few_calls_is_refused_and_finds_nothing_in_silence() -> None:
+    few = AttackPlan(("T1",), ("Steel Kettle",), calls=3, orders=2)
+    with pytest.raises(ConfigError, match="at least 4 calls"):
+        find_texts(SHOP, gullible(), few)
+    (text,) = find_texts(SHOP, gullible(), AttackPlan(("T1",), few.products, calls=4, orders=2))
+    assert text.tier == "T1"
+    assert find_texts(SHOP, gullible(), AttackPlan(("T0",), calls=1))
+
+
+def test_plans_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match="unknown tier 'T9'"):
+        AttackPlan(("T0", "T9"))
+    with pytest.raises(ConfigError, match="no tier"):
+        AttackPlan(())
+    for name in ("runs", "calls", "orders"):
+        with pytest.raises(ConfigError, match="at least 1"):
+            AttackPlan(**{name: 0})

@@ -1,15 +1,27 @@
+"""?"""
+
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from adwright.campaigns.store.store import Store
 from adwright.cli import app
 from adwright.cli.demo import show, show_ads, show_audit, show_cascade
-from adwright.core.errors import MissingExtraError
+from adwright.cli.ranker import evaluate_recommender, opened_task
+from adwright.core.artifacts import save_artifact
+from adwright.core.errors import AdwrightError, MissingExtraError
+from adwright.data.sources.tables import read_events
+from adwright.delivery.popularity import save_popularity
+from adwright.delivery.recommend.run import recommend_all
 from adwright.demos import ads as ads_module
 from adwright.demos import audited as audited_module
 from adwright.demos import cascade as cascade_module
@@ -22,12 +34,16 @@ from adwright.demos.cascade import CascadeDemoConfig, CascadeDemoResult, cascade
 from adwright.demos.folder import DemoPart
 from adwright.demos.ranker import DemoConfig, DemoResult, demo
 from adwright.demos.retirement import RetirementDemoResult, retirement_demo
+from adwright.metrics.reports.report import RankingComparison
+from adwright.service.registry.registry import publish
 from tests.delivery.cascade.test_build import CONFIG
-from tests.demos.test_ads import HAM, TEA, room
-from tests.demos.test_audited import gullible
+from tests.demos.test_cascade import HAM, TEA, gullible, room
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_life_log import SmallLives
 from tests.support.data.small_next_basket import small_task
+from tests.support.delivery.sequence_parts import sasrec
+from tests.support.delivery.single_models import run_folder
+from tests.support.store.events import START, decision, event, events
 
 
 @pytest.fixture(scope="module")
@@ -290,9 +306,9 @@ def test_what_is_shown_of_the_cascade(
     cells = [cell for row in (*measures.stage_rows(), *measures.order_rows()) for cell in row]
     for name in (measures.cost(), *measures.stage_header(), *cells):
         assert name in text
-    for decision in second.shown:
-        assert f"Household {decision.user_id} on" in text
-        for place in decision.places:
+    for one in second.shown:
+        assert f"Household {one.user_id} on" in text
+        for place in one.places:
             assert place.name in text
 
 
@@ -308,3 +324,213 @@ def test_what_is_shown_of_the_ads(
         assert ad.product.title in text
         for row in ad_rows(ad):
             assert all(cell in text for cell in row)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    sasrec().save(run_folder(tmp_path) / "model")
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["--quiet", "recommend", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_everybody_by_defaults_alone(here: Path) -> None:
+    text = run("run", "--out", "recs.parquet")
+    assert "100 rows for 10 users written to recs.parquet" in text
+    assert "what a user had may come again" in text
+    assert pl.read_parquet("recs.parquet").equals(recommend_all("run"))
+
+
+def test_each_option_counts(here: Path) -> None:
+    (here / "users.txt").write_text("u1\nnobody\n")
+    options = ("--users", "users.txt", "--k", "2", "--unseen", "--events", str(here / "log"))
+    text = run("run", "--out", "recs.parquet", *options, "--at", "2026-01-08T00:00:00")
+    assert "what a user had is left out" in text
+    assert "1 of the users have no event" in text
+    found = pl.read_parquet("recs.parquet")
+    assert found["user_id"].unique(maintain_order=True).to_list() == ["u1", "nobody"]
+    assert "exists" in run("run", "--out", "recs.parquet", code=2)
+    assert "rows" in run("run", "--out", "recs.parquet", "--force", "--chunk", "3")
+
+
+def test_a_dry_run_opens_all_and_writes_nothing(here: Path) -> None:
+    before = sorted(here.iterdir())
+    text = run("run", "--out", "recs.parquet", "--dry-run")
+    assert "sequence of 12 items, 10 users" in text
+    assert sorted(here.iterdir()) == before
+
+
+def test_mistakes_are_told(here: Path) -> None:
+    save_artifact(here / "other", kind="adapter", config={})
+    for arguments, about in (
+        (("other", "--out", "x.parquet"), "recommends nothing"),
+        (("nowhere", "--out", "x.parquet"), "no model here"),
+        (("run", "--out", "x.csv"), "name it .parquet"),
+        (("run", "--out", "x.parquet", "--at", "soon"), "2026-05-31"),
+        (("run", "--out", "x.parquet", "--users", "nowhere.txt"), "cannot be read"),
+        (("run", "--out", "x.parquet", "--events", "nowhere"), "no such log"),
+    ):
+        assert about in run(*arguments, code=2)
+    assert not list(here.glob("*x.*"))
+
+
+def test_what_was_decided_for_a_log_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = opened_task(str(written(tmp_path / "log.csv", 6)), offline=True)
+    assert len(found.task.users) == 30
+    assert "Default: " in capsys.readouterr().out
+    with pytest.raises(AdwrightError, match="no model here"):
+        evaluate_recommender(tmp_path, "log.csv", split="test", draws=10, seed=0)
+
+
+def written(log: Path, steps: int) -> Path:
+    """A log in which each of thirty people takes so many things."""
+    rows = [
+        f"u{user},i{(user + step) % 7 if step < 6 else 'new'},"
+        f"{1_700_000_000 + 90_000 * step + user}"
+        for user in range(30)
+        for step in range(steps)
+    ]
+    log.write_text("\n".join(["user_id,item_id,time", *rows]) + "\n")
+    return log
+
+
+@pytest.mark.parametrize(
+    "train", [("item-item",), ("popularity",), ("two-tower", "--epochs", "1"), ("cascade",)]
+)
+def test_a_model_is_judged_by_what_it_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    written(tmp_path / "log.csv", 6)
+    written(tmp_path / "newer.csv", 7)
+    more = ("--minutes", "0") if train == ("cascade",) else ()
+    recommenders_run("train", train[0], "log.csv", *train[1:], *more, "--out", "a")
+    assert "before anything was fitted to that" in recommenders_run(
+        "evaluate", "a", "--out", "told.json"
+    )
+    assert (tmp_path / "told.json").read_text() == (tmp_path / "a" / "report.json").read_text()
+    if train[0] in ("item-item", "popularity"):
+        text = recommenders_run("evaluate", "a", "--log", "log.csv", code=2)
+        assert "seen" in text
+        assert "without --log" in text
+    text = recommenders_run("evaluate", "a", "--log", "newer.csv", "--out", "newer.json")
+    assert "of 1 items that the model does not know, and count as misses" in text
+    assert "of 30 users after 2023-11-" in text
+    assert RankingComparison.from_json((tmp_path / "newer.json").read_text()).reports
+    recommenders_run("publish", "a", "--tenant", "shop", "--no-histories")
+    assert "there is no report of the run" in recommenders_run("evaluate", "models/shop/v1", code=2)
+    assert "of 30 users after" in recommenders_run(
+        "evaluate", "models/shop/v1", "--log", "newer.csv"
+    )
+    assert "leave it out" in recommenders_run(
+        "evaluate", "a", "--log", "newer.csv", "--split", "valid", code=2
+    )
+
+
+def recommenders_run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["--quiet", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+URL = "sqlite:///adwright.db"
+
+
+@pytest.fixture
+def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a store: 250 events on two days of long ago, one of today."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    with Store.open(URL) as store:
+        store.create_key("acme")
+        store.record_events("acme", [*events(250), event(900, kind="click", time=now())])
+        store.record_decisions("acme", [decision(1)])
+        store.create_tenant("new")
+    return tmp_path
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def store_run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["store", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_show_counts_what_there_is_of_each_tenant(store_here: Path) -> None:
+    save_popularity(store_here / "models" / "acme" / "v1", ["tea"], np.array([1.0]))
+    publish(store_here / "models", "acme", "v1")
+    text = store_run("show")
+    for words in ("2 tenants", "acme", "new", "1 in use, 0 revoked", "251 in the store"):
+        assert words in text
+    assert "impression 250, click 1" in text
+    assert "acme: v1 (popularity) decides" in text
+    assert "none in models" in text
+    one = store_run("show", "--tenant", "acme")
+    assert "new" not in one.replace("newest", "")
+    assert str(START.date()) in one
+    with Store.open(URL) as store:
+        (key,) = store.keys("acme")
+    assert key.key_id in one
+    assert "adw_" not in one
+
+
+def test_events_are_written_as_any_log(store_here: Path) -> None:
+    assert "251 events written" in store_run("events", "--tenant", "acme", "--out", "a.parquet")
+    found = read_events(store_here / "a.parquet").collect()
+    with Store.open(URL) as store:
+        assert found.equals(store.events("acme"))
+    store_run("compact", "--tenant", "acme", "--out", "log")
+    text = store_run("events", "--tenant", "acme", "--out", "b.csv")
+    assert "1 events written" in text
+    assert "250 more were compacted" in text
+    assert "251" in store_run("events", "--tenant", "acme", "--out", "c.parquet", "--folder", "log")
+    every = read_events(store_here / "c.parquet").collect()
+    assert set(every["event_id"]) == set(found["event_id"])
+    assert "exists" in store_run("events", "--tenant", "acme", "--out", "b.csv", code=2)
+    store_run("events", "--tenant", "acme", "--out", "b.csv", "--force")
+
+
+def test_days_that_are_over_are_compacted_and_the_rest_is_said(store_here: Path) -> None:
+    text = store_run("compact", "--tenant", "acme", "--out", "log")
+    assert len(re.findall(r"wrote .*\.parquet", text)) == 2
+    assert "250 events are compacted, 1 are still in the store" in text
+    assert read_events(store_here / "log").collect().height == 250
+    again = store_run("compact", "--tenant", "acme", "--out", "log")
+    today = now().date()
+    assert f"nothing to compact yet: the oldest of 1 events is of {today}" in again
+    tomorrow = str(today + timedelta(days=1))
+    assert f"--before {tomorrow}" in again
+    assert "wrote" in store_run("compact", "--tenant", "acme", "--out", "log", "--before", tomorrow)
+    assert pl.read_parquet(store_here / "log" / f"date={today}").height == 1
+    assert "holds no event" in store_run("compact", "--tenant", "new", "--out", "other")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["show", "--store", "sqlite:///typo.db"], "there is no such store"),
+        (["show", "--tenant", "acne"], "no such tenant"),
+        (["events", "--tenant", "acne", "--out", "x.parquet"], "it has acme, new"),
+        (["events", "--tenant", "acme", "--out", "x.txt"], ".txt"),
+        (["compact", "--tenant", "acne", "--out", "x"], "no such tenant"),
+        (["compact", "--tenant", "acme", "--out", "x", "--before", "1.5.2024"], "2026-05-31"),
+        (["compact", "--tenant", "acme", "--out", "x", "--store", "sqlite:///x.db"], "no such"),
+    ],
+)
+def test_a_mistake_is_one_message_and_makes_nothing(
+    store_here: Path, arguments: list[str], about: str
+) -> None:
+    before = sorted(path.name for path in store_here.iterdir() if "-" not in path.name)
+    assert about in store_run(*arguments, code=2)
+    assert sorted(path.name for path in store_here.iterdir() if "-" not in path.name) == before

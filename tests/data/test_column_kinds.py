@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
+from adwright.core.hashing import sha256_bytes
 from adwright.data.column_kinds import (
     ColumnKind,
     FoundColumn,
@@ -21,6 +30,9 @@ from adwright.data.column_kinds import (
     find_kinds,
     with_kinds,
 )
+from adwright.data.creatives import CREATIVES as creatives_CREATIVES
+from adwright.data.creatives import SLOTS, Creative, catalogue_rows, creatives_table, from_table
+from adwright.data.features import Feature, FeatureSpec, ItemTable, Vocabulary, fit_spec
 from adwright.data.history_kinds import (
     Again,
     again_in_words,
@@ -30,7 +42,8 @@ from adwright.data.history_kinds import (
     learn_again,
     only_history,
 )
-from adwright.data.schema import validate_creatives, validate_events
+from adwright.data.schema import CREATIVE_SCHEMA, validate_creatives, validate_events
+from adwright.data.sources.tables import read_creatives, write_creatives
 from adwright.data.stops import Stops, stopped
 
 N = 200
@@ -362,3 +375,347 @@ def test_it_is_what_a_literal_loop_finds(rows: list[Any], hour: int) -> None:
     items, creatives, counting = literal(events, {"a": ["a1", "a2"], "b": ["b1"]}, moment)
     assert (found.items, found.creatives) == (items, creatives)
     assert set(found.table["event_id"]) == counting
+
+
+IMAGE = sha256_bytes(b"a picture")
+BREAD = Creative(headline="Bread", body="Baked at six.", brand="Mill", image_hash=IMAGE)
+
+
+def test_the_id_is_that_of_the_content() -> None:
+    again = Creative(headline="Bread", body="Baked at six.", brand="Mill", image_hash=IMAGE)
+    assert again.creative_id == BREAD.creative_id
+    assert len(BREAD.creative_id) == 32
+    for slot in SLOTS:
+        assert Creative(**{slot: "another"}).creative_id != Creative().creative_id
+    # Words in another slot are another ad.
+    assert Creative(headline="x").creative_id != Creative(body="x").creative_id
+    for name, value in (("item_id", "i"), ("maker", "m"), ("image_hash", IMAGE)):
+        assert Creative(**{name: value}).creative_id != Creative().creative_id
+    assert Creative(campaign_id="c", checks_passed=("spelling",)).creative_id == (
+        Creative().creative_id
+    )
+    assert Creative(creative_id="mine").creative_id == "mine"
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        BREAD.headline = "Rolls"  # type: ignore[misc]
+
+
+def test_an_edit_is_a_new_creative_with_its_parent() -> None:
+    old = replace(BREAD, checks_passed=("claims",), item_id="i1", campaign_id="c1")
+    new = old.edited("a shorter body", {"body": "At six"}, maker="m1")
+    assert (new.parent, new.edit, new.maker) == (old.creative_id, "a shorter body", "m1")
+    assert (new.headline, new.body, new.image_hash) == ("Bread", "At six", IMAGE)
+    assert (new.item_id, new.campaign_id, new.checks_passed) == ("i1", "c1", ())
+    assert new.creative_id != old.creative_id
+    assert old.edited("no picture", {"image_hash": ""}).image_hash == ""
+    for slot in SLOTS:
+        assert getattr(old.edited("words", {slot: "other"}), slot) == "other"
+    # Back to the same words: what is shown is as before, where it comes from is not.
+    assert new.edited("as it was", {"body": "Baked at six."}).creative_id != old.creative_id
+
+
+@pytest.mark.parametrize(
+    ("make", "column"),
+    [
+        (lambda: Creative(creative_id="nan"), "creative_id"),
+        (lambda: Creative(item_id=" "), "item_id"),
+        (lambda: Creative(parent="a\nb"), "parent"),
+        (lambda: Creative(campaign_id="x" * 501), "campaign_id"),
+        (lambda: Creative(image_hash="d41d8cd98f00b204e9800998ecf8427e"), "image_hash"),
+        (lambda: Creative(edit="shorter"), "edit"),
+        (lambda: Creative(body="\ud800"), "body"),
+        (lambda: BREAD.edited("nothing", {}), "edit"),
+        (lambda: BREAD.edited("colour", {"state": "live"}), "state"),
+        (lambda: BREAD.edited("same", {"headline": "Bread"}), "edit"),
+        (lambda: BREAD.edited(" ", {"body": "x"}), "edit"),
+    ],
+)
+def test_what_is_none_is_refused(make: object, column: str) -> None:
+    with pytest.raises(ValueInvalidError) as caught:
+        make()  # type: ignore[operator]
+    assert caught.value.column == column
+    assert caught.value.hint
+
+
+def test_one_id_names_one_creative() -> None:
+    assert creatives_table([BREAD, BREAD]).num_rows == 1
+    with pytest.raises(ValueInvalidError, match="two creatives have one id"):
+        creatives_table([BREAD, replace(BREAD, body="other", creative_id=BREAD.creative_id)])
+    with pytest.raises(ValueInvalidError, match="unique"):
+        from_table(pl.DataFrame({"creative_id": ["a", "a"]}))
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "part"),
+    [
+        ({"headline": ["x"]}, SchemaError, "creative_id"),
+        ({"creative_id": ["a"], "heading": ["x"]}, SchemaError, "headline"),
+        ({"creative_id": ["a"], "body": [1]}, SchemaError, "text"),
+        ({"creative_id": ["a"], "checks_passed": ["x"]}, SchemaError, "list"),
+        ({"creative_id": ["a", None]}, ValueInvalidError, "row 1"),
+        ({"creative_id": ["a"], "state": ["sold"]}, ValueInvalidError, "sold"),
+        ({"creative_id": ["a", "b"], "image_hash": [None, "f00"]}, ValueInvalidError, "row 1"),
+    ],
+)
+def test_other_tables_are_refused(
+    columns: dict[str, list[object]], error: type[Exception], part: str
+) -> None:
+    with pytest.raises(error, match=part):
+        from_table(pl.DataFrame(columns), file="c.parquet")
+
+
+def test_the_schema_extends_that_of_the_catalogue() -> None:
+    shared = set(creatives_CREATIVES.names) & set(CREATIVE_SCHEMA.names)
+    assert shared == {"creative_id", "item_id", "campaign_id", "image_hash"}
+    assert all(
+        creatives_CREATIVES.field(name).type == CREATIVE_SCHEMA.field(name).type for name in shared
+    )
+    assert isinstance(creatives_table([BREAD]), pa.Table)
+
+
+def test_tables_of_earlier_releases_are_read() -> None:
+    old = pl.DataFrame({"creative_id": ["a"], "headline": ["Bread"], "model_id": ["smollm2"]})
+    (one,) = from_table(old)
+    assert (one.maker, one.state, one.landing) == ("smollm2", "", "")
+    # Ids are what they were: a hash of the content under the names that it had.
+    assert Creative(headline="Bread", maker="m").creative_id == "fef7dd7c6c4d8fec64b9e76a613112bf"
+
+
+@pytest.mark.parametrize("name", ["ads.parquet", "ads.csv"])
+def test_a_catalogue_takes_written_creatives(tmp_path: Path, name: str) -> None:
+    sold = replace(BREAD, item_id="i1", creative_id="c1", state="approved")
+    write_creatives(tmp_path / name, [sold, BREAD])
+    found = read_creatives(tmp_path / name)
+    assert found.to_dicts() == catalogue_rows([sold]).to_dicts()
+    assert found["text"].to_list() == ["Bread\nBaked at six.\nMill"]
+
+
+# Codes of test_hashed_codes_are_pinned_forever: a saved model depends on them.
+PINNED = [959, 179, 0, 156, 959, 553]
+EIGHTHS = st.integers(-4000, 4000).map(lambda n: n / 8)
+FLOATS = st.none() | EIGHTHS | st.sampled_from([math.nan, math.inf, -math.inf])
+
+
+def fit(feature: Feature, values: list[Any], dtype: Any = None) -> Feature:
+    """The feature fitted to a column of the training rows."""
+    rows = pl.DataFrame({feature.name: pl.Series(values, dtype=dtype)}).lazy()
+    (fitted,) = fit_spec([feature], rows, pl.LazyFrame({"item_id": ["i"]})).features
+    return fitted
+
+
+def test_a_vocabulary_holds_frequent_values_first() -> None:
+    values = ["b", "a", "c", "b", None, "a", "d", "b"]
+    fitted = fit(Feature("x", "categorical", "context"), values)
+    assert fitted.vocabulary == ("b", "a", "c", "d")
+    assert fitted.cardinality == 5
+    assert fitted.codes(pa.array(["d", "b", "zzz", None, ""])).tolist() == [4, 1, 0, 0, 0]
+
+
+def test_numbers_and_categories_are_known_by_their_text() -> None:
+    feature = Feature("x", "categorical", "context", vocabulary=("7", "8"))
+    assert feature.codes(pa.array([8, 7, None, 9])).tolist() == [2, 1, 0, 0]
+    encoded = pa.array(["8", "7", None, "9"]).dictionary_encode()
+    assert feature.codes(encoded).tolist() == [2, 1, 0, 0]
+    assert feature.codes(pa.chunked_array([encoded, encoded])).tolist() == [2, 1, 0, 0] * 2
+    assert fit(replace(feature, vocabulary=()), [7, 8, 8]).vocabulary == ("8", "7")
+
+
+def test_hashed_codes_are_pinned_forever() -> None:
+    feature = Feature("x", "hashed", "context", buckets=1000)
+    column = pa.array(["tea", "rice", None, "", "tea", "42"])
+    assert feature.codes(column).tolist() == PINNED
+    assert feature.codes(column.dictionary_encode()).tolist() == PINNED
+    assert feature.codes(pa.array([42])).tolist() == PINNED[-1:]
+    assert replace(feature, name="other").codes(column).tolist() == PINNED
+    assert feature.cardinality == 1001
+    assert fit(feature, ["tea"]) == feature
+
+
+@given(st.lists(FLOATS, max_size=40))
+def test_buckets_equal_counting_the_edges(values: list[float | None]) -> None:
+    fitted = fit(Feature("x", "bucketised", "context"), values, pl.Float64)
+    known = sorted(v for v in values if v is not None and math.isfinite(v))
+    assert list(fitted.edges) == sorted(set(fitted.edges))
+    assert len(fitted.edges) <= 15
+    assert all(known[0] <= edge <= known[-1] for edge in fitted.edges)
+    assert fitted.cardinality == len(fitted.edges) + 2
+    codes = fitted.codes(pa.array(values, pa.float64()))
+    expected = [
+        0 if v is None or math.isnan(v) else 1 + sum(edge <= v for edge in fitted.edges)
+        for v in values
+    ]
+    assert codes.tolist() == expected
+    assert all(0 <= code < fitted.cardinality for code in expected)
+
+
+def test_bucket_edges_are_sixteenths_of_the_training_values() -> None:
+    fitted = fit(Feature("x", "bucketised", "context"), list(range(161)))
+    assert fitted.edges == tuple(float(10 * n) for n in range(1, 16))
+    assert fitted.codes(pa.array([9, 10, 11, 150, -5, 9999])).tolist() == [1, 2, 2, 16, 1, 16]
+
+
+@given(st.lists(FLOATS, max_size=30), st.booleans())
+def test_numbers_are_standardised_and_missing_ones_are_the_mean(
+    values: list[float | None], log: bool
+) -> None:
+    def squash(value: float) -> float:
+        return math.copysign(math.log1p(abs(value)), value) if log else value
+
+    fitted = fit(Feature("x", "numeric", "context", log=log), values, pl.Float64)
+    known = [squash(v) for v in values if v is not None and math.isfinite(v)]
+    if len(set(known)) > 1:
+        assert fitted.mean == pytest.approx(sum(known) / len(known), rel=1e-9, abs=1e-9)
+        deviation = math.sqrt(sum((v - fitted.mean) ** 2 for v in known) / (len(known) - 1))
+        assert fitted.scale == pytest.approx(deviation)
+    else:
+        assert fitted.mean == pytest.approx(known[0] if known else 0.0)
+        assert fitted.scale == 1.0
+    assert fitted.cardinality == 0
+    got = fitted.numbers(pa.array(values, pa.float64()))
+    assert got.dtype == np.float32
+    expected = [
+        (squash(v) - fitted.mean) / fitted.scale if v is not None and math.isfinite(v) else 0.0
+        for v in values
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_long_columns_of_every_type_are_numbers_too() -> None:
+    feature = Feature("x", "numeric", "context", mean=2.0, scale=4.0)
+    values = np.arange(50_000) % 7
+    expected = (values - 2) / 4
+    for dtype in (pa.int8(), pa.int64(), pa.float32(), pa.float64()):
+        column = pa.chunked_array([pa.array(values, dtype), pa.array([None], dtype)])
+        np.testing.assert_array_equal(feature.numbers(column), [*expected, 0.0])
+    assert feature.numbers(pa.array([True, False])).tolist() == [-0.25, -0.5]
+
+
+@given(
+    st.lists(st.none() | st.lists(st.sampled_from(["a", "b", "c", "new"]), max_size=4), max_size=12)
+)
+def test_lists_keep_known_values_in_order(lists: list[list[str] | None]) -> None:
+    feature = Feature("x", "multi", "context", vocabulary=("c", "a", "b"))
+    codes, offsets = feature.lists(pa.array(lists, pa.list_(pa.string())))
+    expected = [["cab".index(v) + 1 for v in one or [] if v != "new"] for one in lists]
+    assert [codes[a:b].tolist() for a, b in pairwise(offsets)] == expected
+    assert offsets.dtype == codes.dtype == np.int64
+
+
+def test_a_sliced_list_column_gives_its_own_rows() -> None:
+    feature = Feature("x", "multi", "context", vocabulary=("a", "b"))
+    column = pa.array([["a", "a"], ["b"], [], ["a", "b"]], pa.list_(pa.string())).slice(1)
+    codes, offsets = feature.lists(column)
+    assert codes.tolist() == [2, 1, 2]
+    assert offsets.tolist() == [0, 1, 1, 3]
+
+
+def test_a_list_vocabulary_counts_values() -> None:
+    rows = [["a", "b"], None, [], ["b", "c", "b"]]
+    fitted = fit(Feature("x", "multi", "context"), rows, pl.List(pl.String))
+    counts = Counter(value for row in rows for value in row or [])
+    assert fitted.vocabulary == tuple(sorted(counts, key=lambda v: (-counts[v], v)))
+    assert fit(
+        Feature("x", "multi", "context", min_count=2), rows, pl.List(pl.String)
+    ).vocabulary == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "hashed"}, "needs buckets"),
+        ({"kind": "categorical", "min_count": 0}, "min_count must be at least 1"),
+        ({"kind": "categorical", "log": True}, "only a numeric feature"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Feature("x", of="context", **changes)
+
+
+def test_a_missing_column_is_named() -> None:
+    rows, items = pl.LazyFrame({"y": [1]}), pl.LazyFrame({"item_id": ["i"]})
+    for owner in ("context", "item"):
+        with pytest.raises(SchemaError, match="column x") as caught:
+            fit_spec([Feature("x", "categorical", owner)], rows, items)
+        assert "the table has" in caught.value.hint
+    with pytest.raises(SchemaError, match="column x"):
+        FeatureSpec((Feature("x", "categorical", "item"),)).encode_items(items.collect())
+
+
+def test_items_are_fitted_on_the_catalogue_but_for_their_own_id() -> None:
+    rows = pl.LazyFrame({"item_id": ["b", "b", "c"], "type": ["row", "row", "row"]})
+    items = pl.LazyFrame({"item_id": ["a", "b", "c"], "type": ["t1", "t2", "t2"]})
+    features = [Feature("item_id", "categorical", "item"), Feature("type", "categorical", "item")]
+    spec = fit_spec(features, rows, items)
+    assert [f.vocabulary for f in spec.features] == [("b", "c"), ("t2", "t1")]
+    table = spec.encode_items(items.collect())
+    assert table.categorical["item_id"].tolist() == [0, 0, 1, 2]
+    assert table.categorical["type"].tolist() == [0, 2, 1, 1]
+    assert table.rows(pa.array(["c", "a", "unheard of", None])).tolist() == [3, 1, 0, 0]
+
+
+def test_the_catalogue_in_codes() -> None:
+    items = pl.DataFrame(
+        {"item_id": [10, 20], "tags": [["x", "y"], []], "weight": [1.0, None], "size": [5, 1]}
+    )
+    spec = FeatureSpec(
+        (
+            Feature("tags", "multi", "item", vocabulary=("y", "x")),
+            Feature("weight", "numeric", "item", mean=0.5),
+            Feature("size", "bucketised", "item", edges=(3.0,)),
+        )
+    )
+    table = spec.encode_items(items)
+    assert isinstance(table, ItemTable)
+    assert len(table) == 3
+    assert table.ids == ("10", "20")
+    codes, offsets = table.multi["tags"]
+    assert codes.tolist() == [2, 1]
+    assert offsets.tolist() == [0, 0, 2, 2]
+    assert table.numeric.tolist() == [[0.0], [0.5], [0.0]]
+    assert table.categorical["size"].tolist() == [0, 2, 1]
+
+
+def test_a_spec_survives_json() -> None:
+    spec = FeatureSpec(
+        (
+            Feature("history", "sequence", "user"),
+            Feature("a", "categorical", "user", vocabulary=("é", "b"), min_count=3),
+            Feature("b", "hashed", "context", buckets=9),
+            Feature("c", "bucketised", "item", edges=(-0.1, 1e-300)),
+            Feature("d", "numeric", "context", log=True, mean=1 / 3, scale=1e17),
+            Feature("e", "multi", "item", vocabulary=("x",)),
+        )
+    )
+    text = json.dumps(to_jsonable(spec))
+    assert from_jsonable(FeatureSpec, json.loads(text)) == spec
+
+
+def test_features_are_grouped_by_owner_and_kind() -> None:
+    spec = FeatureSpec(
+        (
+            Feature("item", "categorical", "item"),
+            Feature("user", "categorical", "user"),
+            Feature("store", "hashed", "context", buckets=2),
+            Feature("age", "numeric", "user"),
+            Feature("tags", "multi", "context"),
+        )
+    )
+    assert [f.name for f in spec.coded_rows] == ["user", "store"]
+    assert [f.name for f in spec.numeric_rows] == ["age"]
+    assert [f.name for f in spec.multi_rows] == ["tags"]
+    assert [f.name for f in spec.of("item", kinds=("categorical",))] == ["item"]
+
+
+WORDS = st.text(alphabet="abcé ", max_size=3)
+
+
+@given(st.lists(WORDS, unique=True, max_size=20), st.lists(st.none() | WORDS, max_size=20))
+def test_codes_equal_a_dictionary_by_either_way(known: list[str], asked: list[str | None]) -> None:
+    expected = [known.index(value) + 1 if value in known else 0 for value in asked]
+    column = pa.array(asked, pa.string())
+    assert Vocabulary(known).codes(column).tolist() == expected
+    repeated = pa.concat_arrays([column] * 300)
+    assert Vocabulary(known).codes(repeated).tolist() == expected * 300

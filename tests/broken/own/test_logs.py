@@ -7,6 +7,8 @@ A row names what is wrong, the file, the words that must be said, and what follo
 from __future__ import annotations
 
 import gzip
+import json
+import zlib
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.broken.own.mistakes import OWN, Mistake, check, title
+from tests.broken.own.mistakes import OWN, Mistake, check, title, written
 
 HEAD = "event_id,time,request_id,user_id,kind,item_id"
 ROWS = [
@@ -399,3 +401,227 @@ MINE = [
 @pytest.mark.parametrize("mistake", [*MISTAKES, *ITEMS, *TYPES, *TIMES, *MINE], ids=title)
 def test_own_logs(mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(mistake, tmp_path, monkeypatch)
+
+
+pytest.importorskip("PIL", reason="the extra creative is not installed")
+
+
+CLICKS = "id,headline,impressions,clicks\n"
+RECALL = "slogan,brand,recalled,tries\n" + "".join(
+    f"Taste of number {at},b{at},{at % 7},9\n" for at in range(50)
+)
+
+
+def _huge() -> bytes:
+    """A PNG that says it has 100 megapixels."""
+    size = (10_000).to_bytes(4, "big") * 2
+    head = b"IHDR" + size + b"\x08\x02\0\0\0"
+    chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + chunk
+
+
+FILES: dict[str, str | bytes] = {
+    "ads.csv": "id,headline,brand,image\na,Fresh bread,Mill,\nb,Tea,Leaf,\n",
+    "twice.csv": "id,headline\na,Bread\na,Tea\n",
+    "long.csv": "id,headline,seconds\na,Bread,-3\n",
+    "away.csv": "id,headline,image\na,Bread,../../secret.png\n",
+    "empty.csv": "",
+    "header.csv": "headline,brand\n",
+    "nothing.csv": "size,colour\n3,4\n",
+    "clicks.csv": CLICKS + "a,Bread,100,3\nb,Tea,100,5\n",
+    "more.csv": CLICKS + "a,Bread,100,300\nb,Tea,100,5\n",
+    "minus.csv": CLICKS + "a,Bread,-100,3\nb,Tea,100,5\n",
+    "half.csv": CLICKS + "a,Bread,100.5,3\nb,Tea,100,5\n",
+    "gap.csv": CLICKS + "a,Bread,100,\nb,Tea,100,5\n",
+    "unseen.csv": CLICKS + "a,Bread,0,0\nb,Tea,0,0\n",
+    "recall.csv": RECALL,
+    "few.csv": "slogan,recalled,tries\nTaste,3,9\n",
+    "over.csv": "slogan,recalled,tries\nTaste,30,9\n",
+    "words.csv": "slogan,score\nTaste,good\n",
+    "pages/doc.jpg": "%PDF-1.7\n",
+    "pages/bomb.svg": "<svg/>",
+    "pages/huge.png": _huge(),
+    "pages/cut.png": b"\x89PNG\r\n\x1a\n",
+    "pages/none.mp4": b"",
+    "text.txt": "Fresh bread",
+    "run/notes.txt": "no model",
+}
+
+
+def told(name: str, command: str, *says: str, code: int = 2) -> Mistake:
+    return Mistake(OWN, name, f"creative {command}", says, code)
+
+
+def clicks(name: str, table: str, *says: str, words: str = "") -> Mistake:
+    return told(name, f"train clicks {table} --out new --dry-run {words}", *says)
+
+
+def recall(name: str, table: str, *says: str, words: str = "") -> Mistake:
+    return told(name, f"train recall {table} --out new --dry-run {words}", *says)
+
+
+TABLES = [
+    told("no table", "describe nowhere.csv", "nowhere.csv"),
+    told("a text as a table", "describe text.txt", "text.txt"),
+    told("an empty table", "describe empty.csv", "empty.csv"),
+    told("a table without rows", "describe header.csv", "no rows"),
+    told("nothing that is an ad", "describe nothing.csv", "column"),
+    told("one id twice", "describe twice.csv", "row 1", "a"),
+    told("a length below 0", "describe long.csv", "row 0", "seconds"),
+    told("a picture outside", "describe away.csv", "row 0", "secret.png"),
+    told("a column that is not there", "describe ads.csv --title slogan", "slogan", "headline"),
+    told("a column as two parts", "describe ads.csv --title brand --brand brand", "two parts"),
+    told("records as CSV", "describe ads.csv --out ads2.csv", "Parquet"),
+    told("a sense that nobody has", "describe ads.csv --look-for smell", "smell", "colours"),
+    told("a file as the table to write", "describe ads.csv --out text.txt", "Parquet"),
+]
+FOLDERS = [
+    told("files that are no pictures", "describe pages", "PDF", "4 of 4 files", code=0),
+]
+OUTCOMES = [
+    clicks("more clicks than impressions", "more.csv", "row 0", "clicks"),
+    clicks("impressions below 0", "minus.csv", "row 0", "impressions"),
+    clicks("half an impression", "half.csv", "row 0", "impressions"),
+    clicks("clicks that are missing", "gap.csv", "row 0", "clicks"),
+    clicks("nothing was ever shown", "unseen.csv", "ever shown"),
+    clicks("no column of clicks", "ads.csv", "impressions"),
+    clicks("clicks as words", "clicks.csv", "clicks", words="--words clicks"),
+    told("two creatives", "train clicks clicks.csv --out new", "stories"),
+    recall("no column of scores", "ads.csv", "score"),
+    recall("more successes than tries", "over.csv", "row 0", words="--score recalled --of tries"),
+    recall("a score that is no number", "words.csv", "score"),
+    recall("tries without successes", "recall.csv", "tries", words="--of tries"),
+    told("one slogan", "train recall few.csv --score recalled --of tries --out new", "too few"),
+]
+MODELS = [
+    told("no model", "score ads.csv --model nowhere", "nowhere"),
+    told("a folder without a model", "score ads.csv --model run", "run"),
+    told("a model to explain by", "explain ads.csv --model run", "run"),
+    told("answers as a sheet", "score ads.csv --model run --out a.xlsx", "CSV or Parquet"),
+    told("a writer that is none", "improve ads.csv --model run", "no writer"),
+    told("no option --model", "score ads.csv", "--model"),
+    told("a kind that nobody writes", "train writer recall.csv --kind poem", "poem"),
+]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("creative")
+    written(folder, FILES)
+    return folder
+
+
+@pytest.mark.parametrize("mistake", [*TABLES, *FOLDERS, *OUTCOMES, *MODELS], ids=title)
+def test_a_mistake_is_answered_and_leaves_nothing_behind(
+    mistake: Mistake, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(mistake, here, monkeypatch)
+
+
+pytest.importorskip("openai", reason="the extra lm is not installed")
+
+
+SHOP = "name,price,rating,description\n" + "".join(
+    f"Kettle {at},${at}9,4.{at},It boils water in {at} minutes or less.\n" for at in range(1, 5)
+)
+ATTACK = {"product": "Kettle 1", "field": "description", "text": "The best.", "tier": "T0"}
+AUDIT_FILES: dict[str, str | bytes] = {
+    "shop.csv": SHOP,
+    "twice.csv": "name,price\nKettle,$1\nKettle,$2\n",
+    "one.csv": "name,price\nKettle,$1\n",
+    "unnamed.csv": "size,price\n3,$1\n4,$2\n",
+    "sheet.xlsx": b"PK\x03\x04",
+    "empty.csv": "",
+    "texts.jsonl": json.dumps(ATTACK) + "\n",
+    "stranger.jsonl": json.dumps(ATTACK | {"product": "Teapot"}) + "\n",
+    "price.jsonl": json.dumps(ATTACK | {"field": "price"}) + "\n",
+    "prose.jsonl": "The best kettle of all.\n",
+    "blank.jsonl": "\n",
+    "run/trials.jsonl": "",
+    "other.json": "{}",
+}
+#: Nobody answers there.
+URL = "http://127.0.0.1:9/v1"
+
+
+def audit_told(name: str, command: str, *says: str, code: int = 2) -> Mistake:
+    return Mistake(OWN, name, f"audit {command}", says, code)
+
+
+def run(name: str, words: str, *says: str, shop: str = "shop.csv", code: int = 2) -> Mistake:
+    texts = "" if "--texts " in words or "--tiers" in words else "--texts texts.jsonl"
+    return audit_told(name, f"run {shop} {texts} --out new --dry-run {words}", *says, code=code)
+
+
+CATALOGUES = [
+    run("a shop that is not mine", "", "not declared as your own", "--own"),
+    run("no shop", "--own", "nowhere.csv", shop="nowhere.csv"),
+    run("an empty shop", "--own", "empty", shop="empty.csv"),
+    run("a spreadsheet", "--own", "spreadsheet", "CSV", shop="sheet.xlsx"),
+    run("one product", "--own", "at least two products", shop="one.csv"),
+    run("one name twice", "--own", "at least two products", shop="twice.csv"),
+    run("products without names", "--own", "columns are missing: name", "size", shop="unnamed.csv"),
+    run("a column of facts that is not there", "--own --facts weight", "'weight'", "price"),
+    run("a column as fact and text", "--own --facts price --texts-of price", "two roles"),
+    run("no row of that kind", "--own --where price=7", "0 of 0 rows"),
+    run("half a condition", "--own --where price", "is no pair"),
+]
+TEXTS = [
+    run("no texts", "--own --texts nowhere.jsonl", "no such file"),
+    run("prose for texts", "--own --texts prose.jsonl", "no text of an audit", "row 0"),
+    run("an empty file of texts", "--own --texts blank.jsonl", "has no text"),
+    run("a product of another shop", "--own --texts stranger.jsonl", "no such product", "Teapot"),
+    run("a text for a fact", "--own --texts price.jsonl", "no such text field", "price"),
+]
+SETTINGS = [
+    run("a bound that is no share", "--own --fail-above 500", "percentage points", "500"),
+    run("a tier that nobody has", "--own --tiers T9", "T9", "T4", shop="shop.csv"),
+    run("no orders", "--own --orders 0", "--orders"),
+    run("a rule that nobody has", "--own --rule best", "best"),
+    audit_told(
+        "an audit that is there",
+        "run shop.csv --own --texts texts.jsonl --out run --dry-run",
+        "an audit already",
+        "--resume",
+    ),
+    audit_told(
+        "an endpoint without a model",
+        f"run shop.csv --own --texts texts.jsonl --url {URL} --out new",
+        "which model",
+        "--model",
+    ),
+    audit_told(
+        "the likelihood of an endpoint",
+        f"run shop.csv --own --texts texts.jsonl --url {URL} "
+        "--model m --ranker likelihood --out new",
+        "asked for a list",
+    ),
+]
+REPORTS = [
+    audit_told("no audit", "report nowhere", "no report", "adwright audit run"),
+    audit_told("a folder without a report", "report run", "no report"),
+    audit_told("a file that is no report", "report other.json", "no report of an audit"),
+    audit_told(
+        "facts in words", "certify shop.csv --facts-by description --out new", "column of numbers"
+    ),
+    audit_told("facts below a bound below 0", "certify shop.csv --eps -1 --out new", "--eps"),
+    audit_told("a certificate that is none", "verify texts.jsonl", "no signed certificate"),
+    audit_told("a key that is none", "certify shop.csv --key other.json --out new", "other.json"),
+    audit_told("a watch of nothing", "watch nowhere.csv --texts-alone --state new", "nowhere.csv"),
+    audit_told("nothing asked", "ask shop.csv", "request"),
+    audit_told("no products wanted", "ask shop.csv tea -k 0", "-k"),
+]
+
+
+@pytest.fixture(scope="module")
+def audit_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audit")
+    written(folder, AUDIT_FILES)
+    return folder
+
+
+@pytest.mark.parametrize("mistake", [*CATALOGUES, *TEXTS, *SETTINGS, *REPORTS], ids=title)
+def test_audit_a_mistake_is_answered_and_leaves_nothing_behind(
+    mistake: Mistake, audit_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(mistake, audit_here, monkeypatch)

@@ -1,9 +1,12 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
 import math
 import string
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +17,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, Table, create_engine, func, inspect, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
 
 from adwright.campaigns.store import events as incoming
+from adwright.campaigns.store.database import Database, migrate
 from adwright.campaigns.store.events import (
     check_storable,
     count_events,
@@ -26,14 +35,36 @@ from adwright.campaigns.store.events import (
     select_events,
 )
 from adwright.campaigns.store.store import Store
-from adwright.campaigns.store.tables import Recorded
+from adwright.campaigns.store.tables import (
+    ACTIONS,
+    CAMPAIGNS,
+    COMPACTIONS,
+    CREATIVES,
+    DECISIONS,
+    EVENT_IDS,
+    EVENTS,
+    KEYS,
+    METADATA,
+    REPLICAS,
+    STOPS,
+    TENANTS,
+    Recorded,
+    Totals,
+    append,
+    claim,
+    frame_of_rows,
+    of_tenant,
+    portions,
+    to_micros,
+)
 from adwright.core.clock import FixedClock
-from adwright.core.errors import DataError, SchemaError, ValueInvalidError
-from adwright.data.schema import EVENT_SCHEMA, KINDS
-from tests.support.store.events import START, decision, event, events
+from adwright.core.errors import DataError, ResourceError, SchemaError, ValueInvalidError
+from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA, EVENT_SCHEMA, KINDS
+from tests.support.store.events import START as events_START
+from tests.support.store.events import decision, event, events
 
 DAY = timedelta(days=1)
-LATER = START + 30 * DAY
+LATER = events_START + 30 * DAY
 
 
 def test_fingerprints_never_change() -> None:
@@ -64,9 +95,9 @@ def test_several_senders_at_once(store: Store, tenant: str) -> None:
         event_rows([event(3, value=1.0), event(4), event(4)]),
     ]
     with store._database.write() as connection:
-        found = insert_batches(connection, tenant, batches, START)
-        assert insert_batches(connection, tenant, [[], []], START) == [Recorded(0, 0)] * 2
-        assert insert_batches(connection, tenant, [], START) == []
+        found = insert_batches(connection, tenant, batches, events_START)
+        assert insert_batches(connection, tenant, [[], []], events_START) == [Recorded(0, 0)] * 2
+        assert insert_batches(connection, tenant, [], events_START) == []
     assert found == [Recorded(1, 1, 0), Recorded(0, 0, 0), Recorded(1, 2, 1)]
     assert store.events(tenant)["event_id"].to_list() == [f"e{n}" for n in range(5)]
 
@@ -85,8 +116,8 @@ def test_events_are_counted_by_day_and_kind(store: Store, tenant: str) -> None:
     assert found.rows() == [
         (first.date(), "impression", 1),
         (before.date(), "click", 1),
-        (START.date(), "impression", 240),
-        (START.date() + timedelta(days=1), "impression", 1),
+        (events_START.date(), "impression", 240),
+        (events_START.date() + timedelta(days=1), "impression", 1),
     ]
     with store._database.read() as connection:
         assert count_events(connection, tenant).equals(found)
@@ -124,13 +155,13 @@ def test_stop_events_come_back_whole_and_each_once(store: Store, tenant: str) ->
 def test_they_are_there_still_when_their_days_are_compacted(
     store: Store, tenant: str, tmp_path: Path
 ) -> None:
-    store.record_events(tenant, [*events(480), stop(500, "i1", time=START), stop(501, "i2")])
+    store.record_events(tenant, [*events(480), stop(500, "i1", time=events_START), stop(501, "i2")])
     before = store.stops(tenant)
-    store.compact(tenant, tmp_path, before=START + 2 * DAY)
+    store.compact(tenant, tmp_path, before=events_START + 2 * DAY)
     assert store.events(tenant, kinds=["stop"])["event_id"].to_list() == ["e501"]
     assert store.stops(tenant).equals(before)
     # An event counts once for good: sent again, it is stored nowhere a second time.
-    store.record_events(tenant, [stop(500, "i1", time=START)])
+    store.record_events(tenant, [stop(500, "i1", time=events_START)])
     assert stop_ids(store, tenant) == ["e500", "e501"]
     assert store.stops_at(tenant, LATER).items == {"i1", "i2"}
 
@@ -139,8 +170,8 @@ def test_an_item_falls_with_its_creatives_in_the_catalogue(store: Store, tenant:
     creatives(store, tenant, ("i1", "a"), ("i1", "b"), ("i2", "c"))
     store.record_events(tenant, [stop(1, "i1", "a"), stop(2, "i3", "x")])
     assert store.stops_at(tenant, LATER).items == frozenset()
-    store.record_events(tenant, [stop(3, "i1", "b", time=START + DAY)])
-    assert store.stops_at(tenant, START).items == frozenset()
+    store.record_events(tenant, [stop(3, "i1", "b", time=events_START + DAY)])
+    assert store.stops_at(tenant, events_START).items == frozenset()
     assert store.stops_at(tenant, LATER).items == {"i1"}
     assert store.stops_at(tenant, LATER).creatives == {"a", "b", "x"}
     creatives(store, tenant, ("i1", "new"))
@@ -255,9 +286,9 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from([*KINDS, "klick", None, 3]),
     "time": st.sampled_from(
         [
-            START,
-            START.replace(tzinfo=None),
-            START.astimezone(EAST),
+            events_START,
+            events_START.replace(tzinfo=None),
+            events_START.astimezone(EAST),
             datetime.max.replace(tzinfo=UTC),
             datetime.min.replace(tzinfo=EAST),
             date(2024, 5, 1),
@@ -322,13 +353,13 @@ def test_contexts_are_judged_by_one_rule(context: str) -> None:
 
 
 def test_plain_events_are_not_made_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [*events(20), event(20, value=3, time=START.astimezone(EAST), creative_id="c")]
+    rows = [*events(20), event(20, value=3, time=events_START.astimezone(EAST), creative_id="c")]
     expected = event_rows(frame_of(rows, EVENT_SCHEMA))
     monkeypatch.setattr(incoming, "validate_events", None)
     assert event_rows(rows) == expected
     assert event_rows([]) == []
     assert expected[-1][-2] == 3.0
-    assert expected[0][1] == int(START.timestamp() * 1e6)
+    assert expected[0][1] == int(events_START.timestamp() * 1e6)
 
 
 @pytest.mark.parametrize(
@@ -365,3 +396,265 @@ def test_long_texts_are_refused_where_asked() -> None:
     check_storable(table, longest={"a": 5})
     with pytest.raises(ValueInvalidError, match="b must have at most 5 characters"):
         check_storable(table, longest={"b": 5})
+
+
+EVENT = {
+    **{"tenant": "acme", "time": 1_716_163_200_000_000, "event_id": "e1", "request_id": "r1"},
+    **{"user_id": "u1", "kind": "click", "item_id": "i1"},
+}
+#: A row of each other table that stands on its own or on the tenant alone.
+ROWS: dict[Table, dict[str, object]] = {
+    TENANTS: {"tenant": "acme", "created": 1},
+    KEYS: {"key_id": "k1", "tenant": "acme", "hash": b"\0" * 32, "created": 1},
+    CAMPAIGNS: {"tenant": "acme", "campaign_id": "c1", "start": 1},
+    CREATIVES: {"tenant": "acme", "creative_id": "x1", "item_id": "i1"},
+    DECISIONS: {
+        **{"tenant": "acme", "request_id": "r1", "time": 1, "user_id": "u1", "policy_id": "p"},
+        **{"stage": "fine", "slate": "[]"},
+    },
+    EVENT_IDS: {"id": b"\1" * 16, "content": -1},
+    EVENTS: EVENT,
+    STOPS: {**EVENT, "kind": "stop"},
+    ACTIONS: {"tenant": "acme", "time": 1, "what": "stop", "subject": "e1"},
+    REPLICAS: {"replica": "r1", "seen": 0, "beats": 1, "lease": 15},
+}
+
+
+def emptied() -> Connection:
+    """A connection to a new database in memory that checks foreign keys."""
+    connection = create_engine("sqlite://", poolclass=NullPool).connect()
+    connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+    METADATA.create_all(connection)
+    return connection
+
+
+def filled() -> Connection:
+    """The same with one row in each table of ROWS."""
+    connection = emptied()
+    for table, row in ROWS.items():
+        connection.execute(table.insert(), row)
+    return connection
+
+
+def test_the_tables_hold_the_columns_of_the_schemas() -> None:
+    pairs = (
+        *((EVENTS, EVENT_SCHEMA), (STOPS, EVENT_SCHEMA)),
+        *((CAMPAIGNS, CAMPAIGN_SCHEMA), (CREATIVES, CREATIVE_SCHEMA)),
+    )
+    for table, schema in pairs:
+        assert set(table.c.keys()) - {"tenant", "seq"} == set(schema.names)
+        for field in schema:
+            assert table.c[field.name].nullable == field.nullable
+
+
+def test_every_table_but_the_digests_and_numbers_starts_with_its_tenant() -> None:
+    for table in METADATA.tables.values():
+        first = next(iter(table.primary_key)).name
+        if table.name in ("event_ids", "replicas"):
+            assert "tenant" not in table.c  # it is in the digest; all tenants share processes
+        else:
+            assert "tenant" in table.c
+            assert first in ("tenant", "key_id", "seq", "number")
+
+
+def test_every_key_and_index_has_a_name_that_tells_its_columns() -> None:
+    for table in METADATA.tables.values():
+        assert table.primary_key.name == f"pk_{table.name}"
+        for index in table.indexes:
+            assert index.name == "_".join(
+                ["ix", table.name, *(each.name for each in index.columns)]
+            )
+        for key in table.foreign_key_constraints:
+            assert key.name == "_".join(["fk", table.name, *key.column_keys])
+
+
+def test_events_and_decisions_name_their_tenant_without_a_foreign_key() -> None:
+    for table in (EVENTS, STOPS, DECISIONS, EVENT_IDS, COMPACTIONS):
+        assert table.foreign_key_constraints == set()
+    for table in (KEYS, CAMPAIGNS, CREATIVES):
+        targets = {each.target_fullname for each in table.c.tenant.foreign_keys}
+        assert "tenants.tenant" in targets
+
+
+@pytest.mark.parametrize("table", [EVENTS, COMPACTIONS], ids=lambda table: table.name)
+def test_each_database_numbers_rows_in_its_own_way(table: Table) -> None:
+    in_sqlite = str(CreateTable(table).compile(dialect=sqlite.dialect()))
+    assert "INTEGER NOT NULL" in in_sqlite
+    assert "AUTOINCREMENT" in in_sqlite
+    in_postgres = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+    assert "BIGINT GENERATED BY DEFAULT AS IDENTITY" in in_postgres
+
+
+def test_a_database_has_what_the_tables_say() -> None:
+    with emptied() as connection:
+        found = inspect(connection)
+        assert set(found.get_table_names()) == set(METADATA.tables)
+        for table in METADATA.tables.values():
+            columns = {one["name"]: one["nullable"] for one in found.get_columns(table.name)}
+            assert columns == {column.name: column.nullable for column in table.columns}
+            indexes = {one["name"] for one in found.get_indexes(table.name)}
+            assert indexes == {index.name for index in table.indexes}
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [(table, name) for table, row in ROWS.items() for name in row],
+    ids=lambda part: getattr(part, "name", part),
+)
+def test_what_is_required_cannot_be_left_out(table: Table, column: str) -> None:
+    with filled() as connection:
+        connection.execute(EVENT_IDS.delete())
+        other = {**ROWS[table], **{name: "2" for name in table.primary_key.columns.keys()[1:]}}
+        with pytest.raises(IntegrityError, match=f"NOT NULL constraint failed.*{column}"):
+            connection.execute(table.insert(), {**other, column: None})
+
+
+def test_a_number_is_never_given_twice() -> None:
+    with filled() as connection:
+        connection.execute(EVENTS.insert(), {**EVENT, "event_id": "e2"})
+        connection.execute(EVENTS.delete())
+        connection.execute(EVENTS.insert(), {**EVENT, "event_id": "e3"})
+        assert connection.execute(select(EVENTS.c.seq)).scalars().all() == [3]
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        (KEYS, {"key_id": "k2", "tenant": "nobody"}),
+        (CAMPAIGNS, {"tenant": "nobody"}),
+        (CREATIVES, {"tenant": "nobody"}),
+        (CREATIVES, {"creative_id": "x2", "campaign_id": "gone"}),
+    ],
+)
+def test_a_row_cannot_point_at_what_is_not_there(table: Table, wrong: dict[str, str]) -> None:
+    with filled() as connection, pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        connection.execute(table.insert(), {**ROWS[table], **wrong})
+
+
+def test_a_creative_cannot_take_the_campaign_of_another_tenant() -> None:
+    with filled() as connection:
+        connection.execute(TENANTS.insert(), {"tenant": "umbrella", "created": 2})
+        own = {**ROWS[CREATIVES], "creative_id": "x2", "campaign_id": "c1"}
+        connection.execute(CREATIVES.insert(), own)
+        with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+            connection.execute(CREATIVES.insert(), {**own, "tenant": "umbrella"})
+
+
+def test_what_is_no_time_is_refused() -> None:
+    with pytest.raises(ValueInvalidError, match="must be a datetime"):
+        to_micros("2024-05-01")  # type: ignore[arg-type]
+
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("number", "sizes"), [(0, []), (2, [2]), (3, [3]), (7, [3, 3, 1])])
+def test_portions_hold_all_ids_in_order(number: int, sizes: list[int]) -> None:
+    found = list(portions(range(number), size=3))
+    assert [len(some) for some in found] == sizes
+    assert [one for some in found for one in some] == list(range(number))
+
+
+@pytest.mark.parametrize("since", [None, START])
+@pytest.mark.parametrize("until", [None, START + timedelta(days=1)])
+def test_a_period_includes_its_start_and_not_its_end(
+    since: datetime | None, until: datetime | None
+) -> None:
+    conditions = of_tenant(EVENTS, "acme", since, until)
+    sql = str(select(EVENTS.c.seq).where(*conditions))
+    assert "tenant = " in sql
+    assert ("time >= " in sql) == (since is not None)
+    assert ("time < " in sql) == (until is not None)
+    values = [condition.right.value for condition in conditions]  # type: ignore[attr-defined]
+    bounds = [to_micros(time) for time in (since, until) if time is not None]
+    assert values == ["acme", *bounds]
+
+
+def test_rows_become_a_table_with_times_in_utc() -> None:
+    types = {"id": pl.String(), "time": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}
+    rows = [("a", to_micros(START), None), ("b", to_micros(START) + 1, to_micros(START))]
+    frame = frame_of_rows(rows, types, times=("time", "end"))
+    assert frame.schema == types
+    assert frame["time"].to_list() == [START, START + timedelta(microseconds=1)]
+    assert frame["end"].to_list() == [None, START]
+
+
+def test_rows_of_one_tenant_are_counted(store: Store, tenant: str) -> None:
+    store.record_decisions(tenant, [decision(n) for n in range(4)])
+    store.put_campaign(tenant, {"campaign_id": "c", "start": START})
+    store.put_creative(tenant, {"creative_id": "x", "item_id": "i1"})
+    store.create_tenant(f"{tenant[:90]} 2")
+    assert store.totals(tenant) == Totals(4, 1, 1, 0, 0, ())
+    assert store.totals(f"{tenant[:90]} 2") == Totals(0, 0, 0, 0, 0, ())
+
+
+@pytest.fixture
+def database(store_url: str) -> Iterator[Database]:
+    opened = Database.open(store_url)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+def keys(numbers: range) -> dict[bytes, int]:
+    return {number.to_bytes(16, "big"): -number for number in numbers}
+
+
+def test_an_id_is_claimed_once(database: Database) -> None:
+    with database.write() as connection:
+        assert claim(connection, EVENT_IDS, {}) == {}
+        assert claim(connection, EVENT_IDS, keys(range(12_000))) == {}
+    with database.write() as connection:
+        other = dict.fromkeys(keys(range(11_999, 12_001)), 7)
+        assert claim(connection, EVENT_IDS, other) == keys(range(11_999, 12_000))
+        count = select(func.count()).select_from(EVENT_IDS)
+        assert connection.execute(count).scalar_one() == 12_001
+
+
+def test_a_claim_that_is_undone_is_free_again(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as connection:
+            claim(connection, EVENT_IDS, keys(range(3)))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with database.write() as connection:
+        assert claim(connection, EVENT_IDS, keys(range(3))) == {}
+
+
+def test_claims_in_any_order_at_once_never_stand_still(database: Database) -> None:
+    won: list[int] = []
+
+    def run(turn: int) -> None:
+        for start in range(0, 3_000, 300):
+            some = list(keys(range(start, start + 300)).items())
+            some = some[turn * 70 :] + some[: turn * 70]
+            with database.write() as connection:
+                known = claim(connection, EVENT_IDS, dict(some))
+            won.append(300 - len(known))
+
+    threads = [threading.Thread(target=run, args=(turn,)) for turn in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 3_000
+    assert len(won) == 40
+
+
+def test_rows_are_appended_as_they_are(database: Database) -> None:
+    rows = [("tab\there", 1), ("line\nbreak", -(2**62)), ("\\N back\\slash", 3), ("ä🛒", 4)]
+    with database.write() as connection:
+        append(connection, TENANTS, ("tenant", "created"), [])
+        append(connection, TENANTS, ("tenant", "created"), rows)
+    with database.read() as connection:
+        found = connection.execute(select(TENANTS).order_by(TENANTS.c.created)).all()
+    assert [tuple(row[:2]) for row in found] == sorted(rows, key=lambda row: row[1])
+
+
+def test_what_the_driver_says_becomes_our_error(database: Database) -> None:
+    with pytest.raises(ResourceError, match="the database refuses"), database.write() as connection:
+        append(connection, TENANTS, ("tenant", "created"), [("a", 1), ("a", 2)])
+    with database.read() as connection:
+        assert connection.execute(select(TENANTS)).all() == []

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from adwright.cli import app
 from adwright.cli.lm import serve as verbs
-from adwright.cli.lm.serve import KEY_VARIABLE
+from adwright.cli.lm.serve import KEY_VARIABLE, lora_files
+from adwright.core.errors import ConfigError
+from adwright.lm.native_engines.llamacpp_config import LoraFile
 from tests.support.lm.lm_server import run, serving
 
 
@@ -212,3 +214,44 @@ def test_options_of_a_run_need_jobs(jobs: Path, tmp_path: Path) -> None:
     assert "--resume" in run("serve", "--resume", code=2)
     assert "--out" in run("serve", "--out", str(tmp_path), code=2)
     assert "on torch alone" in run("serve", "--tune", str(jobs), "--engine", "openvino", code=2)
+
+
+def test_files_and_scales() -> None:
+    assert lora_files(None) == ()
+    found = lora_files(["a.gguf", "b.gguf=0.5", "odd=name.gguf=2"])
+    assert found == (LoraFile("a.gguf"), LoraFile("b.gguf", 0.5), LoraFile("odd=name.gguf", 2.0))
+    with pytest.raises(ConfigError, match="is not a number"):
+        lora_files(["a.gguf=much"])
+
+
+def test_a_lora_is_not_served_beside_adapters(tmp_path: object) -> None:
+    told = run("serve", "--lora", "a.gguf", "--adapters", str(tmp_path), code=2)
+    assert "act on llama.cpp" in told
+
+
+def test_engines_are_known_by_name() -> None:
+    for verb in (("generate", "a"), ("serve",)):
+        told = run(*verb, "--engine", "steam", code=2)
+        assert "unknown engine 'steam'" in told
+        assert "auto, openvino, torch, llamacpp" in told
+
+
+def test_adapters_need_torch(tmp_path: Path) -> None:
+    for engine in ("openvino", "llamacpp"):
+        options = ("--engine", engine, "--adapters", str(tmp_path))
+        assert "on torch alone" in run("serve", *options, code=2)
+
+
+def test_a_device_is_torchs(tmp_path: Path) -> None:
+    told = run("serve", "--device", "cuda", "--engine", "openvino", code=2)
+    assert "openvino does not compute on cuda" in told
+    assert "torch cannot compute there" in run("serve", "--device", "meta:x", code=2)
+    told = run("serve", "--device", "cuda", "--adapters", str(tmp_path), code=2)
+    assert "on the processor alone" in told
+
+
+def test_a_lora_in_gguf_needs_llamacpp(tmp_path: Path) -> None:
+    asked = ("serve", "--lora", "some.gguf", "--adapters", str(tmp_path))
+    assert "LoRAs in GGUF act on llama.cpp" in run(*asked, code=2)
+    asked = ("serve", "--lora", "some.gguf", "--device", "cuda")
+    assert "a file of --lora does not compute on cuda" in run(*asked, code=2)

@@ -1,14 +1,24 @@
+"""?"""
+
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from adwright.core.errors import ArtifactUnsafeError, ConfigError, DataError, FileUnreadableError
+from adwright.core.errors import (
+    ArtifactError,
+    ArtifactUnsafeError,
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+)
 from adwright.creative.faces.e4e_file import (
     E4E_MARKER,
     E4E_SIDE,
@@ -23,14 +33,39 @@ from adwright.creative.faces.e4e_file import (
     require_square,
     rosinality_generator,
 )
-from adwright.creative.faces.opened import OpenedFaces
+from adwright.creative.faces.opened import (
+    AllowedDirection,
+    Directions,
+    DirectionsFile,
+    GeneratorMover,
+    LockedDirection,
+    OpenedFaces,
+    named_directions,
+    sefa,
+)
+from adwright.creative.faces.stylegan import Generator, GeneratorConfig, as_pictures
 from benchmarks.creative._face_layouts import (
     e4e_offsets,
+    nvidia_latents,
+    nvidia_pictures,
     random_e4e,
+    random_nvidia,
     random_rosinality,
     rosinality_latents,
     rosinality_pictures,
 )
+from benchmarks.creative.faces_training import portraits
+from benchmarks.creative.faces_training.measures import (
+    PictureFeatures,
+    fit_reader,
+    fitted_direction,
+    kernel_distance,
+    moved_attributes,
+    random_directions,
+)
+from benchmarks.creative.faces_training.nvidia import NVIDIA_MARKER, nvidia_generator
+from benchmarks.creative.faces_training.portraits import LABELS, draw_portraits, redrawn
+from tests.support.models.small_faces import CONFIG, DIRECTIONS, small_faces
 
 
 def test_both_formats_are_read(tmp_path: Path) -> None:
@@ -233,3 +268,417 @@ def test_e4e_with_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     torch.save({"state_dict": more}, tmp_path / "rows.pt")
     with pytest.raises(DataError, match="8 rows, the decoder reads 6"):
         load_e4e(tmp_path / "rows.pt", accept_noncommercial=True)
+
+
+pytest.importorskip("dicebear", reason="the extra creative is not installed")
+pytest.importorskip("resvg_py", reason="the extra creative is not installed")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> portraits.DrawnPortraits:
+    return draw_portraits(60, seed=0)
+
+
+def picture(options: dict[str, object]) -> np.ndarray:
+    return portraits.draw_one(options, 32)
+
+
+def test_the_same_seed_draws_the_same(drawn: portraits.DrawnPortraits) -> None:
+    assert len(drawn) == 60
+    assert drawn.pictures.shape == (60, 32, 32, 3)
+    fewer = draw_portraits(5, seed=0)
+    assert np.array_equal(fewer.pictures, drawn.pictures[:5])
+    assert not np.array_equal(draw_portraits(5, seed=1).pictures, fewer.pictures)
+    assert draw_portraits(1, seed=0, side=64).pictures.shape == (1, 64, 64, 3)
+
+
+def test_every_label_takes_several_values(drawn: portraits.DrawnPortraits) -> None:
+    assert tuple(drawn.labels) == LABELS
+    for name, values in drawn.labels.items():
+        assert values.shape == (60,)
+        assert 0 <= values.min() < values.max() <= 1, name
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "rows"),
+    [
+        ("smile", (False, True), (14, 27)),
+        ("glasses", (False, True), (5, 21)),
+        ("beard", (False, True), (7, 30)),
+    ],
+)
+def test_one_change_moves_one_part(
+    drawn: portraits.DrawnPortraits, label: str, values: tuple[bool, bool], rows: tuple[int, int]
+) -> None:
+    moved = 0
+    for options in drawn.options[:8]:
+        one, other = (picture(redrawn(options, label, value)) for value in values)
+        where = np.flatnonzero((one != other).any((1, 2)))
+        moved += len(where)
+        assert not len(where) or rows[0] <= where.min() <= where.max() <= rows[1]
+    assert moved
+
+
+def test_the_distance_is_the_literal_sum() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(5, 4)), rng.normal(0.5, 1, size=(7, 4))
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return float((x @ y / 4 + 1) ** 3)
+
+    literal = sum(kernel(a[i], a[j]) for i in range(5) for j in range(5) if i != j) / 20
+    literal += sum(kernel(b[i], b[j]) for i in range(7) for j in range(7) if i != j) / 42
+    literal -= 2 * sum(kernel(x, y) for x in a for y in b) / 35
+    assert kernel_distance(a, b) == pytest.approx(literal)
+    with pytest.raises(ConfigError, match="two"):
+        kernel_distance(a[:1], b)
+
+
+def test_features_of_pictures() -> None:
+    features = PictureFeatures()
+    pictures = torch.rand(3, 3, 32, 32) * 2 - 1
+    found = features.of(pictures)
+    assert found.shape == (3, 1280)
+    np.testing.assert_allclose(features.of(pictures[1:2])[0], found[1], rtol=1e-3, atol=1e-4)
+    assert float(features.enlarged(torch.ones(1, 3, 32, 32)).max()) == pytest.approx(1.0)
+
+
+pytest.importorskip("PIL", reason="the extra creative is not installed")
+
+
+def bands(values: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, 16, 16] of values [N, 2]: the brightness of the upper and the lower half."""
+    pictures = torch.zeros(len(values), 3, 16, 16)
+    pictures[:, :, :8] = values[:, 0, None, None, None]
+    pictures[:, :, 8:] = values[:, 1, None, None, None]
+    return pictures
+
+
+class Painter:
+    """A generator whose latents are the two halves, and a third number that nobody sees."""
+
+    config = SimpleNamespace(wide=3, rows=1)
+
+    def latents(self, z: torch.Tensor) -> torch.Tensor:
+        return z / 4
+
+    def rows_of(self, w: torch.Tensor) -> torch.Tensor:
+        return w[:, None]
+
+    def pictures(self, plus: torch.Tensor) -> torch.Tensor:
+        return bands(plus[:, 0, :2])
+
+
+@pytest.fixture(scope="module")
+def drawn_attributes() -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+    torch.manual_seed(0)
+    values = torch.rand(1500, 2) * 2 - 1
+    noise = np.random.default_rng(0).normal(size=1500).astype(np.float32)
+    pictures = bands(values) + 0.05 * torch.randn(1500, 3, 16, 16)
+    named = {"top": values[:, 0].numpy(), "bottom": values[:, 1].numpy(), "noise": noise}
+    return pictures, named
+
+
+def test_what_a_direction_moves(
+    drawn_attributes: tuple[torch.Tensor, dict[str, np.ndarray]],
+) -> None:
+    pictures, labels = drawn_attributes
+    reader = fit_reader(pictures, labels, epochs=8)
+    assert min(reader.quality["top"], reader.quality["bottom"]) > 0.9
+    assert reader.quality["noise"] < 0.2
+    reader = fit_reader(pictures, {k: labels[k] for k in ("top", "bottom")}, epochs=8)
+    vectors = torch.tensor([[1.0, 0, 0], [0, -1.0, 0], [0.6, 0.8, 0]])
+    found = moved_attributes(Painter(), Directions(vectors, (0,)), reader, seed=0)
+    assert found.named == ("top", "bottom", "bottom")
+    assert found.change[0] > 2 > -2 > found.change[1]
+    assert found.leak[:2].max() < 0.3 < found.leak[2]
+    # The median of the others is the only other one here.
+    assert found.hit.tolist() == [True, True, False]
+    far = moved_attributes(
+        Painter(), Directions(vectors, (0,)), reader, seed=0, step=0.5, latents=50
+    )
+    assert abs(far.change[0]) < abs(found.change[0])
+
+
+@torch.no_grad()
+def test_training_measures_pictures_are_those_of_the_layout() -> None:
+    state = random_nvidia(32, 8, 2)
+    assert NVIDIA_MARKER in state
+    generator = nvidia_generator(Named(state))
+    config = generator.config
+    assert (config.side, config.wide, config.layers, config.rows) == (32, 8, 2, 8)
+    torch.manual_seed(0)
+    z, plus = torch.randn(3, 8), torch.randn(3, 8, 8)
+    torch.testing.assert_close(generator.latents(z), nvidia_latents(state, z), atol=1e-5, rtol=1e-5)
+    literal = nvidia_pictures(state, plus)
+    torch.testing.assert_close(generator.pictures(plus), literal, atol=1e-4, rtol=0)
+    assert torch.equal(generator.mean, state["mapping.w_avg"])
+
+
+SMALL = GeneratorConfig(side=16, wide=8, layers=2, base=64, most=8)
+
+
+def planted() -> tuple[Generator, torch.Tensor]:
+    """A generator whose styles at rows 1 and 2 read one direction more than any other."""
+    torch.manual_seed(0)
+    generator = Generator(SMALL)
+    direction = torch.tensor([3.0, -4.0, 0, 0, 0, 0, 0, 0]) / 5
+    with torch.no_grad():
+        for row in (1, 2):
+            weight = generator.convs[row].conv.affine.weight
+            weight.mul_(0.1).add_(2 * torch.randn(len(weight), 1) * direction)
+    return generator, direction
+
+
+def test_the_planted_direction_is_found_first() -> None:
+    generator, direction = planted()
+    found = sefa(generator, 3, (1, 2))
+    assert float((found.vectors[0] @ direction).abs()) > 0.99
+    assert float(found.vectors[0].abs().max()) == float(found.vectors[0].max())
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(3), atol=1e-5, rtol=0)
+
+
+def test_directions_maximise_the_change_of_styles() -> None:
+    generator, _ = planted()
+    found = sefa(generator, 8)
+    weights = [conv.conv.affine.weight.detach() for conv in generator.convs]
+    literal = []
+    for n in found.vectors:
+        change = 0.0
+        for weight in weights:
+            for line in weight:
+                change += float(line @ n / line.norm()) ** 2
+        literal.append(change**0.5)
+    assert literal == sorted(literal, reverse=True)
+    random = torch.randn(200, 8)
+    for n in random / random.norm(dim=1, keepdim=True):
+        change = sum(float(((w @ n) / w.norm(dim=1)).square().sum()) for w in weights)
+        assert change**0.5 <= literal[0] + 1e-4
+
+
+@torch.no_grad()
+def test_an_edit_of_a_row_changes_no_feature_below_its_resolution() -> None:
+    generator, _ = planted()
+    seen: dict[int, torch.Tensor] = {}
+    for at, conv in enumerate(generator.convs):
+        conv.register_forward_hook(lambda _m, _i, o, at=at: seen.__setitem__(at, o))
+    plus = generator.rows_of(torch.randn(1, 8))
+    generator.pictures(plus)
+    before = dict(seen)
+    found = sefa(generator, 1, (3, 4))
+    generator.pictures(found.edited(plus, torch.ones(1, 1)))
+    assert [torch.equal(seen[at], before[at]) for at in range(5)] == [True] * 3 + [False] * 2
+
+
+def test_edits() -> None:
+    plus = torch.zeros(2, 6, 8)
+    found = Directions(torch.eye(8)[:2], (1, 3))
+    moved = found.edited(plus, torch.tensor([[1.0, 0.0], [0.0, -2.0]]))
+    assert moved[0, 1].tolist() == moved[0, 3].tolist() == [1.0, *[0.0] * 7]
+    assert moved[1, 1].tolist() == [0.0, -2.0, *[0.0] * 6]
+    assert not moved[:, [0, 2, 4, 5]].any()
+    assert not plus.any()
+    with pytest.raises(ConfigError, match="amounts"):
+        found.edited(plus, torch.ones(2, 3))
+
+
+def test_a_direction_that_is_fitted() -> None:
+    torch.manual_seed(0)
+    true = torch.randn(8)
+    latents = torch.randn(2000, 8)
+    found = fitted_direction(latents, latents @ true + 3, ridge=1e-6)
+    torch.testing.assert_close(found, true / true.norm(), atol=1e-3, rtol=0)
+    shrunk = fitted_direction(latents * torch.arange(1, 9), latents @ true, ridge=10.0)
+    assert not torch.allclose(shrunk, found, atol=1e-2)
+    with pytest.raises(ConfigError, match="same everywhere"):
+        fitted_direction(latents, torch.ones(2000))
+
+
+def test_random_directions() -> None:
+    found = random_directions(8, 3, (2,), seed=1)
+    torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(3))
+    assert torch.equal(found.vectors, random_directions(8, 3, (2,), seed=1).vectors)
+    assert not torch.equal(found.vectors, random_directions(8, 3, (2,), seed=2).vectors)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(0, None), (9, None), (1, (5,)), (1, ()), (1, (-1,))])
+def test_what_is_no_choice(count: int, rows: tuple[int, ...] | None) -> None:
+    with pytest.raises(ConfigError):
+        sefa(planted()[0], count, rows)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(CONFIG)
+
+
+def test_numbers_of_sefa_and_vectors_have_names(generator: Generator, tmp_path: Path) -> None:
+    _, path = small_faces(tmp_path)
+    found = named_directions(path, generator)
+    assert found.names == ("smile", "turn")
+    assert found.groups == ("expression", "pose")
+    assert found.directions.rows == (1, 2)
+    assert found.unknown == ("gender", "age", "ethnicity")
+    torch.testing.assert_close(found.directions.vectors[1], sefa(generator, 2, (1, 2)).vectors[1])
+    np.testing.assert_allclose(np.linalg.norm(found.vector("smile")), 1, atol=1e-6)
+    assert found.locked["skin"].shape == (1, 8)
+    with pytest.raises(ConfigError, match="no direction"):
+        found.vector("age")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("sefa = 1", "sefa = 99", "directions"),
+        ("rows = [1, 2]", "rows = [77]", "rows"),
+        ('vector = "smile"', 'vector = "grin"', "no vector 'grin'"),
+        ('vector = "smile"', 'vector = "smile"\nsefa = 2', "number of SeFa"),
+        ('vectors = "vectors.safetensors"', 'vectors = "../v"', "elsewhere|read"),
+        ('vectors = "vectors.safetensors"', 'vectors = "none"', "cannot be read"),
+        ('name = "turn"', 'name = "smile"', "named twice"),
+        ('group = "pose"', 'group = "gender"', "group|gender"),
+    ],
+)
+def test_what_is_no_file_of_directions_is_refused(
+    generator: Generator, tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    _, path = small_faces(tmp_path)
+    path.write_text(DIRECTIONS.replace(old, new), "utf-8")
+    with pytest.raises(ConfigError, match=says):
+        named_directions(path, generator)
+
+
+def test_vectors_of_another_width_are_refused(generator: Generator, tmp_path: Path) -> None:
+    _, path = small_faces(tmp_path)
+    for wrong in (torch.ones(4), torch.zeros(8), torch.full((8,), float("nan"))):
+        save_file({"smile": wrong, "skin": torch.ones(8)}, tmp_path / "vectors.safetensors")
+        with pytest.raises(ConfigError, match="smile"):
+            named_directions(path, generator)
+    with pytest.raises(ConfigError):
+        DirectionsFile(())
+    with pytest.raises(ConfigError):
+        AllowedDirection("smile", "expression", sefa=-1)
+    with pytest.raises(ConfigError):
+        LockedDirection("skin")
+
+
+NAMES = ("smile", "turn")
+
+
+@pytest.fixture(scope="module")
+def opened_generator() -> Generator:
+    torch.manual_seed(0)
+    made = Generator(GeneratorConfig(side=16, wide=16, base=128, most=16)).eval()
+    return made
+
+
+@pytest.fixture(scope="module")
+def directions(opened_generator: Generator) -> Directions:
+    return random_directions(16, 2, (1, 2), seed=3)
+
+
+def inverted(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.mean((1, 2, 3))[:, None, None].expand(-1, 6, 16)
+
+
+def crops(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(40, 200, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def test_it_adds_what_the_generator_changes(
+    opened_generator: Generator, directions: Directions
+) -> None:
+    mover = GeneratorMover(opened_generator, inverted, directions, names=NAMES)
+    given, amounts = crops(3), np.array([[0.0, 0.0], [2.0, 0.0], [0.0, -2.0]])
+    moved = mover.moved(given, amounts)
+    np.testing.assert_array_equal(moved[0], given[0])
+    with torch.no_grad():
+        x = torch.from_numpy(given[1]).permute(2, 0, 1)[None].float() / 127.5 - 1
+        plus = inverted(x)
+        new = plus.clone()
+        new[:, [1, 2]] += 2 * directions.vectors[0]
+        wanted = x + opened_generator.pictures(new) - opened_generator.pictures(plus)
+    wanted_pixels = ((wanted[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).numpy()
+    assert np.abs(moved[1] - wanted_pixels).max() <= 1
+    assert not np.array_equal(moved[1], given[1])
+
+
+def test_a_face_that_is_asked_about_many_times_is_inverted_once(
+    opened_generator: Generator, directions: Directions
+) -> None:
+    seen = []
+
+    def counted(pictures: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pictures))
+        return inverted(pictures)
+
+    mover = GeneratorMover(opened_generator, counted, directions, names=NAMES)
+    given = np.concatenate([crops(2), crops(2), crops(1)])
+    amounts = np.random.default_rng(0).uniform(-1.5, 1.5, (5, 2))
+    moved = mover.moved(given, amounts)
+    assert seen == [2]
+    np.testing.assert_array_equal(mover.moved(given, amounts), moved)
+    assert seen == [2]
+    for at in range(5):
+        alone = mover.moved(given[at : at + 1], amounts[at : at + 1])[0]
+        assert np.abs(alone.astype(int) - moved[at]).max() <= 1
+
+
+def test_names_and_shapes_are_checked(opened_generator: Generator, directions: Directions) -> None:
+    mover = GeneratorMover(opened_generator, inverted, directions, names=NAMES)
+    np.testing.assert_allclose(mover.vector("turn"), directions.vectors[1].numpy(), atol=1e-7)
+    with pytest.raises(ConfigError, match="no direction 'age'"):
+        mover.vector("age")
+    with pytest.raises(DataError, match="amounts of shape"):
+        mover.moved(crops(2), np.zeros((2, 3)))
+    with pytest.raises(ConfigError, match="1 different names"):
+        GeneratorMover(opened_generator, inverted, directions, names=("smile", "smile"))
+
+
+CROPS = np.random.default_rng(1).integers(40, 200, (3, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> OpenedFaces:
+    return OpenedFaces.load(*small_faces(tmp_path_factory.mktemp("faces")))
+
+
+def test_crops_are_moved_inverted_and_named(opened: OpenedFaces) -> None:
+    mover = opened.mover
+    assert mover.names == ("smile", "turn")
+    moved = mover.moved(CROPS, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(moved[0], CROPS[0])
+    assert opened.side == 16
+    plus = opened.plus(CROPS)
+    wanted = opened.encoder.invert(opened.faces, as_pictures(CROPS)).numpy()
+    np.testing.assert_allclose(plus, wanted, rtol=1e-6)
+    mean = opened.faces.generator.mean.numpy()
+    np.testing.assert_allclose(opened.embedding(CROPS), (wanted - mean).reshape(3, -1), rtol=1e-5)
+
+
+def test_latents_are_drawn_by_the_seed(opened: OpenedFaces) -> None:
+    one, same, other = (opened.latents(5, seed=seed) for seed in (0, 0, 1))
+    assert one.shape == (5, 8)
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+    with pytest.raises(ConfigError):
+        opened.latents(0, seed=0)
+
+
+def test_realness_of_a_crop_is_its_own(opened: OpenedFaces, tmp_path: Path) -> None:
+    whole, alone = opened.realness(CROPS), opened.realness(CROPS[1:2])
+    assert whole is not None
+    assert alone is not None
+    np.testing.assert_allclose(whole[1], alone[0], rtol=1e-5)
+    without = OpenedFaces.load(*small_faces(tmp_path, discriminator=False))
+    assert without.realness(CROPS) is None
+
+
+def test_a_folder_that_lacks_a_part(tmp_path: Path) -> None:
+    folder, directions = small_faces(tmp_path)
+    shutil.rmtree(folder / "encoder")
+    with pytest.raises(ArtifactError, match="no 'encoder'"):
+        OpenedFaces.load(folder, directions)
+    with pytest.raises(ArtifactError, match="no 'faces'"):
+        OpenedFaces.load(folder / "nowhere", directions)

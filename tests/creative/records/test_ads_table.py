@@ -8,9 +8,28 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from adwright.core.errors import DataError, FileUnreadableError, SchemaError, ValueInvalidError
+from adwright.core.errors import (
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    SchemaError,
+    ValueInvalidError,
+)
 from adwright.creative.records.ad_record import AdRecord, Scene, read_verbalised, verbalised
-from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
+from adwright.creative.records.ads_table import (
+    IMAGES,
+    VIDEOS,
+    AdColumns,
+    AdTable,
+    MediaFound,
+    find_media,
+    media_below,
+    media_kind,
+    name_ads,
+    read_ads,
+    usual_parts,
+)
+from adwright.data.schema import in_file
 from adwright.data.sources.bounds import ReadBounds
 
 ROWS: list[dict[str, object]] = [
@@ -237,3 +256,183 @@ def test_ads_in_words(shared_data: Path) -> None:
         read_verbalised(row["text"]).scenes for row in rows
     ]
     assert ads.frame["score"].to_list() == [row["score"] for row in rows]
+
+
+def find(folder: Path, videos: list[str], images: list[str]) -> list[MediaFound]:
+    columns = {"video": "film", "image": "poster"}
+    return find_media(
+        {"video": videos, "image": images},
+        columns,  # type: ignore[arg-type]
+        folder,
+        in_file("ads.csv"),
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "ads"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "b.MP4", "sub/c.jpg", ".hidden.png", "notes.txt"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "secret.png").write_bytes(b"")
+    return folder
+
+
+def test_kinds_by_ending() -> None:
+    assert {media_kind(f"x{ending}") for ending in IMAGES} == {"image"}
+    assert {media_kind(f"x{ending}") for ending in VIDEOS} == {"video"}
+    assert media_kind("A.JPG") == "image"
+    assert media_kind("x.csv") is None
+    assert media_kind("png") is None
+
+
+def test_below_a_folder(place: Path) -> None:
+    assert [each.name for each in media_below(place)] == ["a.png", "b.MP4", "c.jpg"]
+    assert media_below(place / "a.png") == (place / "a.png",)
+    assert media_below(place / "notes.txt") == ()
+    assert media_below(place / "absent") == ()
+    (place / "part.parquet").write_bytes(b"")
+    assert media_below(place) == ()
+
+
+def test_a_link_out_of_a_folder_is_passed_over(place: Path) -> None:
+    (place / "z.png").symlink_to(place.parent / "secret.png")
+    assert [each.name for each in media_below(place)] == ["a.png", "b.MP4", "c.jpg"]
+
+
+def test_a_folder_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadableError, match="no image, no video"):
+        media_below(tmp_path)
+
+
+def test_paths_are_read_against_the_folder(place: Path) -> None:
+    found = find(place, ["b.MP4", "", "", ""], ["a.png", "sub\\c.jpg", str(place / "a.png"), ""])
+    names = [one.file and one.file.name for one in found]
+    assert names == ["b.MP4", "c.jpg", "a.png", None]
+    assert [one.kind for one in found] == ["video", "image", "image", "text"]
+    assert not any(one.absent for one in found)
+
+
+def test_of_two_files_that_which_is_there(place: Path) -> None:
+    found = find(place, ["gone.mp4"], ["a.png"])
+    absent = (("video", "there is no such file: gone.mp4"),)
+    assert found == [((place / "a.png").resolve(), "image", absent)]
+
+
+def test_an_ending_tells_more_than_a_column(place: Path) -> None:
+    assert find(place, [""], ["b.MP4"])[0].kind == "video"
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("gone.png", "there is no such file: gone.png"),
+        ("sub", "there is no such file: sub"),
+        ("https://a.example/x.png", "a web address is not fetched: https://a.example/x.png"),
+        ("a\0.png", "this is no path: a\0.png"),
+        ("x" * 5000, f"this is no path: {'x' * 80}"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said(place: Path, cell: str, why: str) -> None:
+    found = find(place, ["", ""], [cell, "a.png"])
+    assert found[0] == (None, "image", (("image", why),))
+    assert (found[1].kind, found[1].absent) == ("image", ())
+
+
+@pytest.mark.parametrize(
+    "cell", ["../secret.png", "sub/../../secret.png", "/etc/passwd", "link.png"]
+)
+def test_a_path_that_leaves_the_folder(place: Path, cell: str) -> None:
+    (place / "link.png").symlink_to(place.parent / "secret.png")
+    with pytest.raises(ValueInvalidError, match="leaves the folder") as caught:
+        find(place, ["", ""], ["a.png", cell])
+    assert (caught.value.file, caught.value.row, caught.value.column) == ("ads.csv", 1, "poster")
+    assert caught.value.value == cell
+    found = find(place.parent, ["", ""], ["ads/a.png", "ads/link.png"])
+    assert found[1].file == (place.parent / "secret.png").resolve()
+
+
+PARTS = ("id", "title", "words", "brand", "seconds", "image", "video", "text")
+
+
+def named(
+    names: list[str], columns: AdColumns | None = None, *, unfit: tuple[str, ...] = ()
+) -> tuple[AdColumns, tuple[str, ...]]:
+    fit = frozenset(set(names) - set(unfit))
+    return name_ads(names, columns or AdColumns(), dict.fromkeys(PARTS, fit), file="ads.csv")
+
+
+def test_usual_names_are_known_however_they_are_written() -> None:
+    found, said = named(
+        ["Ad ID", "Headline", "Body", "Description", "BRAND", "clicks", "image_path"]
+    )
+    assert found == AdColumns(
+        "Ad ID", "Headline", ("Body", "Description"), "BRAND", "", "image_path", "", ""
+    )
+    assert said == (
+        "Ad ID is taken as id",
+        "Headline is taken as title",
+        "image_path is taken as image",
+        "Body, Description are taken as words",
+    )
+    assert usual_parts(["Ad ID", "clicks", "Headline 2", "CTA"]) == ["Ad ID", "Headline 2", "CTA"]
+
+
+def test_of_two_usual_names_the_other_is_said_too() -> None:
+    found, said = named(["title", "headline", "id"])
+    assert found.title == "headline"
+    assert said == ("headline is taken as title (and not title)",)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_told_is_taken_and_empty_means_none(part: str) -> None:
+    names = ["id", "title", "body", "brand", "seconds", "image", "video", "text", "mine"]
+    mine: object = ("mine",) if part == "words" else "mine"
+    told, _ = named(names, AdColumns(**{part: mine}))  # type: ignore[arg-type]
+    assert getattr(told, part) == mine
+    none: object = () if part == "words" else ""
+    bare, _ = named(names, AdColumns(**{part: none}))  # type: ignore[arg-type]
+    assert getattr(bare, part) == none
+    guessed, _ = named(names)
+    assert getattr(guessed, part) not in (mine, none)
+
+
+def test_values_that_do_not_fit_are_not_guessed() -> None:
+    found, said = named(["headline", "title", "body"], unfit=("headline",))
+    assert (found.title, found.words) == ("title", ("body",))
+    assert said == (
+        "body is taken as words",
+        "headline is left apart: no part of an ad has such values",
+    )
+    # What is told is taken, whatever its values look like.
+    told, _ = named(["headline", "body"], AdColumns(title="headline"), unfit=("headline",))
+    assert told.title == "headline"
+
+
+def test_capitals_do_not_count_in_what_is_told() -> None:
+    found, said = named(["Claim", "Text 1"], AdColumns(title="claim", words=("text 1",)))
+    assert (found.title, found.words, said) == ("Claim", ("Text 1",), ())
+
+
+def test_a_column_that_is_not_there() -> None:
+    with pytest.raises(SchemaError, match=r"'slogn'.*title.*is it 'slogan'"):
+        named(["slogan", "brand"], AdColumns(title="slogn"))
+    with pytest.raises(SchemaError, match="no column 'x'"):
+        named(["slogan", "brand"], AdColumns(words=("x",)))
+
+
+def test_a_table_of_no_ads() -> None:
+    with pytest.raises(
+        SchemaError, match=r"no column is known .*user, item, f0.* and 30 more"
+    ) as caught:
+        named(["user", "item", *(f"f{n}" for n in range(48))][:50])
+    assert caught.value.file == "ads.csv"
+
+
+def test_a_column_is_one_part() -> None:
+    with pytest.raises(ConfigError, match="'a' is two parts"):
+        AdColumns(title="a", words=("b", "a"))
+    with pytest.raises(ConfigError, match="tuple of texts"):
+        AdColumns(words="body")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="tuple of texts"):
+        AdColumns(words=(3,))  # type: ignore[arg-type]

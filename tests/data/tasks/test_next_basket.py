@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError, ValueInvalidError
 from adwright.data.sources.complete_journey import CompleteJourney
+from adwright.data.sources.movielens import MovieLens
 from adwright.data.tasks.next_basket import NextBasket, build_visits, reordered
 from adwright.data.tasks.next_basket_sources import (
     attribute_features,
@@ -18,8 +20,74 @@ from adwright.data.tasks.next_basket_sources import (
     build_next_item,
     read_sequences,
 )
+from adwright.data.tasks.response import MOVIELENS_FEATURES, build_movielens_task
+from adwright.data.tasks.split import SPLITS
+from adwright.data.tasks.task import Task
 from adwright.data.time import MICROSECONDS_PER_DAY
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
+
+
+@pytest.fixture(scope="module")
+def films() -> MovieLens:
+    return MovieLens.open()
+
+
+@pytest.fixture(scope="module")
+def task(films: MovieLens, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return build_movielens_task(films, tmp_path_factory.mktemp("movielens"))
+
+
+def test_every_rating_is_a_row(task: Task, films: MovieLens) -> None:
+    ratings = films.events().collect()
+    expected = {
+        row["event_id"]: (row["user_id"], row["item_id"], int(row["value"] >= 4))
+        for row in ratings.to_dicts()
+    }
+    found = {
+        row["request_id"]: (row["user_id"], row["item_id"], row["label"])
+        for split in SPLITS
+        for row in task.rows(split).collect().to_dicts()
+    }
+    assert found == expected
+    assert [task.n_rows(split) for split in SPLITS] == [80_000, 10_000, 10_000]
+
+
+def test_the_split_follows_time(task: Task) -> None:
+    times = [task.rows(split).select("time").collect()["time"] for split in SPLITS]
+    for before, after in pairwise(times):
+        # Ratings of the very second of the cut may fall on both sides.
+        assert before.max() <= after.min()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_history_is_what_the_person_rated_at_an_earlier_second(task: Task, split: str) -> None:
+    rows = task.rows(split).collect()  # type: ignore[arg-type]
+    events = pl.read_parquet(task.folder / split / "events.parquet")
+    for row in rows.sample(40, seed=1).to_dicts():
+        before = events.filter(
+            (pl.col("user_id") == row["user_id"]) & (pl.col("time") < row["time"])
+        )
+        assert row["visible"] == before.height
+        assert row["frequency"] == before["item_id"].to_list().count(row["item_id"]) == 0
+
+
+def test_films_have_genres_and_a_decade(task: Task) -> None:
+    assert [f.name for f in MOVIELENS_FEATURES] == [f.name for f in task.spec.features]
+    spec = {f.name: f for f in task.spec.features}
+    assert len(spec["year"].edges) > 5
+    assert "Drama" in spec["genres"].vocabulary
+    film = task.items.filter(pl.col("item_id") == "1").to_dicts()[0]
+    assert film["genre"] == film["genres"][0]
+    assert task.items.height == 1_682
+
+
+def test_the_seed_orders_what_shares_a_second(task: Task, films: MovieLens, tmp_path: Path) -> None:
+    assert build_movielens_task(films, task.folder.parent) == task
+    other = build_movielens_task(films, tmp_path, seed=1)
+    assert other.folder.name != task.folder.name
+    orders = [pl.read_parquet(t.events_path("train")).rows() for t in (task, other)]
+    assert orders[0] != orders[1]
+
 
 VISITS = [
     ("ua", 0, ["i1", "i2"], "train"),
@@ -42,8 +110,8 @@ def _task(seed: int = 0) -> NextBasket:
     )
 
 
-def _ids(task: NextBasket, codes: list[int]) -> list[str]:
-    return [task.items.ids[code - 1] for code in codes]
+def _ids(next_basket_task: NextBasket, codes: list[int]) -> list[str]:
+    return [next_basket_task.items.ids[code - 1] for code in codes]
 
 
 def test_history_is_what_happened_before_the_instant() -> None:
@@ -165,12 +233,14 @@ def test_each_column_is_needed(column: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def task() -> NextBasket:
+def next_basket_task() -> NextBasket:
     return build_next_basket(CompleteJourney.open(), households=0.02)
 
 
-def test_splits_follow_each_other_in_time(task: NextBasket) -> None:
-    train, valid, test = (task.visit_time[task.visits(s)] for s in ("train", "valid", "test"))
+def test_splits_follow_each_other_in_time(next_basket_task: NextBasket) -> None:
+    train, valid, test = (
+        next_basket_task.visit_time[next_basket_task.visits(s)] for s in ("train", "valid", "test")
+    )
     # Weeks break at midnight of the stores, which no basket of the sample straddles.
     assert train.max() < valid.min() <= valid.max() < test.min()
 
@@ -247,35 +317,37 @@ def test_beauty() -> None:
     assert names == ["item_id", "lead", "level_1", "level_2", "level_3", "level_4"]
 
 
-def test_shares_of_the_households_are_nested_and_named(task: NextBasket) -> None:
+def test_shares_of_the_households_are_nested_and_named(next_basket_task: NextBasket) -> None:
     smaller = build_next_basket(CompleteJourney.open(), households=0.005)
-    assert set(smaller.users) < set(task.users)
-    assert smaller.data_hash != task.data_hash
-    assert "of a 2% share" in task.protocol
+    assert set(smaller.users) < set(next_basket_task.users)
+    assert smaller.data_hash != next_basket_task.data_hash
+    assert "of a 2% share" in next_basket_task.protocol
     # The catalogue stays whole, so the same item has the same code.
-    assert smaller.items.ids == task.items.ids
+    assert smaller.items.ids == next_basket_task.items.ids
 
 
-def test_weeks_move_visits_between_the_splits(task: NextBasket) -> None:
+def test_weeks_move_visits_between_the_splits(next_basket_task: NextBasket) -> None:
     other = build_next_basket(
         CompleteJourney.open(), households=0.02, train_until=40, valid_until=50
     )
-    sizes = [[len(of.visits(s)) for s in ("train", "valid", "test")] for of in (task, other)]
+    sizes = [
+        [len(of.visits(s)) for s in ("train", "valid", "test")] for of in (next_basket_task, other)
+    ]
     assert sum(sizes[0]) == sum(sizes[1])
     assert sizes[1][0] < sizes[0][0]
     assert sizes[1][1] > sizes[0][1]
     assert "Weeks 1-40 train, 41-50 validation" in other.protocol
 
 
-def test_profiles_of_households_are_their_demographics(task: NextBasket) -> None:
+def test_profiles_of_households_are_their_demographics(next_basket_task: NextBasket) -> None:
     known = CompleteJourney.open().demographics().collect()
     ages = dict(known.select(pl.col("household_id").cast(pl.String), "age").iter_rows())
-    column = [f.name for f in task.profile_features].index("age")
-    vocabulary = task.profile_features[column].vocabulary
-    for visit in range(0, len(task), 37):
-        code = int(task.profile[visit, column])
+    column = [f.name for f in next_basket_task.profile_features].index("age")
+    vocabulary = next_basket_task.profile_features[column].vocabulary
+    for visit in range(0, len(next_basket_task), 37):
+        code = int(next_basket_task.profile[visit, column])
         said = vocabulary[code - 1] if code else None
-        age = ages.get(task.users[task.visit_user[visit]])
+        age = ages.get(next_basket_task.users[next_basket_task.visit_user[visit]])
         assert said == (age if age in vocabulary else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -17,6 +18,7 @@ from adwright.models.retrieval.item_item import (
     ItemItemConfig,
     LinearCounts,
     NeighbourConfig,
+    Neighbours,
     count_linear,
     count_neighbours,
     linear_neighbours,
@@ -319,3 +321,117 @@ def test_items_that_explain_each_other_share_what_follows() -> None:
     weights = regression(counts, 1.0)
     assert weights[:2, 2] == pytest.approx([50 / 101, 50 / 101], rel=1e-4)
     assert weights[2, 3] == pytest.approx(50 / 51, rel=1e-4)
+
+
+NEIGHBOURS_ITEMS = 8
+Rows = dict[int, list[tuple[float, int]]]
+
+
+def made_up(seed: int, users: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """item (0 among them), moment and offsets of a few users; several events share a moment."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 30, users)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    instant = np.concatenate([np.sort(rng.integers(0, 12, n)) for n in lengths])
+    return (
+        rng.integers(0, NEIGHBOURS_ITEMS + 1, offsets[-1]),
+        moment_numbers(offsets, instant),
+        offsets,
+    )
+
+
+def neighbours_literal(
+    item: np.ndarray, moment: np.ndarray, offsets: np.ndarray, config: NeighbourConfig
+) -> Rows:
+    """item -> (s, neighbour), best first."""
+    number: Counter[int] = Counter()
+    pairs: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for first, end in pairwise(offsets.tolist()):
+        events = []
+        for e in range(first, end):
+            one = (int(moment[e]), int(item[e]))
+            if one[1] and one not in events:
+                events.append(one)
+        number.update(i for _, i in events)
+        for m, i in events:
+            for n, j in events:
+                if i != j and abs(n - m) <= config.window:
+                    weight = config.decay ** abs(n - m)
+                    pairs[i, j] += weight * (config.backward if n < m else 1)
+    rows: Rows = defaultdict(list)
+    for (i, j), c in pairs.items():
+        scale = number[i] ** config.source * number[j] ** config.target
+        if c > 0:
+            rows[i].append((c / (scale + config.shrink), j))
+    return {i: sorted(row, key=lambda x: (-np.float32(x[0]), x[1])) for i, row in rows.items()}
+
+
+def agree(found: Neighbours, rows: Rows, kept: int) -> None:
+    for code in range(NEIGHBOURS_ITEMS + 1):
+        best = rows.get(code, [])[:kept]
+        assert found.codes[code].tolist()[: len(best)] == [j for _, j in best]
+        np.testing.assert_allclose(found.score[code][: len(best)], [s for s, _ in best], rtol=1e-6)
+        assert not found.codes[code][len(best) :].any()
+        assert not found.score[code][len(best) :].any()
+
+
+CONFIGS = [
+    NeighbourConfig(),
+    NeighbourConfig(window=0),
+    NeighbourConfig(window=2, decay=0.5, backward=0.5, neighbours=3),
+    NeighbourConfig(window=3, decay=1.0, backward=0.0, source=1.0, target=0.0, shrink=2.0),
+    NeighbourConfig(window=1, decay=0.0, source=0.25, target=0.75, neighbours=2),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_formula(config: NeighbourConfig, seed: int) -> None:
+    item, moment, offsets = made_up(seed)
+    found = count_neighbours(item, moment, offsets, NEIGHBOURS_ITEMS, config)
+    agree(found, neighbours_literal(item, moment, offsets, config), config.neighbours)
+    assert (found.codes.dtype, found.score.dtype) == (np.int32, np.float32)
+
+
+def test_an_event_meets_the_nearest_of_a_large_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REACH", 1)
+    item, offsets = np.array([1, 2, 3, 4]), np.array([0, 4])
+    found = count_neighbours(item, np.zeros(4, np.int64), offsets, 4, NeighbourConfig())
+    met = [sorted(set(row.tolist()) - {0}) for row in found.codes[1:]]
+    assert met == [[2], [1, 3], [2, 4], [3]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window": 1},
+        {"decay": 0.2},
+        {"backward": 0.3},
+        {"source": 0.9},
+        {"target": 0.1},
+        {"shrink": 5.0},
+        {"neighbours": 2},
+    ],
+)
+def test_every_setting_counts(change: dict[str, float]) -> None:
+    log = made_up(3)
+    one = count_neighbours(*log, NEIGHBOURS_ITEMS, CONFIGS[0])
+    other = count_neighbours(*log, NEIGHBOURS_ITEMS, replace(CONFIGS[0], **change))
+    assert not np.array_equal(one.score, other.score)
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        ({"window": -1}, "window is at least 0"),
+        ({"neighbours": 0}, "neighbours is at least 1"),
+        ({"shrink": -0.5}, "shrink is at least 0"),
+        ({"decay": 1.1}, r"decay must not be negative"),
+        ({"backward": -0.1}, "backward must not be negative"),
+        ({"source": 2}, "source must not be negative"),
+        ({"target": -1}, "target must not be negative"),
+    ],
+)
+def test_neighbours_what_is_out_of_range_is_refused(change: dict[str, float], about: str) -> None:
+    with pytest.raises(ConfigError, match=about):
+        NeighbourConfig(**change)  # type: ignore[arg-type]

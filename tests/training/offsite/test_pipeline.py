@@ -1,4 +1,4 @@
-"""Both sides from files; as commands they are in tests/cli/tune/test_offsite.py."""
+"""Both sides from files; as commands they are in tests/cli/tune/test_app.py."""
 
 from __future__ import annotations
 

@@ -592,12 +592,13 @@ def merge_run(
     base, tokenizer, _ = load_base(model, dtype="float32" if gguf else "auto", offline=offline)
     tuned = load_tuned(base, tuned_folder(run))
     method, merged = type(tuned.method).__name__, tuned.merge()
+    network: Any = merged
     # A head that is no longer the embedding would be lost where the config does not say it.
-    if merged.lm_head.weight is not merged.get_input_embeddings().weight:
-        merged.config.tie_word_embeddings = False
+    if network.lm_head.weight is not network.get_input_embeddings().weight:
+        network.config.tie_word_embeddings = False
     if source is None:
         with quiet(), atomic_folder(to, overwrite=overwrite) as made:
-            merged.save_pretrained(str(made))  # type: ignore[operator]
+            network.save_pretrained(str(made))
             tokenizer.save_pretrained(str(made))
     else:
         _write_gguf(merged, to, source, weights)

@@ -1,22 +1,41 @@
+"""?"""
+
 from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from adwright.authoring.instructions.sources import (
+    DataSources,
+    ProductColumns,
+    catalogue_products,
     categorised_products,
     described_products,
+    given_examples,
+    given_listings,
     intentions,
+    journey_products,
     pricerunner,
     pricerunner_listings,
+    read_matches,
+    record_fields,
     title_attributes,
 )
 from adwright.authoring.tasks import read_answer
-from adwright.core.errors import DataError, FileUnreadableError
+from adwright.core.errors import (
+    AdwrightError,
+    ConfigError,
+    DataError,
+    FileUnreadableError,
+    SchemaError,
+    ValueInvalidError,
+)
 
 OFFER = '{n},"{title}",2,{cluster},Apple iPhone 8,2612,{category}\n'
 
@@ -199,3 +218,296 @@ def test_real_files(shared_data: Path) -> None:
     categories = list(categorised_products(shared_data / "walmart-amazon"))
     assert len(categories) == 5157
     assert len(categories[0].request.labels) == 71
+
+
+TABLE = pl.DataFrame(
+    {
+        "sku": ["a1", "b2", "c3"],
+        "name": [" Red tea ", None, "Blue cup"],
+        "text": ["Fine.", "x", None],
+        "maker": ["Mill", "x", ""],
+        "kind": ["Tea", "x", "Cup"],
+        "cost": ["3.49", "x", "9"],
+        "money": ["GBP", "EUR", ""],
+        "size": ["80", "x", " "],
+        "group": ["g", "x", ""],
+        "words": ["tea bags", "x", ""],
+    }
+)
+COLUMNS = ProductColumns(
+    "sku", "name", "text", "maker", "kind", "cost", "money", ("size",), "group", "words"
+)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl", "memory"])
+def test_tables_of_all_kinds(tmp_path: Path, ending: str) -> None:
+    path: Any = tmp_path / f"shop.{ending}"
+    match ending:
+        case "csv":
+            TABLE.write_csv(path)
+        case "parquet":
+            TABLE.write_parquet(path)
+        case "jsonl":
+            TABLE.write_ndjson(path)
+        case _:
+            path = TABLE
+    tea, cup = catalogue_products(path, COLUMNS, name="shop", locale="en-GB")
+    product = tea.product
+    assert (product.id, product.title, product.description) == ("a1", "Red tea", "Fine.")
+    assert (product.brand, product.category, product.price, product.currency) == (
+        "Mill",
+        "Tea",
+        "3.49",
+        "GBP",
+    )
+    assert (product.attributes, product.locale) == ((("size", "80"),), "en-GB")
+    assert (tea.cluster, tea.source, tea.query) == ("shop-g", "shop", "tea bags")
+    assert (cup.cluster, cup.query, cup.product.attributes) == ("shop-c3", "", ())
+
+
+def test_the_file_names_the_catalogue_and_columns_may_be_few(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("id,title\n1,Tea\n2,Cup\n")
+    found = list(catalogue_products(path))
+    assert [(one.source, one.product.id, one.cluster) for one in found] == [
+        ("mine", "1", "mine-1"),
+        ("mine", "2", "mine-2"),
+    ]
+
+
+def test_numbers_are_taken_as_they_are_written() -> None:
+    table = pl.DataFrame({"id": [1.0, 2.0], "title": ["Tea", "Cup"], "price": [3.5, None]})
+    one, other = catalogue_products(table, ProductColumns(price="price"))
+    assert (one.product.id, one.product.price, other.product.price) == ("1", "3.5", "")
+
+
+def test_many_rows_come_in_order_from_batches() -> None:
+    table = pl.DataFrame({"id": range(25_000), "title": [f"t{n}" for n in range(25_000)]})
+    found = [one.product.id for one in catalogue_products(table)]
+    assert found == [str(number) for number in range(25_000)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "what"),
+    [
+        ({"columns": ProductColumns(id="nr")}, SchemaError, "no column 'nr'"),
+        (
+            {"columns": ProductColumns("sku", "name", attributes=("hue",))},
+            SchemaError,
+            "no column 'hue'",
+        ),
+        (
+            {"columns": ProductColumns("sku", "name", currency="cost")},
+            ValueInvalidError,
+            "three capital",
+        ),
+        ({"columns": ProductColumns("text", "name")}, ValueInvalidError, "needs an id"),
+    ],
+)
+def test_what_is_no_product_is_refused_with_its_row(
+    changes: dict[str, Any], kind: type[AdwrightError], what: str
+) -> None:
+    with pytest.raises(kind, match=what) as caught:
+        list(catalogue_products(TABLE, **changes))
+    if kind is ValueInvalidError:
+        assert caught.value.row in (0, 2)  # type: ignore[attr-defined]
+
+
+def test_one_bad_row_harms_no_other() -> None:
+    table = pl.DataFrame(
+        {
+            "id": ["a", " ", "c", "d"],
+            "title": ["Tea", "Cup", "Pot", ""],
+            "money": ["GBP", "GBP", "pounds", "GBP"],
+        }
+    )
+    skipped = Counter[str]()
+    found = catalogue_products(table, ProductColumns(currency="money"), skipped=skipped)
+    assert [one.product.id for one in found] == ["a"]
+    assert skipped == {
+        "a product needs an id": 1,
+        "a currency is three capital letters": 1,
+        "no title": 1,
+    }
+    with pytest.raises(ValueInvalidError, match="BCP 47"):
+        list(catalogue_products(table, locale="?", skipped=skipped))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadableError):
+        list(catalogue_products(tmp_path / "absent.csv"))
+    with pytest.raises(ConfigError, match="an id and a title"):
+        ProductColumns(title="")
+
+
+def test_products_of_complete_journey() -> None:
+    found = journey_products()
+    first = [next(found) for _ in range(2000)]
+    assert all(one.product.title and one.source == "complete-journey" for one in first)
+    assert len({one.product.id for one in first}) == 2000
+    ice = first[0].product
+    assert (ice.title, ice.category) == ("Ice - Crushed/Cubed 22 Lb", "Frzn ice")
+    assert ice.attributes == (("Size", "22 LB"), ("Department", "Grocery"))
+    assert len({one.cluster for one in first}) < 2000
+
+
+GIVEN_COLUMNS = ProductColumns(category="kind", description="text")
+EVERY = ("classify", "intent", "attributes", "descriptions", "ads")
+
+
+def catalogue(folder: Path) -> DataSources:
+    count = 60
+    table = pl.DataFrame(
+        {
+            "id": [f"s{n}" for n in range(count)],
+            "title": [f"Thing {n}" for n in range(count)],
+            "kind": ["tea" if n % 2 else "cup" for n in range(count - 1)] + ["pot"],
+            "text": ["short" if n % 3 else f"{'A long text ' * 5}{n}" for n in range(count)],
+        }
+    )
+    table.write_csv(folder / "shop.csv")
+    return DataSources(catalogue=folder / "shop.csv", columns=GIVEN_COLUMNS)
+
+
+def test_a_catalogue_gives_examples_of_what_it_has(tmp_path: Path) -> None:
+    skipped: dict[str, Counter[str]] = {}
+    found = list(given_examples(catalogue(tmp_path), EVERY, skipped=skipped))
+    kinds = Counter(one.request.task.name for one in found)
+    assert kinds == {"classify": 59, "descriptions": 20}
+    assert skipped == {"catalogue": {"a rare category": 1}}
+    labels = {one.request.labels for one in found if one.request.task.name == "classify"}
+    assert labels == {("cup", "tea")}
+    for one in found:
+        if one.request.task.name == "descriptions":
+            assert one.answer.startswith("A long text")
+            assert one.request.product.description == ""
+
+
+@pytest.mark.parametrize("task", ["classify", "descriptions"])
+def test_only_tasks_that_are_asked_for(tmp_path: Path, task: str) -> None:
+    found = list(given_examples(catalogue(tmp_path), (task,)))
+    assert {one.request.task.name for one in found} == {task}
+    assert list(given_examples(catalogue(tmp_path), ("ads",))) == []
+
+
+def test_a_catalogue_gives_products(tmp_path: Path) -> None:
+    found = list(given_listings(catalogue(tmp_path)))
+    assert len(found) == 60
+    assert found[0].source == "shop"
+
+
+def test_nothing_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to make instruction data of"):
+        DataSources()
+    with pytest.raises(ConfigError, match="no data set that is known"):
+        DataSources.in_folder(tmp_path)
+
+
+def test_public_sets_are_found_by_their_names(shared_data: Path) -> None:
+    sources = DataSources.in_folder(shared_data)
+    assert sources.pricerunner == shared_data / "pricerunner" / "offers.csv"
+    assert None not in (
+        sources.intention,
+        sources.attributes,
+        sources.abt_buy,
+        sources.walmart_amazon,
+    )
+
+
+def test_each_set_gives_its_task(shared_data: Path) -> None:
+    sources = DataSources.in_folder(shared_data)
+    one_each: dict[str, Any] = {}
+    for task in EVERY[:4]:
+        one_each[task] = Counter(
+            one.source for one in islice(given_examples(sources, (task,)), 40_000)
+        )
+    assert {task: set(found) for task, found in one_each.items()} == {
+        "classify": {"pricerunner", "walmart-amazon"},
+        "intent": {"intention"},
+        "attributes": {"attributes"},
+        "descriptions": {"abt-buy"},
+    }
+
+
+def test_products_of_every_set(shared_data: Path) -> None:
+    sources = DataSources(
+        abt_buy=shared_data / "abt-buy",
+        attributes=shared_data / "attributes",
+        complete_journey=True,
+    )
+    found = Counter(one.source for one in islice(given_listings(sources), 5000))
+    assert set(found) == {"abt-buy", "attributes", "complete-journey"}
+
+
+def line(left: str, right: str, same: int) -> str:
+    return f"COL name VAL {left} COL price VAL 9 \tCOL name VAL {right} COL price VAL  \t{same}\n"
+
+
+def test_each_product_stands_once_with_its_matches(tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text(line("a", "x", 0) + line("b", "y", 1))
+    (tmp_path / "train.txt").write_text(line("a", "y", 0) + line("c", "y", 1) + "\n")
+    found = list(read_matches(tmp_path))
+    assert [(one.side, one.fields["name"]) for one in found] == [
+        (0, "a"),
+        (1, "x"),
+        (0, "b"),
+        (1, "y"),
+        (0, "c"),
+    ]
+    cluster = {one.fields["name"]: one.cluster for one in found}
+    assert cluster["b"] == cluster["y"] == cluster["c"]
+    assert len(set(cluster.values())) == 3
+    assert len({one.id for one in found}) == 5
+    assert {one.source for one in found} == {tmp_path.name}
+
+
+def test_one_file_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(line("a", "a", 1))
+    one, other = read_matches(path)
+    assert one.cluster == other.cluster
+    assert (one.side, other.side) == (0, 1)
+    assert one.source == "pairs"
+
+
+def test_fields_are_what_stands_between_the_marks() -> None:
+    assert record_fields("COL a VAL x VAL y COL b VAL COL c VAL z COLD") == {
+        "a": "x VAL y",
+        "b": "",
+        "c": "z COLD",
+    }
+    assert record_fields("nothing") == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "no tabs at all",
+        "COL a VAL x\tCOL a VAL y\t2",
+        "COL a VAL x\tb\t1",
+        "COL a VAL x\tCOL a VAL y",
+    ],
+)
+def test_what_is_no_pair_is_refused_with_its_row(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(line("a", "b", 0) + wrong + "\n")
+    with pytest.raises(DataError, match="no pair of records") as caught:
+        list(read_matches(path))
+    assert caught.value.row == 1
+
+
+def test_nothing_to_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadableError, match=r"no \.txt file"):
+        list(read_matches(tmp_path))
+    with pytest.raises(FileUnreadableError, match="cannot be read"):
+        list(read_matches(tmp_path / "absent.txt"))
+    (tmp_path / "latin.txt").write_bytes(b"COL a VAL \xff\n")
+    with pytest.raises(FileUnreadableError, match="cannot be read"):
+        list(read_matches(tmp_path / "latin.txt"))
+
+
+def test_real_matches(shared_data: Path) -> None:
+    found = list(read_matches(shared_data / "abt-buy"))
+    assert len({one.id for one in found}) == len(found) == 2103
+    assert all(one.fields["name"] for one in found)
+    assert {one.side for one in found} == {0, 1}
