@@ -105,7 +105,13 @@ def test_functions_are_short_and_name_their_arguments(sources: list[Source]) -> 
     lengths = [(f"{path}: {node.name}", lines_without_docstring(node)) for path, node in functions]
     assert [(name, lines) for name, lines in lengths if lines > LONGEST_FUNCTION] == []
     public = [(path, node) for path, node in functions if not node.name.startswith("_")]
-    assert [f"{path}: {node.name}" for path, node in public if node.args.kwarg] == []
+    # Options of a TypedDict are named there.
+    unnamed = [
+        f"{path}: {node.name}"
+        for path, node in public
+        if node.args.kwarg and "Unpack[" not in ast.unparse(node.args.kwarg)
+    ]
+    assert unnamed == []
 
 
 def test_a_file_holds_one_idea() -> None:

@@ -335,14 +335,14 @@ def check_run_settings(*, draws: int, threads: int, fit_seed: int) -> None:
         )
 
 
-class _Saved(Protocol):
+class _Savable(Protocol):
     """A trained model that can be saved."""
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> str:
         """Write it; its id."""
 
 
-A = TypeVar("A", bound=_Saved)
+A = TypeVar("A", bound=_Savable)
 
 
 @dataclass(frozen=True, eq=False)

@@ -194,7 +194,7 @@ B = TypeVar("B")
 _PICTURE_SECONDS = 60.0
 
 
-class RunOptions(TypedDict, total=False):
+class LoopOptions(TypedDict, total=False):
     """What every training takes beside model, data, config and run folder, and hands to `train`.
 
     resume: continue from the folder's checkpoint; more epochs than at its start may be asked for.

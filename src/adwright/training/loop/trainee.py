@@ -55,11 +55,19 @@ class LoopConfig:
     rollbacks: int = 0
 
     @classmethod
-    def of(cls, config: Any, **own: Any) -> LoopConfig:
+    def of(
+        cls, config: Any, *, checkpoint_every: int, epochs: int = 0, bfloat16: bool = False
+    ) -> LoopConfig:
         """That of a training's own config, which has `epochs`, `patience`, `seed` and `clip_norm`.
-        own: what it calls otherwise."""
-        shared = ("epochs", "patience", "seed", "clip_norm")
-        return cls(**{name: getattr(config, name) for name in shared} | own)
+        epochs: in place of the config's, where it is above 0."""
+        return cls(
+            epochs or config.epochs,
+            config.patience,
+            config.seed,
+            config.clip_norm,
+            checkpoint_every,
+            bfloat16,
+        )
 
 
 @dataclass(frozen=True)

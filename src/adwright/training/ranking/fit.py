@@ -50,7 +50,7 @@ from adwright.training.loop.distributed import (
     sum_gradients,
     world_size,
 )
-from adwright.training.loop.loop import RunOptions, train
+from adwright.training.loop.loop import LoopOptions, train
 from adwright.training.loop.run_folder import RunFolder, RunPosition, unpack
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee, dense_and_sparse
 from adwright.training.ranking.frames import Occurrence, training_counts
@@ -267,12 +267,12 @@ def fit(
     task: Task,
     config: FitConfig,
     run: str | Path,
-    **how: Unpack[RunOptions],
+    **how: Unpack[LoopOptions],
 ) -> FitResult:
     """Train `model` in place on the task; afterwards it holds the best validation's weights.
 
     run: folder for config.json, metrics.jsonl, curves.svg and the checkpoint. how: see
-    `RunOptions`; without `resume` an existing run is refused.
+    `LoopOptions`; without `resume` an existing run is refused.
     Under torchrun the processes divide each batch among them; all see the same folders.
     Raises ConfigError (an existing run without resume, a loss that is not finite),
     ResumeError (no run, another config, task or model), ValueInvalidError (a validation split

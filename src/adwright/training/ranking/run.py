@@ -49,7 +49,7 @@ from adwright.models.ranking.union import (
     mixed_model,
     ranker_model,
 )
-from adwright.training.loop.loop import RunOptions, require_startable
+from adwright.training.loop.loop import LoopOptions, require_startable
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
@@ -157,7 +157,7 @@ def run(
                 model, fitted = fit_with(make, task.folder, *place, resume=started)
             else:
                 model = make(task)
-                how: RunOptions = {"resume": started, "stop_now": stop_now, "callbacks": callbacks}
+                how: LoopOptions = {"resume": started, "stop_now": stop_now, "callbacks": callbacks}
                 fitted = fit(model, task, *place, **how)
             rankers[name], valid[name] = _calibrated(decided, task, model, fitted.valid)
         with done.stage(f"score {name}"), torch_threads(config.threads):

@@ -50,7 +50,7 @@ from adwright.metrics.ranking import Ranks, recall
 from adwright.models.retrieval.multi_interest import HCN, HCNConfig, Teacher, Weighting
 from adwright.models.retrieval.two_tower import Retriever, TwoTower, TwoTowerConfig
 from adwright.training.loop.distributed import RowWise
-from adwright.training.loop.loop import RunOptions, train
+from adwright.training.loop.loop import LoopOptions, train
 from adwright.training.loop.run_folder import RunPosition
 from adwright.training.loop.trainee import LoopConfig, Trainee, dense_and_sparse
 from adwright.training.model_artifacts import (
@@ -288,14 +288,14 @@ def fit_retriever(
     *,
     distillation: DistillationTargets | None = None,
     checkpoint_every: int = 500,
-    **how: Unpack[RunOptions],
+    **how: Unpack[LoopOptions],
 ) -> RetrievalResult:
     """Train `model`, a Retriever, in place; afterwards it holds the best validation's weights.
 
     distillation: what a finer ranker thinks of candidates of some visits; the model's loss must
     take a Teacher then (`MultiInterest` does).
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
-    checkpoint_every: steps, beside each epoch. how: see `RunOptions`.
+    checkpoint_every: steps, beside each epoch. how: see `LoopOptions`.
     Raises ConfigError (an existing run without resume, a loss that is not finite), ResumeError
     (no run, another config, task or distillation), ResourceError (disk full).
     """

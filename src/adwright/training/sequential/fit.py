@@ -64,7 +64,7 @@ from adwright.training.loop.distributed import (
     sum_gradients,
     world_size,
 )
-from adwright.training.loop.loop import RunOptions, train
+from adwright.training.loop.loop import LoopOptions, train
 from adwright.training.loop.run_folder import RunFolder, RunPosition
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
 from adwright.training.sequential.ranks import validation
@@ -296,7 +296,7 @@ def fit_sequential(
     *,
     validate: Validate | None = None,
     checkpoint_every: int = 500,
-    **how: Unpack[RunOptions],
+    **how: Unpack[LoopOptions],
 ) -> SequentialResult:
     """Train `model` in place, a retriever of the next item or a ranker of actions; afterwards it
     holds the best validation's weights, in eval mode.
@@ -304,7 +304,7 @@ def fit_sequential(
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing.
     validate: measures `model`, which is in eval mode then, in place of the held targets; it must
     say the same of the same weights, or a resumed run may end otherwise.
-    checkpoint_every: steps, beside each epoch. how: see `RunOptions`.
+    checkpoint_every: steps, beside each epoch. how: see `LoopOptions`.
     Under torchrun all processes call it alike; `validate` is asked in the first one, for which
     the others wait, half an hour at most.
     Raises ConfigError (an existing run without resume, a loss or a goal that is not finite,

@@ -32,7 +32,7 @@ from adwright.data.sequences.datasets import NextLog, log_of_sequences, log_of_t
 from adwright.metrics.ranking import Ranks
 from adwright.metrics.reports.report import EvaluationProtocol, RankingComparison, compare_rankings
 from adwright.models.sequential.union import RetrieverConfig, SequenceRetriever, sequence_retriever
-from adwright.training.loop.loop import RunOptions
+from adwright.training.loop.loop import LoopOptions
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
 from adwright.training.loop.trainee import Callback, WritesDown
@@ -147,7 +147,7 @@ def run_sequence(
     if by_visits(config, data) and data.task is not None:
         visits = some_visits(data.task, fit.validation_people, config.seed)
         validate = visit_validation(model, data.task, visits, depth=DEPTH, k=fit.k)
-    how: RunOptions = {"resume": begun, "stop_now": stop_now, "callbacks": callbacks}
+    how: LoopOptions = {"resume": begun, "stop_now": stop_now, "callbacks": callbacks}
     with done.stage(f"train {name}"), torch_threads(config.threads):
         fit_sequential(model, data.sequences, fit, out / "run", validate=validate, **how)
     with done.stage("measure"), torch_threads(config.threads):

@@ -35,6 +35,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -365,10 +366,7 @@ def _run(
         base, sources = Path(asked.model), tuple(source.resolve() for source in asked.sources)
         there = str(base.resolve()) if base.exists() else asked.model
         elsewhere = replace(asked, model=there, sources=sources)
-
-        def make() -> Tuned:
-            return _attached(_opened(elsewhere)[0], elsewhere, train)
-
+        make = partial(_loaded, elsewhere, train)
         run = asked.out / _RUN
         tuned, result = tune_with(make, train, config, run, valid=held, resume=resume)
     else:
@@ -387,6 +385,11 @@ def _run(
 
 def _opened(asked: TuneRun) -> tuple[Any, Any, str]:
     return load_base(asked.model, asked.method, quantise=asked.quantise, device=asked.device)
+
+
+def _loaded(asked: TuneRun, train: Texts) -> Tuned:
+    """The method on its base, in a process of its own."""
+    return _attached(_opened(asked)[0], asked, train)
 
 
 def _attached(model: Any, asked: TuneRun, train: Texts) -> Tuned:

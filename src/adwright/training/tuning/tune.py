@@ -54,7 +54,7 @@ from torch.utils.checkpoint import checkpoint
 from adwright.core.config import settings, to_jsonable
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.training.loop.distributed import rank, sum_gradients, world_size
-from adwright.training.loop.loop import RunOptions, train
+from adwright.training.loop.loop import LoopOptions, train
 from adwright.training.loop.loop import require_startable as startable
 from adwright.training.loop.run_folder import RunFolder, RunPosition, Stateful
 from adwright.training.loop.trainee import LoopConfig, StepLoss, Trainee
@@ -240,13 +240,13 @@ def tune(
     run: str | Path | None = None,
     *,
     valid: Texts | None = None,
-    **how: Unpack[RunOptions],
+    **how: Unpack[LoopOptions],
 ) -> TuneResult:
     """Train `tuned` in place; afterwards it holds the best validation's weights, or the last
     ones where nothing is validated, in eval mode.
 
     run: folder for config.json, metrics.jsonl and the checkpoint; None keeps nothing. valid:
-    texts whose answers' loss decides which weights are kept. how: see `RunOptions`.
+    texts whose answers' loss decides which weights are kept. how: see `LoopOptions`.
     Under torchrun: called in each process with the same arguments, and seconds are those of this
     process. Raises ConfigError (an existing run without resume, a loss that is not finite, other
     arguments in another process), ResumeError (no run, or one of something else),
