@@ -404,3 +404,15 @@ def refuses(cls: type[Any], name: str, value: Any) -> bool:
     except (TypeError, ValueError, AttributeError):
         return False
     return False
+
+
+def test_what_the_map_of_contributing_names_is_there() -> None:
+    row = re.compile(r"\| .+ \| \[(.+)\]\((src/adwright/(.+))\) \| `(\w+)` \|")
+    rows = list(
+        filter(None, map(row.fullmatch, (ROOT / "CONTRIBUTING.md").read_text().split("\n")))
+    )
+    assert len(rows) > 35
+    for shown, file, inside, name in (found.groups() for found in rows):
+        assert shown == inside
+        defined = rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b|^\[{name}\]"
+        assert re.search(defined, (ROOT / file).read_text("utf-8"), re.MULTILINE), (file, name)

@@ -13,12 +13,10 @@ import torch
 from typer.testing import CliRunner
 
 from adwright.cli import app
-from adwright.delivery.funnel.measure import FunnelReport
 from adwright.metrics.reports.report import RankingComparison
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, default_run
-from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3
@@ -175,87 +173,3 @@ def test_the_model_is_an_option_and_a_name_of_the_verb() -> None:
     text = run("train", "sequence", "--model", "gru", code=2)
     assert "no sequence model 'gru'" in text
     assert "--model" not in run("train", "hstu", "--help")
-
-
-@pytest.fixture(scope="module")
-def retrieval_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli")
-    task = small_task(people=30, days=12)
-    owner = [u for u in range(30) for _ in range(*task.user_offsets[u : u + 2])]
-    times = pl.from_epoch(pl.Series(task.time), "us").dt.replace_time_zone("UTC")
-    pl.DataFrame(
-        {
-            "event_id": [f"e{n}" for n in range(len(owner))],
-            "time": times,
-            "request_id": [f"{u}-{t}" for u, t in zip(owner, task.time, strict=True)],
-            "user_id": [task.users[u] for u in owner],
-            "item_id": [task.items.ids[c - 1] for c in task.item],
-            "kind": ["purchase"] * len(owner),
-        }
-    ).write_parquet(folder / "log.parquet")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _retrieval_inside(retrieval_here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(retrieval_here)
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-def retrieval_run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
-def test_a_cascade_is_trained_measured_and_fitted_again(retrieval_here: Path) -> None:
-    said = retrieval_run("train", "cascade", "log.parquet", "--out", "c", "--minutes", "0.3")
-    assert "Default: repeats: what a user had stays a candidate" in said
-    assert "linear: shrink" in said
-    assert "sequence: " in said
-    assert "serves" in said
-    assert "ahead of" in said
-    assert "Next: adwright publish c/deployment" in said
-    report = FunnelReport.from_json((retrieval_here / "c" / "report.json").read_text("utf-8"))
-    assert report.first in said
-    assert "fitted again to all" in said
-    assert retrieval_run("train", "cascade", "log.parquet", "--out", "c", code=2)
-    more = ("train", "cascade", "log.parquet", "--out", "c", "--resume", "--minutes", "0.4")
-    assert "config.seed was 0 and is now 1" in retrieval_run(*more, "--seed", "1", code=2)
-    assert "Next: adwright publish c/deployment" in retrieval_run(*more)
-    said = retrieval_run(
-        *("train", "cascade", "log.parquet", "--out", "d", "--resume", "--minutes", "0")
-    )
-    assert "a new one begins" in said
-    assert "left out" in said
-
-
-@pytest.mark.parametrize("verb", ["two-tower", "hcn"])
-def test_retrievers_are_trained_and_evaluated(retrieval_here: Path, verb: str) -> None:
-    dry = retrieval_run("train", verb, "log.parquet", "--out", verb, "--epochs", "1", "--dry-run")
-    assert "Default: batches of" in dry
-    assert not (retrieval_here / verb).exists()
-    said = retrieval_run("train", verb, "log.parquet", "--out", verb, "--epochs", "1")
-    assert "Popularity" in said
-    assert f"Saved in {verb}/model" in said
-    assert "alone serves" in retrieval_run("evaluate", f"{verb}/model", "--log", "log.parquet")
-
-
-def test_the_second_task_is_an_option_of_two_towers() -> None:
-    asked = ("train", "two-tower", "log.parquet", "--out", "s", "--dry-run")
-    assert "Default: a second task of weight 0.5, as asked" in retrieval_run(
-        *asked, "--second-task", "0.5"
-    )
-    assert "Default: no second task, as asked" in retrieval_run(*asked, "--second-task", "0")
-    assert "labels an item" in retrieval_run(*asked)
-
-
-def test_a_dry_run_plans_and_writes_nothing(retrieval_here: Path) -> None:
-    said = retrieval_run("train", "cascade", "log.parquet", "--out", "dry", "--dry-run")
-    assert said.count("Plan: ") == 3
-    assert not (retrieval_here / "dry").exists()
-
-
-def test_what_to_measure_on_is_named_once() -> None:
-    assert "name one of them" in retrieval_run("evaluate", "m", "--task", "t", "--log", "l", code=2)
-    assert "there is no model here" in retrieval_run("evaluate", "m", code=2)
