@@ -28,8 +28,8 @@ _ENDS = ("Supervisor", "Restarts", "Queue")
 @dataclass(frozen=True)
 class Mechanism:
     """name: of several. file: where the one is. signs: what only it does: names of modules with
-    what is taken of them, a class as it is defined (`class *Supervisor`), or "append" for a file
-    that is opened to grow. beside: who does so as well, and is none."""
+    what is taken of them, a class as it is defined (`class *Supervisor`), a text in quotes, or
+    "append" for a file that is opened to grow. beside: who does so as well, and is none."""
 
     name: str
     file: str
@@ -87,6 +87,22 @@ MECHANISMS = (
         frozenset(("httpx.AsyncClient", "httpx.Client", "openai.OpenAI", "openai.AsyncOpenAI")),
     ),
     Mechanism(
+        "namers of columns, which know the usual names",
+        "data/table_door.py",
+        frozenset(('"synonyms"',)),
+    ),
+    Mechanism(
+        "guesses of what a name means",
+        "core/config/names.py",
+        frozenset(("difflib.get_close_matches",)),
+        {
+            "core/config/declared.py": "of choices, which are no names",
+            "data/table_door.py": "of columns, by the one namer of columns",
+            "tuning/methods.py": "several at once",
+            "cli/verbs.py": "of verbs, before anything is imported",
+        },
+    ),
+    Mechanism(
         "openers of a language model",
         "lm/open_model.py",
         frozenset(f"{kind}Model.open" for kind in ("Torch", "OpenVino", "Xllamacpp", "Http")),
@@ -122,6 +138,8 @@ def _signs(node: ast.AST) -> Iterator[str]:
             yield f"{module}.{name}"
         case ast.ImportFrom(module=str(module), names=names):
             yield from (f"{module}.{one.name}" for one in names)
+        case ast.Constant(value=str(value)):
+            yield f'"{value}"'
         case ast.ClassDef(name=name):
             yield from (f"class *{end}" for end in _ENDS if name.endswith(end))
         case ast.Call(func=ast.Attribute(attr="open") | ast.Name(id="open" | "FileIO") as called):

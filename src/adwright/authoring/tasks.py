@@ -8,12 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from adwright.core.config import Count, Natural, from_jsonable, read_toml, settings
+from adwright.core.config import Count, Natural, from_jsonable, name_hint, read_toml, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import GenerationConfig, Message
 
@@ -239,11 +238,7 @@ def task_named(name: str) -> AuthoringTask:
     found = {task.name: task for task in all_tasks()}
     if name in found:
         return found[name]
-    close = get_close_matches(name, found, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise ConfigError(
-        f"there is no task {name!r}", where="task", hint=f"{hint}there are {', '.join(found)}"
-    )
+    raise ConfigError(f"there is no task {name!r}", where="task", hint=name_hint(name, found))
 
 
 @dataclass(frozen=True)

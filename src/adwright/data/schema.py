@@ -10,7 +10,6 @@ Times are instants in UTC. A time without a zone is read as UTC.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, get_args, overload, runtime_checkable
@@ -18,6 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, overload, runtim
 import polars as pl
 import pyarrow as pa
 
+from adwright.core.config import closest_name
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.time import FIRST, LAST
 
@@ -203,8 +203,8 @@ def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str
     unknown = [name for name in types if name not in known]
     if missing:
         plain = {name.strip().lower(): name for name in unknown[:1000]}
-        alike = difflib.get_close_matches(missing[0], plain, n=1)
-        rename = f" (rename {plain[alike[0]]!r}?)" if alike else ""
+        alike = closest_name(missing[0], plain)
+        rename = f" (rename {plain[alike]!r}?)" if alike else ""
         raise SchemaError(
             f"needed columns are missing: {', '.join(missing)}",
             file=file,
@@ -212,8 +212,8 @@ def check_columns(types: Mapping[str, pl.DataType], schema: pa.Schema, file: str
             hint=f"add them{rename}; the columns are {', '.join(schema.names)}",
         )
     if unknown:
-        alike = difflib.get_close_matches(unknown[0], schema.names, n=1)
-        rename = f"rename it to {alike[0]}" if alike else "drop it"
+        alike = closest_name(unknown[0], schema.names)
+        rename = f"rename it to {alike}" if alike else "drop it"
         more = ", or put it into the context as JSON" if "context" in schema.names else ""
         raise SchemaError(
             f"unknown columns: {_listed(unknown)}",

@@ -16,14 +16,13 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from adwright.authoring.tasks import AuthoringRequest, Product
-from adwright.core.config import Count, check_literals, settings
+from adwright.core.config import Count, check_literals, name_hint, settings
 from adwright.core.errors import ConfigError
 
 # --------------------------------------------------------------------------------------------------
@@ -133,11 +132,7 @@ def limit_named(name: str) -> PlatformLimit:
     found = {one.name: one for one in all_limits()}
     if name in found:
         return found[name]
-    close = get_close_matches(name, found, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise ConfigError(
-        f"there is no limit {name!r}", where="limit", hint=f"{hint}there are {', '.join(found)}"
-    )
+    raise ConfigError(f"there is no limit {name!r}", where="limit", hint=name_hint(name, found))
 
 
 def check_limit(text: str, limit: PlatformLimit) -> tuple[Finding, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from adwright.authoring.tasks import AuthoringTask, task_named
-from adwright.core.config import Count, Ge, Natural, read_toml, settings
+from adwright.core.config import Count, Ge, Natural, name_hint, read_toml, settings
 from adwright.core.errors import ConfigError
 
 # --------------------------------------------------------------------------------------------------
@@ -69,12 +68,7 @@ def slot_named(name: str, platform: str = "") -> WriterSlot:
     if name in found and name != "ad_text":
         return found[name]
     names = [one for one in found if one != "ad_text"]
-    close = get_close_matches(name, names, n=1)
-    raise ConfigError(
-        f"there is no slot {name!r}",
-        where="slots",
-        hint=(f"did you mean {close[0]}? " if close else "") + f"There are {', '.join(names)}",
-    )
+    raise ConfigError(f"there is no slot {name!r}", where="slots", hint=name_hint(name, names))
 
 
 @settings

@@ -14,7 +14,7 @@ from adwright.core.config.declared import (
     require_count,
     settings,
 )
-from adwright.core.config.names import closest_name, names_at, suggesting
+from adwright.core.config.names import closest_name, name_hint, names_at, suggesting
 from adwright.core.config.plain import (
     from_jsonable,
     load_toml,
@@ -43,6 +43,7 @@ __all__ = [
     "closest_name",
     "from_jsonable",
     "load_toml",
+    "name_hint",
     "names_at",
     "package_patterns",
     "package_toml",

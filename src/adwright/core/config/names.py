@@ -45,6 +45,13 @@ def closest_name(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def name_hint(name: str, names: Iterable[str]) -> str:
+    """What to do about a name that is none of `names`: the closest of them, then all."""
+    known = list(names)
+    close = closest_name(name, known)
+    return (f"did you mean {close}? " if close else "") + f"There are {', '.join(known)}"
+
+
 def names_at(cls: type[Any], path: Sequence[int | str] = ()) -> list[str]:
     """The fields of the dataclass that stands in `cls` at a path of names, as "fit", "stream"; none
     where no single one does."""

@@ -31,7 +31,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from adwright.core.config import closest_name, settings
+from adwright.core.config import name_hint, settings
 from adwright.core.errors import ConfigError, FileUnreadableError, SchemaError
 from adwright.creative.records.cells import (
     LARGEST_COUNT,
@@ -318,12 +318,8 @@ def name_export(
         plain.setdefault(bare, name)
     source = source or _source_of(names, given, file, first_line)
     if source not in platforms():
-        near = closest_name(source, platforms())
-        raise ConfigError(
-            f"there is no platform {source!r}",
-            where="source",
-            hint=(f"did you mean {near}? " if near else "") + f"There are {', '.join(platforms())}",
-        )
+        hint = name_hint(source, platforms())
+        raise ConfigError(f"there is no platform {source!r}", where="source", hint=hint)
     spec = _any_platform() if source == "table" else table_specs("exports")[source]
     in_full = "spend" in given or set(spec.guesses("spend", names)) - set(given.values())
     told = {"micros": ""} | given if in_full else given

@@ -8,7 +8,6 @@ Lines that end as on a Mac, by a carriage return alone, are read as others are.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import shutil
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from adwright.core.config import closest_name
 from adwright.core.errors import AdwrightError, FileUnreadableError, SchemaError
 from adwright.data.schema import TIME, Check, Locate, in_years, run_checks
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, check_names, named_as, reading
@@ -221,10 +221,8 @@ def _check_header(path: Path, header: Sequence[str], needed: Sequence[str], sepa
     if not needed or set(header) & set(needed):
         return
     if any(name[:1].isalpha() for name in header):
-        alike = difflib.get_close_matches(
-            needed[0].lower(), [n.lower() for n in header[:1000]], n=1
-        )
-        found = [name for name in header if name.lower() in alike]
+        alike = closest_name(needed[0].lower(), [n.lower() for n in header[:1000]])
+        found = [name for name in header if name.lower() == alike]
         rename = f" (rename {found[0]!r}?)" if found else ""
         raise SchemaError(
             f"the header is missing, or names other columns: the first line is "

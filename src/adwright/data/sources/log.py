@@ -12,7 +12,6 @@ the log was read, and summary.json, what is in it and what is odd about it, wher
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ import polars as pl
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
 from adwright.core.clock import Clock, SystemClock
-from adwright.core.config import from_jsonable, to_jsonable
+from adwright.core.config import closest_name, from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.data.column_kinds import RULE, ColumnKind, FoundColumn, find_kinds, with_kinds
 from adwright.data.history_kinds import events_file
@@ -418,11 +417,11 @@ def with_column_kinds(
     names = [name for table in tables for name in table.columns]
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+            close = closest_name(name, names)
             raise ConfigError(
                 "the log has no column of this name to call by a kind",
                 where=f"column_kinds {name}",
-                hint=f"is it {close[0]}?" if close else f"it has {', '.join(names[:20])}",
+                hint=f"is it {close}?" if close else f"it has {', '.join(names[:20])}",
             )
     found = find_kinds(items, given)
     log = replace(log, catalogue=replace(log.catalogue, items=with_kinds(items, found)))
