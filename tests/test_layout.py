@@ -39,7 +39,7 @@ NAMES_TWICE = {
 }
 #: Test files, and what they use of a module although its name begins with an underscore.
 PRIVATE_NAMES = {
-    "campaigns/store/test_compaction.py: campaigns.store.compaction._write",
+    "campaigns/store/test_database.py: campaigns.store.compaction._write",
     "data/test_features.py: data.features._FEW",
     "delivery/index/test_index.py: delivery.index.index._LEAST_TRAINING",
     "lm/native_engines/test_openvino_process.py: lm.native_engines.openvino_model._sizes",
@@ -50,7 +50,7 @@ PRIVATE_NAMES = {
     "lm/serving/test_scheduler.py: lm.serving.adapter_cache._Known",
     "lm/torch_engine/test_decode.py: lm.torch_engine.score._HEAD_ROWS",
     "metrics/reports/test_report.py: metrics.reports.report._BLOCKS",
-    "metrics/test_ranking.py: metrics.ranking._CHUNK_CELLS",
+    "metrics/test_offpolicy.py: metrics.ranking._CHUNK_CELLS",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._announce",
     "support/store/store_processes.py: campaigns.store.compaction.Compactor._settle",
     "support/store/store_processes.py: campaigns.store.compaction._delete",
@@ -60,7 +60,7 @@ PRIVATE_NAMES = {
     "training/offsite/test_wire.py: training.offsite.wire._HELLO",
     "training/test_on_ray.py: training.on_ray._cause",
     "tuning/test_packing.py: tuning.packing.texts._SCORES",
-    "web/test_key_cache.py: web.key_cache._MOST",
+    "web/test_bodies.py: web.key_cache._MOST",
 }
 
 
@@ -404,15 +404,3 @@ def refuses(cls: type[Any], name: str, value: Any) -> bool:
     except (TypeError, ValueError, AttributeError):
         return False
     return False
-
-
-def test_what_the_map_of_contributing_names_is_there() -> None:
-    row = re.compile(r"\| .+ \| \[(.+)\]\((src/adwright/(.+))\) \| `(\w+)` \|")
-    rows = list(
-        filter(None, map(row.fullmatch, (ROOT / "CONTRIBUTING.md").read_text().split("\n")))
-    )
-    assert len(rows) > 35
-    for shown, file, inside, name in (found.groups() for found in rows):
-        assert shown == inside
-        defined = rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b|^\[{name}\]"
-        assert re.search(defined, (ROOT / file).read_text("utf-8"), re.MULTILINE), (file, name)

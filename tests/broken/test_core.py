@@ -246,7 +246,7 @@ SETTINGS = [
     setting("id of two lines", 'policy_id = "a\\nb"', "key policy_id", "printable"),
     setting("unknown policy", '[policy]\nkind = "luck"', "key policy", "luck"),
     setting("misspelt cap", "[[caps]]\nlimitt = 1", "key caps.0.limitt", "did you mean limit?"),
-    setting("cap of nothing", "[[caps]]\nlimit = 0", "limit 0"),
+    setting("cap of nothing", "[[caps]]\nlimit = 0", "at least 1"),
     setting("cap per basket", '[[caps]]\nper = "basket"', "key caps.0.per", "campaign"),
     setting("cap per absent campaign", '[[caps]]\nper = "campaign"', "key campaigns", "add"),
     setting("budget as text", '[pacing]\nbudget.x = "much"', "key pacing.budget.x", "number"),
@@ -276,7 +276,7 @@ SETTINGS = [
     limit("unknown key", "deadline = 4", "key deadline", "did you mean deadline_ms?"),
     limit("no batch", "batch_size = 0", "batch_size", "at least 1"),
     limit("no time", "deadline_ms = 0.0", "deadline_ms", "above 0"),
-    limit("endless wait", "batch_wait_ms = inf", "batch_wait_ms", "must not be negative"),
+    limit("endless wait", "batch_wait_ms = inf", "batch_wait_ms", "isfinite"),
     limit("deadline beyond the longest", "deadline_ms = 9000.0", "must not exceed max_deadline_ms"),
     limit("words for a number", 'max_queue = "long"', "key max_queue", "correct the value"),
     Case(

@@ -123,7 +123,7 @@ def test_numbers_of_texts_are_checked(
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ConfigError, match="path is empty"):
+    with pytest.raises(ConfigError, match="path must have at least 1"):
         JsonField(())
     with pytest.raises(ConfigError, match="more than 1000"):
         Join("x" * 1001)

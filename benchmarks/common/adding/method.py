@@ -71,9 +71,9 @@ def put_method(copy: Copied) -> None:
     copy.change(
         "adwright/tuning/methods.py",
         (
-            "from adwright.tuning.reparameterised.factors import LoRAHub\n",
+            "from adwright.tuning.reparameterised.lora import ActivatedLoRA",
             "from adwright.tuning.reparameterised.gain_lora import GainLoRA\n"
-            "from adwright.tuning.reparameterised.factors import LoRAHub\n",
+            "from adwright.tuning.reparameterised.lora import ActivatedLoRA",
         ),
         ("    | LoRAHub\n", "    | LoRAHub\n    | GainLoRA\n"),
     )

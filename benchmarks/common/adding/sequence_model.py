@@ -64,9 +64,9 @@ def put_sequence_model(copy: Copied) -> None:
     copy.change(
         "adwright/models/sequential/union.py",
         (
-            "import SASRec, SASRecConfig\n",
-            "import SASRec, SASRecConfig\n"
-            "from adwright.models.sequential.mean import MeanSequence, MeanSequenceConfig\n",
+            "from adwright.models.sequential.hstu_ranker import HSTURanker",
+            "from adwright.models.sequential.mean import MeanSequence, MeanSequenceConfig\n"
+            "from adwright.models.sequential.hstu_ranker import HSTURanker",
         ),
         (
             "SequenceRetriever = HSTU | SASRec\n",

@@ -144,6 +144,15 @@ class CanaryTerms:
     seconds: Annotated[float, Gt(0)] = 60.0
     precision: Mapping[str, WeightPrecision] = field(default_factory=lambda: _NONE)
 
+    def __post_init__(self) -> None:
+        for engine_id, each in self.precision.items():
+            if each not in _TOLERATED:
+                raise ConfigError(
+                    f"{each!r} is no precision",
+                    where=f"CanaryTerms.precision of {engine_id}",
+                    hint=f"it is one of {', '.join(_TOLERATED)}",
+                )
+
 
 class CheckedAnswer(NamedTuple):
     """An answer that may be checked. cached: tokens of its prompt that the engine had held."""
