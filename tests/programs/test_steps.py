@@ -127,7 +127,7 @@ def test_settings_are_checked() -> None:
         JsonField(())
     with pytest.raises(ConfigError, match="more than 1000"):
         Join("x" * 1001)
-    with pytest.raises(ConfigError, match="at least 0"):
+    with pytest.raises(ConfigError, match="must not be negative"):
         Trim(characters=-1)
 
 
