@@ -30,11 +30,12 @@ _LAYER = {
 }
 
 
-def save_tiny_gguf(path: Path, model: LlamaForCausalLM | None = None) -> Path:
-    """Weights and tokeniser; the embedding is tied. model: another one of the same sizes."""
+def save_tiny_gguf(path: Path, model: LlamaForCausalLM | None = None, *, context: int = 0) -> Path:
+    """Weights and tokeniser; the embedding is tied. model: another one of the same sizes. context:
+    tokens that it is said to read; 0 for the model's own."""
     model = tiny_llama() if model is None else model
     writer = gguf.GGUFWriter(path, "llama")
-    _describe(writer, model.config)
+    _describe(writer, model.config, context)
     _tokenise(writer, model.config.vocab_size)
     tensors = {name: one.detach().float().numpy() for name, one in model.named_parameters()}
     writer.add_tensor("token_embd.weight", tensors["model.embed_tokens.weight"])
@@ -53,9 +54,9 @@ def save_tiny_gguf(path: Path, model: LlamaForCausalLM | None = None) -> Path:
     return path
 
 
-def _describe(writer: Any, config: Any) -> None:
+def _describe(writer: Any, config: Any, context: int) -> None:
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(context or config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
