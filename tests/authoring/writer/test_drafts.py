@@ -668,6 +668,21 @@ def test_texts_are_ads_that_can_be_judged_and_sold(out: Path, tmp_path: Path) ->
     assert read_creatives(tmp_path / "ads.parquet")["item_id"].to_list().count("tea") == 3
 
 
+def test_an_edit_that_says_the_same_and_ads_that_say_the_same_are_one(
+    out: Path, tmp_path: Path
+) -> None:
+    with closing(Drafts.open(out)) as drafts:
+        said = drafts.text(("tea", "headline", 0))
+        drafts.decide(ReviewDecision("tea", "headline", 0, "edit", said, reviewer="Ann"))
+        drafts.decide(ReviewDecision("tea", "headline", 1, "edit", said, reviewer="Ann"))
+        drafts.decide(ReviewDecision("tea", "description", 0, "reject"))
+        drafts.decide(ReviewDecision("tea", "description", 1, "reject"))
+        ads = [one for one in creatives_of(drafts) if one.item_id == "tea"]
+    assert next((one.headline, one.parent) for one in ads if not one.parent) == (said, "")
+    assert len({one.creative_id for one in ads}) == len(ads)
+    write_creatives(tmp_path / "ads.parquet", ads)
+
+
 def test_tokens_are_guessed_from_characters() -> None:
     assert guessed_tokens((Message("user", "a" * 40),)) == 15
     assert guessed_tokens((Message("user", "茶" * 30),)) == 25

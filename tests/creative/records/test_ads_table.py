@@ -436,3 +436,11 @@ def test_a_column_is_one_part() -> None:
         AdColumns(words="body")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tuple of texts"):
         AdColumns(words=(3,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("id", "kept"), [("a7", "a7"), ("nan", ""), ("x" * 501, "")])
+def test_a_record_is_a_creative_whatever_its_id(id: str, kept: str) -> None:
+    record = AdRecord(brand="Mill Lane", title="Bread", words="Baked at six.")
+    made = record.creative(id)
+    assert made.creative_id == (kept or record.creative("").creative_id)
+    assert AdRecord.of(made) == record

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from adwright.authoring.checks.limits import brands_of
 from adwright.authoring.writer.asking import OpenedWriter
-from adwright.authoring.writer.config import WriteConfig, slots
+from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import JOURNAL, Draft, Drafts, TextStatus, make_plan
 from adwright.authoring.writer.products import (
     Change,
@@ -76,30 +76,33 @@ _PLACES = {
 
 
 def creatives_of(drafts: Drafts, which: ExportWhich = "approved") -> list[Creative]:
-    """The written texts as ads: one a product and variant, with its brand and landing item.
+    """The written texts as ads: one per product and variant, with the product's brand and id.
 
     A text whose slot another text of the variant has taken is an ad of its own; labels are none.
-    What a person edited has as its parent the ad that the model wrote, which is among them.
+    What a person edited has as its parent the ad that the model wrote, which is among them. Of
+    ads that say the same the first is kept.
     """
-    ads: list[Creative] = []
+    ads: dict[str, Creative] = {}
     open_ads: dict[tuple[str, int], list[dict[str, Draft]]] = {}
     statuses: dict[TextStatus, CreativeState] = {"approved": "approved", "edited": "approved"}
     if which == "all":
         statuses["unreviewed"] = "in review"
-    order = list(slots())
-    for key in sorted(drafts.states(), key=lambda one: (one[0], one[2], order.index(one[1]))):
+    order = list(_PLACES)
+    kept = [one for one, is_now in drafts.states().items() if is_now.status in statuses]
+    texts = [one for one in kept if one[1] in _PLACES]
+    for key in sorted(texts, key=lambda one: (one[0], one[2], order.index(one[1]))):
         product, slot, variant = key
-        if slot in _PLACES and drafts.states()[key].status in statuses:
-            some = open_ads.setdefault((product, variant), [])
-            free = next((one for one in some if _PLACES[slot] not in one), None)
-            if free is None:
-                some.append(free := {})
-            free[_PLACES[slot]] = drafts.draft(key)
+        some = open_ads.setdefault((product, variant), [])
+        free = next((one for one in some if _PLACES[slot] not in one), None)
+        if free is None:
+            some.append(free := {})
+        free[_PLACES[slot]] = drafts.draft(key)
     for (name, _), some in open_ads.items():
         known = drafts.product(name)
-        for texts in some:
-            ads += _as_ads(drafts, texts, known.brand if known else "", name, statuses)
-    return ads
+        for parts in some:
+            for ad in _as_ads(drafts, parts, known.brand if known else "", name, statuses):
+                ads.setdefault(ad.creative_id, ad)
+    return list(ads.values())
 
 
 def _as_ads(
@@ -122,7 +125,11 @@ def _as_ads(
         state="in review" if "in review" in states else "approved",
     )
     decisions = {slot: drafts.decision(draft.key) for slot, draft in texts.items()}
-    edits = {slot: one for slot, one in decisions.items() if one and one.kind == "edit"}
+    edits = {
+        slot: one
+        for slot, one in decisions.items()
+        if one and one.kind == "edit" and one.text != texts[slot].text
+    }
     yield replace(written, state="draft") if edits else written
     if edits:
         reviewer = next(iter(edits.values())).reviewer

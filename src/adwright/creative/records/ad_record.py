@@ -41,6 +41,7 @@ import pyarrow as pa
 from adwright.core.config import closest_name, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.data.creatives import Creative
+from adwright.data.ids import why_no_id
 from adwright.data.schema import from_arrow
 from adwright.data.sources.tables import write_table
 
@@ -123,13 +124,14 @@ class AdRecord:
         return cls(kind, creative.brand, creative.headline, "\n".join(filter(None, slots)))
 
     def creative(self, id: str, image_hash: str = "") -> Creative:
-        """The ad as a creative of that id: title and words as headline and body."""
+        """The ad as a creative of that id, or of its content's where a catalogue would not take
+        that id: title and words as headline and body."""
         return Creative(
             headline=self.title,
             body=self.words,
             brand=self.brand,
             image_hash=image_hash,
-            creative_id=id,
+            creative_id="" if why_no_id(id) else id,
         )
 
 
