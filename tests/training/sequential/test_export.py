@@ -41,7 +41,7 @@ from adwright.training.sequential.artifact import (
 )
 from adwright.training.sequential.fit import SequentialConfig
 from adwright.training.sequential.ranks import visit_validation
-from tests.models.sequential.test_hstu import (
+from tests.models.sequential.test_dense import (
     CODES,
     LATE,
     RANKER,

@@ -247,9 +247,9 @@ class LmWork:
         connection is closed before; TimeUp where the bound is over, and work that is cancelled then
         does not return what it has.
         """
-        # A stream of one piece.
+        # A stream of one piece, to its end: who asks again at once finds the place free.
         async with aclosing(self.stream(lambda cancel: iter([work(cancel)]), request, asked)) as it:
-            async for result in it:
+            for result in [result async for result in it]:
                 return result
         raise asyncio.CancelledError  # the service ends
 
