@@ -1,6 +1,8 @@
-"""Mutants of src that the tests do not notice. Hours: 300 of them, resumable; two at a time.
+"""Mutants of src that the tests do not notice. An hour a state: 300 of them, resumable.
 
     python -m benchmarks.common.mutants draw --before REVISION   # the sample, and who is who in it
+    python -m benchmarks.common.mutants trace --top FOLDER --state before
+    python -m benchmarks.common.mutants trace --state after
     python -m benchmarks.common.mutants run --top FOLDER --state before
     python -m benchmarks.common.mutants run --state after
     python -m benchmarks.common.mutants table
@@ -11,10 +13,11 @@ the state before, by room in proportion to its code with at least five of each, 
 In the state after, the same mutant is the same change of the same function, wherever it lies now;
 where that function is gone or written anew, another is drawn of the same room, and said.
 
-A mutant is killed where one of its tests fails that passes without it: first the test files that
-import the file, then those that import one that imports it, and so on, up to `FILES`, with a limit
-of time for each step. All are forks of one process that has imported what is large. A test that
-fails without a mutant, too, is passed over. What no test notices in that time counts as alive.
+A mutant is killed where a test fails that passes without it. Which tests come to the changed
+statement is written down in one run of all tests (`trace`); they are asked from the fastest on, as
+many as take `SECONDS` without the mutant. All are forks of one process that has imported what is
+large. A test that fails without a mutant, too, is passed over. What no test notices, or comes to,
+counts as alive; so does, the other way round, a mutant that no test could notice.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,14 +42,15 @@ from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from benchmarks.common._checkouts import ROOT, checkout
 from benchmarks.common.result import RESULTS, write_result
-from docs._imports import read_modules
 
 MUTANTS, SEED, FEWEST = 300, 20261201, 5
-#: Test files in each step, and seconds that a step may take.
-STEPS, SECONDS = (4, 10, 20), 420
+#: Seconds that the tests of a mutant take without it; a mutant that makes them take so many times
+#: as long, and half a minute, is noticed.
+SECONDS, ENDLESS = 60.0, 10.0
 #: What is imported before a fork is not rewritten for its assertions: no test of ours is.
 QUIET = "ignore::pytest.PytestAssertRewriteWarning"
 #: Imported before any fork.
@@ -151,12 +156,8 @@ def functions(top: Path) -> Iterator[tuple[str, str, ast.AST]]:
         if "migrations" in path.parts:
             continue
         file = path.relative_to(top / "src" / "adwright").as_posix()
-        for node in ast.parse(path.read_text("utf-8")).body:
-            inside = node.body if isinstance(node, ast.ClassDef) else [node]
-            owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
-            for each in inside:
-                if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield file, owner + each.name, each
+        for name, node in named(ast.parse(path.read_text("utf-8"))):
+            yield file, name, node
 
 
 def digest(node: ast.AST) -> str:
@@ -203,49 +204,111 @@ def draw(before: Path, after: Path) -> list[dict[str, Any]]:
     return found
 
 
-def mutated(text: str, mutant: Mapping[str, Any]) -> str:
-    """The text of a file with the mutant in it."""
-    tree = ast.parse(text)
+def named(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Functions of a file, and methods of its classes, by qualified name."""
     for node in tree.body:
         inside = node.body if isinstance(node, ast.ClassDef) else [node]
         owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
         for each in inside:
-            if owner + getattr(each, "name", "") != mutant["function"]:
-                continue
-            place: Any = list(places(each))[mutant["at"]]
-            new = ast.unparse(changed(place))
-            if isinstance(place, ast.expr):
-                new = f"({new})"
-            lines = text.encode().splitlines(keepends=True)
-            start = sum(map(len, lines[: place.lineno - 1])) + place.col_offset
-            end = sum(map(len, lines[: place.end_lineno - 1])) + place.end_col_offset
-            whole = text.encode()
-            return (whole[:start] + new.encode() + whole[end:]).decode()
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield owner + each.name, each
+
+
+def mutated(text: str, mutant: Mapping[str, Any]) -> str:
+    """The text of a file with the mutant in it."""
+    for name, each in named(ast.parse(text)):
+        if name != mutant["function"]:
+            continue
+        place: Any = list(places(each))[mutant["at"]]
+        new = ast.unparse(changed(place))
+        if isinstance(place, ast.expr):
+            new = f"({new})"
+        lines = text.encode().splitlines(keepends=True)
+        start = sum(map(len, lines[: place.lineno - 1])) + place.col_offset
+        end = sum(map(len, lines[: place.end_lineno - 1])) + place.end_col_offset
+        whole = text.encode()
+        return (whole[:start] + new.encode() + whole[end:]).decode()
     raise ValueError(f"{mutant['file']} has no function {mutant['function']}")
 
 
-def tests_of(top: Path) -> Mapping[str, list[str]]:
-    """Files of src -> test files, the nearest first."""
-    source = read_modules(top / "src" / "adwright", "adwright")
-    tests = read_modules(top / "tests", "tests")
-    known = {**source, **tests}
-    users: dict[str, set[str]] = defaultdict(set)
-    for name, module in known.items():
-        for imported in module.imports(known.keys()):
-            users[imported].add(name)
-    found = {}
-    for name, module in source.items():
-        reached, edge, files = {name}, [name], []
-        while edge:
-            after = sorted({user for each in edge for user in users[each]} - reached)
-            reached |= set(after)
-            named = [n for n in after if n.rpartition(".")[2].startswith("test_")]
-            stem = name.rpartition(".")[2]
-            files += sorted(named, key=lambda n: (stem not in n, n))
-            edge = after
-        path = module.path.relative_to(top / "src" / "adwright").as_posix()
-        found[path] = [tests[n].path.relative_to(top).as_posix() for n in files]
-    return found
+PROBE = """
+import os
+_SEEN, _FILE = set(), os.open({file!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def hit(number):
+    key = number, os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    if key not in _SEEN:
+        _SEEN.add(key)
+        os.write(_FILE, (str(number) + "\\t" + key[1] + "\\n").encode())
+"""
+
+
+def probed(text: str, numbered: list[tuple[int, Mapping[str, Any]]]) -> str:
+    """The text of a file that says, before the statement of each mutant, that it comes there."""
+    lines, marks = text.splitlines(keepends=True), list[tuple[int, int]]()
+    for number, mutant in numbered:
+        function = next(node for name, node in named(ast.parse(text)) if name == mutant["function"])
+        line = list(places(function))[mutant["at"]].lineno  # type: ignore[attr-defined]
+        starts = [
+            each.lineno
+            for node in ast.walk(function)
+            for name in ("body", "orelse", "finalbody")
+            for body in [getattr(node, name, None)]
+            for each in (body if isinstance(body, list) else [])
+            if each.lineno <= line <= (each.end_lineno or 0)
+            if not lines[each.lineno - 1].lstrip().startswith(("elif ", "@"))
+        ]
+        if starts:
+            marks.append((max(starts), number))
+    for line, number in sorted(marks, reverse=True):
+        indent = lines[line - 1][: -len(lines[line - 1].lstrip())]
+        lines.insert(line - 1, f'{indent}__import__("adwright._hits")._hits.hit({number})\n')
+    return "".join(lines)
+
+
+def copied(top: Path, folder: str) -> Path:
+    """A copy of a state, to change."""
+    left = (".git", ".venv", "build", "_build", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+    ignored = shutil.ignore_patterns(*left)
+    copy = Path(shutil.copytree(top, Path(folder) / "tree", symlinks=True, ignore=ignored))
+    for name in (".venv", "build"):
+        if (top / name).exists():
+            (copy / name).symlink_to((top / name).resolve())
+    return copy
+
+
+def trace(top: Path, state: str, also: list[str]) -> None:
+    """Run all tests once: which come to which mutant, and how long each takes."""
+    sample = json.loads((KEPT / "sample.json").read_text("utf-8"))
+    files: dict[str, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
+    for number, each in enumerate(sample):
+        if each[state] is not None:
+            files[each[state]["file"]].append((number, each[state]))
+    with tempfile.TemporaryDirectory() as folder:
+        copy, hits = copied(top, folder), Path(folder) / "hits"
+        source, times = copy / "src" / "adwright", Path(folder) / "times.xml"
+        for file, numbered in files.items():
+            path = source / file
+            path.write_text(probed(path.read_text("utf-8"), numbered), "utf-8")
+        (source / "_hits.py").write_text(PROBE.format(file=str(hits)), "utf-8")
+        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-q"]
+        command += ["-p", "no:cacheprovider", f"--junitxml={times}", *also]
+        own = {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=copy, env=os.environ | own, check=False)
+        took = {
+            "{}::{}".format(
+                each.get("classname", "").replace(".", "/") + ".py", each.get("name")
+            ): float(each.get("time", 0))
+            for each in ElementTree.parse(times).iter("testcase")
+        }
+        reached: dict[int, set[str]] = defaultdict(set)
+        for line in hits.read_text("utf-8").splitlines():
+            number, _, test = line.partition("\t")
+            reached[int(number)].add(test)
+        found = {
+            number: sorted((took.get(test, 1.0), test) for test in tests if test)
+            for number, tests in sorted(reached.items())
+        }
+        (KEPT / f"{state}-traced.json").write_text(json.dumps(found, indent=0) + "\n", "utf-8")
 
 
 def warm() -> None:
@@ -255,8 +318,8 @@ def warm() -> None:
             importlib.import_module(name)
 
 
-def tried(top: Path, chosen: list[str], log: Path) -> int | None:
-    """What pytest returns for these files, in a fork of this process; None after `SECONDS`."""
+def tried(top: Path, chosen: list[str], log: Path, seconds: float) -> int | None:
+    """What pytest returns for these tests, in a fork of this process; None after `seconds`."""
     child = os.fork()
     if not child:
         os.setsid()
@@ -279,7 +342,7 @@ def tried(top: Path, chosen: list[str], log: Path) -> int | None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -291,33 +354,42 @@ def tried(top: Path, chosen: list[str], log: Path) -> int | None:
 
 
 def judge(
-    top: Path, mutant: Mapping[str, Any], files: list[str], sound: dict[str, bool]
+    top: Path, mutant: Mapping[str, Any], tests: list[tuple[float, str]], sound: dict[str, bool]
 ) -> dict[str, Any]:
-    """Whether a test fails with the mutant: in which step, and its name. sound: of tests that
-    failed once, whether they pass without a mutant; filled here."""
+    """Whether a test fails with the mutant, and which. sound: of tests that failed once, whether
+    they pass without a mutant; filled here."""
     path, log = top / "src" / "adwright" / mutant["file"], top.parent / "pytest.log"
     text = path.read_text("utf-8")
-    first = 0
+    chosen, spent = list[str](), 0.0
+    for took, test in tests:
+        spent += took
+        if chosen and spent > SECONDS:
+            break
+        chosen.append(test)
+    limit = 30 + ENDLESS * min(spent, SECONDS)
     try:
-        for step, count in enumerate(STEPS):
-            chosen, first = files[first : first + count], first + count
-            while chosen:
-                path.write_text(mutated(text, mutant), "utf-8")
-                passed = [f"--deselect={name}" for name, good in sound.items() if not good]
-                if tried(top, [*chosen, *passed], log) in (0, 5, None):
-                    break
-                told = log.read_text("utf-8", "replace").splitlines()
-                words = [line.split() for line in told if line.startswith(("FAILED", "ERROR"))]
-                name = words[0][1] if words else " ".join(chosen)  # it broke the whole run
-                if name not in sound:
-                    path.write_text(text, "utf-8")
-                    sound[name] = tried(top, name.split(), log) == 0
-                    if not words and not sound[name]:
-                        raise RuntimeError(f"these tests do not run: {name}\n{log.read_text()}")
-                if sound[name]:
-                    return {"killed": True, "step": step, "by": name[:200]}
-                chosen = [each for each in chosen if words and each != name]
-        return {"killed": False, "step": len(STEPS), "by": ""}
+        while chosen := [test for test in chosen if sound.get(test, True)]:
+            path.write_text(mutated(text, mutant), "utf-8")
+            code = tried(top, chosen, log, limit)
+            if code in (0, 5):
+                break
+            if code is None:
+                return {"killed": True, "tests": len(chosen), "by": "it does not end"}
+            told = log.read_text("utf-8", "replace").splitlines()
+            words = [line.split(" ", 1)[1] for line in told if line[:7] in ("FAILED ", "ERROR t")]
+            name = words[0].partition(" - ")[0] if words else chosen[0]
+            failed = next((test for test in chosen if test == name), None)
+            asked = [failed] if failed else chosen  # it broke the whole run
+            path.write_text(text, "utf-8")
+            if tried(top, asked, log, limit) == 0:
+                return {"killed": True, "tests": len(chosen), "by": name[:200]}
+            if failed is None:
+                # Which of them is not sound? One by one.
+                for test in chosen:
+                    sound.setdefault(test, tried(top, [test], log, limit) == 0)
+            else:
+                sound[failed] = False
+        return {"killed": False, "tests": len(chosen), "by": ""}
     finally:
         path.write_text(text, "utf-8")
 
@@ -325,24 +397,30 @@ def judge(
 def run(top: Path, state: str, part: str) -> None:
     """Judge the mutants of one state that have no answer yet. part: K/N, each N-th from K."""
     sample = json.loads((KEPT / "sample.json").read_text("utf-8"))
+    traced = json.loads((KEPT / f"{state}-traced.json").read_text("utf-8"))
     at, of = map(int, part.split("/"))
     answers = KEPT / f"{state}-{at}.jsonl"
     lines = answers.read_text("utf-8").splitlines() if answers.exists() else []
     done = {json.loads(line)["number"] for line in lines}
     warm()
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", "_build", ".mypy_cache", ".ruff_cache")
-        shutil.copytree(top, copy, symlinks=True, ignore=ignored)
-        near, sound = tests_of(copy), dict[str, bool]()
+        copy, sound = copied(top, folder), dict[str, bool]()
         for number, each in enumerate(sample):
             mutant = each[state]
             if number % of != at or number in done or mutant is None:
                 continue
-            found = {"number": number, **judge(copy, mutant, near.get(mutant["file"], []), sound)}
+            found = {"number": number, **judge(copy, mutant, traced.get(str(number), []), sound)}
             with answers.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found) + "\n")
-            print(number, mutant["file"], mutant["function"], found["killed"], found["by"][:80])
+            print(
+                number,
+                mutant["file"],
+                mutant["function"],
+                found["killed"],
+                found["tests"],
+                found["by"][:80],
+                flush=True,
+            )
 
 
 def table() -> None:
@@ -380,9 +458,12 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     drawing = verbs.add_parser("draw", help="draw the sample from the state before")
     drawing.add_argument("--before", required=True, help="folder or revision")
+    tracing = verbs.add_parser("trace", help="run all tests: which come to which mutant")
     running = verbs.add_parser("run", help="judge those that have no answer yet")
-    running.add_argument("--top", type=Path, default=ROOT, help="folder of the state")
-    running.add_argument("--state", choices=("before", "after"), required=True)
+    for verb in (tracing, running):
+        verb.add_argument("--top", type=Path, default=ROOT, help="folder of the state")
+        verb.add_argument("--state", choices=("before", "after"), required=True)
+    tracing.add_argument("also", nargs="*", help="further words for pytest, after --")
     running.add_argument("--part", default="0/1", help="K/N: each N-th, from K")
     verbs.add_parser("table", help="write mutants.json")
     given = parser.parse_args()
@@ -392,6 +473,8 @@ def main() -> None:
             (KEPT / "sample.json").write_text(
                 json.dumps(draw(before, ROOT), indent=0) + "\n", "utf-8"
             )
+    elif given.verb == "trace":
+        trace(given.top.resolve(), given.state, given.also)
     elif given.verb == "run":
         run(given.top.resolve(), given.state, given.part)
     else:

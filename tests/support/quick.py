@@ -26,6 +26,8 @@ SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
 LONG, SHARE, MANY = 4.0, 0.5, 8
 #: Processor seconds of a test or file that make the quick form slow, and of all of it.
 FAR_TOO_LONG, MOST = 6.0, 180.0
+#: So many times its processor seconds by the clock, and a test is slow by that alone.
+ASLEEP = 4.0
 DURATIONS = "adwright-durations"
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
 _SECONDS = pytest.StashKey[Counter[str]]()
@@ -160,6 +162,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what was left out, and what should be next time; or write it down."""
     left, seconds = config.stash.get(_LEFT_OUT, Counter()), config.stash[_SECONDS]
+    durations: Durations = config.pluginmanager.get_plugin(DURATIONS)
     if left:
         files = [f"{file.removeprefix('tests/')} {n or ''}" for file, n in sorted(left.items())]
         whole = sum(n == 0 for n in left.values())
@@ -167,10 +170,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         told = ", ".join(map(str.strip, files))
         terminalreporter.write_line(f"left out as slow, run by make test: {said}: {told}")
     if config.getoption("note_slow"):
-        SLOW.write_text("\n".join(slow_of(seconds)) + "\n", encoding="utf-8")
+        # Beside other work a clock calls everything slow; what sleeps long is slow all the same.
+        sleeps = {name: taken / ASLEEP for name, taken in seconds.items()}
+        both = {name: max(taken, durations.processor[name]) for name, taken in sleeps.items()}
+        SLOW.write_text("\n".join(slow_of(both)) + "\n", encoding="utf-8")
         return
     if config.getoption("quick"):
-        durations: Durations = config.pluginmanager.get_plugin(DURATIONS)
         terminalreporter.write_line(f"{durations.processor.total():.0f} processor seconds of tests")
         for said in durations.too_slow():
             terminalreporter.write_line(f"FAILED: {said}")
