@@ -67,7 +67,7 @@ def din(scratch: Path, cache: Path) -> Measured:
     model.loss = counted
     ends: list[tuple[float, int]] = []
     fit = by_name("fit")
-    on_step = "on_step" if "on_step" in signature(fit).parameters else "on_batch"
+    on_step = "on_batch" if "on_batch" in signature(fit).parameters else "on_step"
     found = fit(
         model,
         task,

@@ -243,7 +243,7 @@ class _Watched:
     def __call__(self, train: Callable[..., Any], *arguments: Any, **settings: Any) -> Weights:
         """Train; the weights, and after the last step those of it under "last/NAME"."""
         names = signature(train).parameters
-        settings["on_step" if "on_step" in names else "on_batch"] = self._stepped
+        settings["on_batch" if "on_batch" in names else "on_step"] = self._stepped
         self.on_step(0)
         train(*arguments, **settings)
         return dict(self.weights()) | {f"{LAST}{name}": one for name, one in self.last.items()}
