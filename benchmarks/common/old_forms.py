@@ -3,7 +3,7 @@
     python -m benchmarks.common.old_forms --before 8958e0b
 
 Every verb and option that the command line of the release lists, hidden ones too, is looked for in
-today's list. What is not there is typed, with a value: it must not be answered by "No such".
+today's list. What is not there is typed, with a value: it must not be answered by "No such option".
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def taken(words: list[str], own: dict[str, str]) -> bool:
         stdin=subprocess.DEVNULL,
         env=own,
     )
-    return "no such" not in (typed.stdout + typed.stderr).lower()
+    said = (typed.stdout + typed.stderr).lower()
+    return "no such option" not in said and "no such command" not in said
 
 
 def main() -> None:

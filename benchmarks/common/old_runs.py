@@ -14,10 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adwright.core.assets import pins
-from benchmarks.common._checkouts import checkout, environment
+from benchmarks.common._checkouts import ROOT, checkout, environment
 from benchmarks.common._trainees import TRAINEES, digest, prepare, tensor_hashes, without_pictures
-from benchmarks.common.result import ROOT, write_result
 
 STEPS = (7, 23)
 
@@ -97,6 +95,10 @@ def main() -> None:
         {"trainee": name, "stopped_at": str(STEPS), "equal": again[name].count(end)}
         for name, end in whole.items()
     ]
+    # What the other release may not have.
+    from adwright.core.assets import pins
+    from benchmarks.common.result import write_result
+
     equal = sum(again[name].count(end) for name, end in whole.items())
     write_result(
         "old_runs",
