@@ -15,6 +15,7 @@ import pytest
 from benchmarks.common.adding import ADDITIONS, SRC, counts
 from benchmarks.common.adding.copied import copied, files_touched
 from tests.support.data.ranking_task import shop_task
+from tests.support.data.small_creatives import small_creatives
 from tests.support.data.small_sequences import small_sequences
 from tests.support.forks import python
 
@@ -44,7 +45,7 @@ def added(kind: str, folder: Path) -> Iterator[Run]:
 
 
 def test_each_addition_touches_its_own_file_and_one_more() -> None:
-    kinds = ("ranker", "sequence_model", "method", "engine", "act", "attack")
+    kinds = set(ADDITIONS) - {"platform"}
     assert counts() == {**dict.fromkeys(kinds, 2), "platform": 1}
 
 
@@ -163,6 +164,44 @@ def test_a_sequence_model_is_trained_saved_loaded_and_measured(tmp_path: Path) -
             *("Last items again", "Item-item"),
         ]
         run("-c", SEQUENCE_USE)
+
+
+CLICKS_USE = """
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from adwright.creative.judges import open_judge
+from adwright.creative.response.fit import ClickRateConfig, train_clicks
+from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
+from adwright.creative.response.weighed import Weighed, WeighedConfig
+from adwright.core.config import from_jsonable, to_jsonable
+outcomes = read_outcomes("clicks.csv", OutcomeColumns(test="test"))
+asked = ClickRateConfig(network=WeighedConfig(scale=2.0), epochs=1)
+assert from_jsonable(ClickRateConfig, to_jsonable(asked)) == asked
+for bare in ({}, {"network": {}}, {"network": {"width": 8}}):
+    assert type(from_jsonable(ClickRateConfig, bare).network).__name__ == "AutoIntConfig"
+texts = encoded_texts("hashed")
+model = train_clicks(outcomes, Path("runs"), asked, texts=texts).model
+assert len(model.records) == 1  # it was trained, whatever share of it validation takes
+network = asked.network.network(model.features)
+whole = replace(model, network=network, share=0.5)
+whole.save("model")
+judge = open_judge("model")
+assert type(judge.network) is Weighed and judge.network.config == asked.network
+found, plain = judge.judge(outcomes.records).value, model.judge(outcomes.records).value
+np.testing.assert_array_equal(found, whole.judge(outcomes.records).value)
+assert (found != plain).any()
+"""
+
+
+def test_a_network_of_click_rates_is_trained_saved_and_opened(tmp_path: Path) -> None:
+    made = small_creatives(40)
+    table = {"title": [one.title for one in made.records], "test": made.tests}
+    counts = {"impressions": made.impressions, "clicks": made.clicks}
+    pl.DataFrame({**table, **counts}).write_csv(tmp_path / "clicks.csv")
+    with added("click_network", tmp_path) as run:
+        run("-c", CLICKS_USE)
 
 
 METHOD_USE = """

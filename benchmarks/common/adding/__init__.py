@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.common.adding.act import put_act
 from benchmarks.common.adding.attack import put_attack
+from benchmarks.common.adding.click_network import put_click_network
 from benchmarks.common.adding.copied import Copied, files_touched
 from benchmarks.common.adding.engine import put_engine
 from benchmarks.common.adding.method import put_method
@@ -18,6 +19,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
     "ranker": put_ranker,
     "sequence_model": put_sequence_model,
+    "click_network": put_click_network,
     "method": put_method,
     "engine": put_engine,
     "platform": put_platform,

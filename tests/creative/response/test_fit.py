@@ -30,6 +30,7 @@ from adwright.core.errors import (
 from adwright.creative.judging import AdJudge
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.response import fit
+from adwright.creative.response.autoint import AutoInt, AutoIntConfig
 from adwright.creative.response.fit import (
     KIND,
     ClickRateConfig,
@@ -53,7 +54,7 @@ from adwright.creative.response.inputs import (
     numbers_of,
     texts_of,
 )
-from adwright.creative.response.models import AutoIntConfig, LinearConfig
+from adwright.creative.response.models import LinearConfig
 from adwright.creative.response.outcomes import read_outcomes
 from benchmarks.creative._upworthy import UPWORTHY
 from tests.support.data.small_creatives import small_creatives
@@ -156,8 +157,6 @@ def model_fitted() -> FittedClickRate:
     made = fit_click_rate(OUTCOMES_FITTED, CONFIG_FITTED, texts=TEXTS)
     if made.network is None:
         # Whatever validation says, an artifact with a network is to be tested.
-        from adwright.creative.response.models import AutoInt
-
         made = replace(made, network=AutoInt(AutoIntConfig(width=4), made.features), share=0.5)
         made.network.out.weight.data.fill_(0.01)
     return made

@@ -2,12 +2,16 @@
 
 1. Fields, prior and the linear part are fitted; stories are parted into folds, and of each creative
    a linear part that saw nothing of its story gives a held-out log rate.
-2. AutoInt is trained by the one loop on what those held-out rates miss, on all folds but the first.
-   The first decides when to stop, and which share of AutoInt's answer is added: none of it, where
-   that is best.
-3. The level and the interval come from held-out answers, of the first fold alone where AutoInt has
-   a share. A simple rule, a ridge on hashed n-grams of all text, is measured on the first fold
+2. A network, by default AutoInt, is trained by the one loop on what those held-out rates miss, on
+   all folds but the first. The first decides when to stop, and which share of the network's answer
+   is added: none of it, where that is best.
+3. The level and the interval come from held-out answers, of the first fold alone where the network
+   has a share. A simple rule, a ridge on hashed n-grams of all text, is measured on the first fold
    beside the model: where it orders the creatives as well, that is said.
+
+A further network is a file of its own and a line of `NetworkConfig`: a class under `@settings` with
+a `kind` that no other has, whose `network(features)` is an nn.Module. Of `AdInputs` and the offset
+of the linear part, or None, that makes log rates [B].
 
 Nothing of a creative but its record and its vectors is read as an input.
 
@@ -29,12 +33,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.atomic import atomic_write_text
@@ -55,10 +59,9 @@ from adwright.core.progress import say
 from adwright.creative.judging import Judgements, Novelty, PastAd, PastAds
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import HashedText
+from adwright.creative.response.autoint import AutoIntConfig
 from adwright.creative.response.inputs import AdFeatures, AdInputs, EncodedTexts, encoded_texts
 from adwright.creative.response.models import (
-    AutoInt,
-    AutoIntConfig,
     BetaPrior,
     CrossFitted,
     LinearConfig,
@@ -81,7 +84,7 @@ from adwright.training.search import require_free, seeded
 # A trained click rate, ready to be asked: its artifact, kind "click_rate".
 #
 # manifest.json         what is read of an ad, sizes, level, interval, measures, training
-# tensors.safetensors   weights of the linear part and of AutoInt, vectors of training ads
+# tensors.safetensors   weights of the linear part and of the network, vectors of training ads
 # reference.json        ids and titles of those ads
 # records.json          the validations
 #
@@ -90,6 +93,8 @@ from adwright.training.search import require_free, seeded
 
 KIND = "click_rate"
 
+#: The networks that may be added to the linear part.
+NetworkConfig: TypeAlias = AutoIntConfig
 Vectors = Mapping[str, npt.NDArray[np.float32]]
 Floats = npt.NDArray[np.float64]
 
@@ -100,16 +105,16 @@ _AT_ONCE = 4096
 class FittedClickRate:
     """A judge of ads by their click rate.
 
-    features: what is read. linear: the linear part. network: AutoInt, of whose answer `share` is
-    added; None where it has none. calibration: level and interval of log rates. prior: of rates in
+    features: what is read. linear: the linear part. network: of whose answer `share` is added;
+    None where it has none. calibration: level and interval of log rates. prior: of rates in
     training. reference: training ads. texts: makes text vectors. config: of the training, plain
     values. measures: on the creatives for choices, of the model, its linear part and the simple
-    rule. records, epoch: of AutoInt's training. data_hash: of the training data.
+    rule. records, epoch: of the network's training. data_hash: of the training data.
     """
 
     features: AdFeatures
     linear: LinearPart
-    network: AutoInt | None
+    network: nn.Module | None
     share: float
     calibration: RateCalibration
     prior: BetaPrior
@@ -131,7 +136,7 @@ class FittedClickRate:
         fields = ", ".join(one.name for one in self.features.vectors)
         return (
             f"<FittedClickRate: {len(self.linear.weight):,} linear weights, {self.share:g} of "
-            f"AutoInt, of {fields}, {self.calibration.interval.coverage:.0%} intervals>"
+            f"its network, of {fields}, {self.calibration.interval.coverage:.0%} intervals>"
         )
 
     @property
@@ -243,8 +248,8 @@ class FittedClickRate:
 
 
 @torch.no_grad()
-def answers_of(network: AutoInt, inputs: AdInputs) -> Floats:
-    """What AutoInt adds to the linear part, float64 [N]; leaves it in evaluation mode."""
+def answers_of(network: nn.Module, inputs: AdInputs) -> Floats:
+    """What a network adds to the linear part, float64 [N]; leaves it in evaluation mode."""
     network.eval()
     found = [
         network(inputs.take(slice(start, start + _AT_ONCE))).double().numpy()
@@ -263,15 +268,20 @@ def _batches(
         yield ads[some], {name: x[some] if len(x) == len(ads) else x for name, x in given}
 
 
+@dataclass(frozen=True)
+class _SavedNetwork:
+    network: NetworkConfig | None
+
+
 def _built(artifact: Artifact, texts: EncodedTexts | None) -> FittedClickRate:
     values, tensors = artifact.config, artifact.tensors
     features = from_jsonable(AdFeatures, artifact.feature_spec or {})
     if texts is None:
         hashed = features.texts == encoded_texts("hashed").name
         texts = encoded_texts("hashed" if hashed else "minilm")
-    network = None
-    if values["network"] is not None:
-        network = AutoInt(from_jsonable(AutoIntConfig, values["network"]), features)
+    net = from_jsonable(_SavedNetwork, {"network": values["network"]}).network
+    network = None if net is None else net.network(features)
+    if network is not None:
         load_weights(network, tensors, "network.")
     names = json.loads(artifact.text("reference.json"))
     novelty = Novelty(
@@ -304,7 +314,7 @@ def _built(artifact: Artifact, texts: EncodedTexts | None) -> FittedClickRate:
     )
 
 
-#: Shares of AutoInt's answer that are tried.
+#: Shares of the network's answer that are tried.
 _SHARES = (0.0, 0.25, 0.5, 1.0)
 _SIMPLE_PLACES = 1024
 
@@ -313,13 +323,14 @@ _SIMPLE_PLACES = 1024
 class ClickRateConfig:
     """A click rate and its training.
 
-    network: AutoInt; None trains the linear part alone. linear: its penalties. folds: of stories,
-    the first of which is for choices. min_count: values of categories and bags that fewer creatives
-    have are unknown. epochs: at most so many; patience: stop after so many that are not better.
-    batch: creatives a step, in whole tests. regression: g of the loss. coverage: of the interval.
+    network: beside the linear part; None trains that alone. linear: its penalties. folds: of
+    stories, the first of which is for choices. min_count: values of categories and bags that fewer
+    creatives have are unknown. epochs: at most so many; patience: stop after so many that are not
+    better. batch: creatives a step, in whole tests. regression: g of the loss. coverage: of the
+    interval.
     """
 
-    network: AutoIntConfig | None = field(default_factory=AutoIntConfig)
+    network: NetworkConfig | None = field(default_factory=AutoIntConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
     folds: Count = 5
     min_count: Count = 5
@@ -375,7 +386,7 @@ def fit_click_rate(
     data_hash = content_hash([outcomes.data_hash, further, texts.name, None])
     network, share, at = None, 0.0, RunPosition()
     if (net := config.network) is not None:
-        network = seeded(config.seed, lambda: AutoInt(net, features))
+        network = seeded(config.seed, lambda: net.network(features))
         known = (linear.held_out, np.exp(log_rates), weights)
         trainee = _ClickRate(network, inputs, known, outcomes.tests, folds, config, data_hash)
         at = train(trainee, trainee.folder(out), resume=resume, stop_now=stop_now)
@@ -433,7 +444,7 @@ def _measured(
 
 
 class _ClickRate(Trainee[Tensor]):
-    """AutoInt in training; `fit_click_rate` is its only user."""
+    """The network in training; `fit_click_rate` is its only user."""
 
     kind = "click-rate-checkpoint"
     goal = "valid_loss"
@@ -442,7 +453,7 @@ class _ClickRate(Trainee[Tensor]):
 
     def __init__(
         self,
-        network: AutoInt,
+        network: nn.Module,
         inputs: AdInputs,
         known: tuple[Floats, Floats, Floats],
         tests: npt.NDArray[np.int64],
