@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.instructions.rows import chosen, drawn
 from adwright.authoring.tasks import Product
-from adwright.demos.ads import AD_SLOTS, AdSlot, with_headline
+from adwright.demos.ads import AD_SLOTS, HEADLINE, AdSlot
 from adwright.demos.shelf import shelf_product
 
 #: Goods that nothing is advertised for here.
@@ -190,6 +190,11 @@ def demo_products(frame: pl.DataFrame, *, seed: int, most: int) -> list[tuple[Pr
         by_kind.setdefault(one[1], one)
     kinds = sorted(by_kind, key=lambda kind: drawn(seed, "kind", kind))
     return [by_kind[kind] for kind in kinds[:most]]
+
+
+def with_headline(product: Product, headline: str) -> Product:
+    """The product with one more fact: the headline of its ad."""
+    return replace(product, attributes=(*product.attributes, (HEADLINE, headline)))
 
 
 def demo_rows(products: Iterable[tuple[Product, str]], *, seed: int) -> Iterator[DemoRow]:

@@ -29,11 +29,16 @@ from adwright.authoring.writer.asking import open_writer
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney
-from adwright.demos.ads import AD_SLOTS, ADAPTER, with_headline
+from adwright.demos.ads import AD_SLOTS, ADAPTER
 from adwright.lm.engine.generation import LanguageModel
 from adwright.lm.open_model import LmSpec
 from benchmarks.authoring._demo_card import card
-from benchmarks.authoring._demo_rows import DemoRow, demo_products, demo_rows
+from benchmarks.authoring._demo_rows import (
+    DemoRow,
+    demo_products,
+    demo_rows,
+    with_headline,
+)
 from benchmarks.common.result import RESULTS, write_result
 
 SEED = 7

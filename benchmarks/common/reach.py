@@ -4,11 +4,14 @@
     python -m benchmarks.common.reach --room lm
 
 A user comes in by the command line, by the names of `import adwright`, by the examples of README
-and docs, and by the programs that these start (a file with `if __name__ == "__main__"`). From there
+and docs and the calls that their text names, and by the programs that these start (a file with
+`if __name__ == "__main__"`). From there
 is followed what is named: functions, classes and constants of files by their imports, also those
 inside functions, and all of a file whose dotted name is a string; methods by their name alone, so
-that one is taken as reached where anything of its name is. A class with a base of a library has its
-methods called by that. Endpoints are functions with a decorator in a file that is reached.
+that one is taken as reached where anything of its name is, also in a template of a page. A class
+with a base of a library has its methods called by that, and a library calls what it decorates:
+endpoints of a file that is reached, validators of a class that is. Python itself calls the
+functions of a module whose names begin and end with two underscores.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ PLAIN = re.compile(
 QUIET = {"Protocol", "Generic", "NamedTuple", "TypedDict", "Exception", "ValueError", "Enum"}
 _DOTTED = re.compile(r"adwright(\.\w+)+")
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: A call in the text of a page: `OnnxSequence.load("exported")`.
+_CALL = re.compile(r"`([A-Za-z]\w+)(?:\.(\w+))?\([^`]*\)`")
+_TEMPLATED = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 
 
 @dataclass
@@ -177,15 +183,19 @@ class Reach:
             yield from (
                 (module, each.name)
                 for each in unit.module.tree.body
-                if isinstance(each, Definition)
-                and any(not PLAIN.match(ast.unparse(one)) for one in each.decorator_list)
+                if isinstance(each, Definition) and (_is_handed(each) or each.name.startswith("__"))
             )
             for origin, _ in self.imports[module].values():
                 if origin in self.modules:
                     yield (origin, "")
         for method in self.of_class.get(unit.key, ()):
             short = method[1].rpartition(".")[2]
-            if short in self.attributes or short.startswith("__") or self._is_called(unit.key):
+            if (
+                short in self.attributes
+                or short.startswith("__")
+                or any(_is_handed(node) for node in self.units[method].nodes)
+                or self._is_called(unit.key)
+            ):
                 yield method
 
     def _is_called(self, key: Key, depth: int = 0) -> bool:
@@ -211,9 +221,16 @@ class Reach:
             if re.search(r"^if __name__ ==", module.text, re.MULTILINE) or ".migrations" in name
         ]
         self.reach([key for key in self.units if key[0] in started])
+        for page in (self.top / "src" / "adwright").rglob("*.html"):
+            self._reach_attributes("".join(_TEMPLATED.findall(page.read_text("utf-8"))))
         pages = [self.top / "README.md", *sorted((self.top / "docs").glob("*.md"))]
         for page in pages:
-            text = "\n".join(_EXAMPLE.findall(page.read_text("utf-8")))
+            whole = page.read_text("utf-8")
+            for name, method in _CALL.findall(whole):
+                # Of two of one name a text may mean either.
+                if len(found := [key for key in self.units if key[1] == name]) == 1:
+                    self.reach([*found, (found[0][0], f"{name}.{method}")])
+            text = "\n".join(_EXAMPLE.findall(whole))
             self._reach_text(re.sub(r"^\s*(>>>|\.\.\.) ?", "", text, flags=re.MULTILINE))
 
     def _reach_text(self, text: str) -> None:
@@ -221,6 +238,10 @@ class Reach:
         for origin, names in re.findall(r"from (adwright[\w.]*) import \(?([^)\n]+|[^)]+\))", text):
             for name in re.findall(r"\w+", names):
                 self.reach([(f"{origin}.{name}", ""), *self.resolve(origin, name)])
+        self._reach_attributes(text)
+
+    def _reach_attributes(self, text: str) -> None:
+        """Follow what a text that is no program reads of anything."""
         new = set(re.findall(r"\.(\w+)", text)) - self.attributes
         self.attributes |= new
         self.reach([m for n in new for m in self.methods[n] if self.units[m].owner in self.seen])
@@ -240,6 +261,12 @@ class Reach:
             path = unit.module.path.relative_to(self.top / "src" / "adwright")
             found.append((path.as_posix(), key[1], lines))
         return sorted(found)
+
+
+def _is_handed(node: ast.AST) -> bool:
+    """Whether a decorator hands it to somebody who calls it."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(not PLAIN.match(ast.unparse(one)) for one in decorators)
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str | None]]]:

@@ -28,7 +28,9 @@ from adwright.training.offsite.sandwich import (
     Sandwich,
     distil,
     emulator_of,
-    own,
+    offered,
+    plugged,
+    shipped_emulator,
     train_offsite,
 )
 from adwright.training.offsite.wire import Listener, connect
@@ -75,7 +77,10 @@ def owner(told: Queue[Any], steps: int) -> None:
     listener = Listener()
     told.put(listener.address)
     channel = listener.accept(timeout=600)
-    tuned = own(model, channel, ends=ENDS, kept=KEPT, emulator=small, wait=1200)
+    with channel:
+        channel.receive_hello()
+        came = offered(model, channel, shipped_emulator(small, ENDS), ENDS, 1200)
+        tuned = plugged(model, channel, came, ENDS)
     found |= {"sent": dict(channel.sent), "received": dict(channel.received)}
     found["plugged"] = answer_nll(tuned, held, bfloat16=BF16)
     told.put(found)

@@ -451,8 +451,8 @@ def store_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
     with Store.open(URL) as store:
         store.create_key("acme")
-        store.record_events("acme", [*events(250), event(900, kind="click", time=now())])
-        store.record_decisions("acme", [decision(1)])
+        store.record_group("acme", [decision(1)])  # with its two impressions
+        store.record_events("acme", [*events(250)[2:], event(900, kind="click", time=now())])
         store.create_tenant("new")
     return tmp_path
 

@@ -29,7 +29,6 @@ from adwright.core.artifacts import (
     is_safetensors,
     load_artifact,
     parse_manifest,
-    read_fitted,
     read_listed,
     read_manifest,
     refuse_pickle,
@@ -473,20 +472,16 @@ def test_the_folder_below_and_the_verbs_of_another_kind_are_named(tmp_path: Path
         (0, 1_700_000_000_000_007, None, "0 events"),
     ],
 )
-def test_what_it_was_fitted_on_is_read_without_the_tensors(
+def test_what_it_was_fitted_on_is_kept(
     tmp_path: Path, events: int, last: int | None, until: int | None, words: str
 ) -> None:
     fitted = Fitted.of(events, last)
     assert fitted == Fitted(events, until)
     assert fitted.text().startswith(words)
-    save_artifact(
-        tmp_path / "new", kind="k", config={"a": 1}, tensors={"w": np.zeros(4)}, fitted=fitted
-    )
+    save_artifact(tmp_path / "new", kind="k", config={"a": 1}, fitted=fitted)
     save_artifact(tmp_path / "old", kind="k", config={"a": 1})
     assert load_artifact(tmp_path / "new").fitted == fitted
-    (tmp_path / "new" / "tensors.safetensors").unlink()
-    assert read_fitted(tmp_path / "new") == fitted
-    assert read_fitted(tmp_path / "old") is load_artifact(tmp_path / "old").fitted is None
+    assert load_artifact(tmp_path / "old").fitted is None
 
 
 @pytest.fixture

@@ -52,7 +52,6 @@ from adwright.demos.ads import (
     marked,
     open_room,
     summary_of,
-    with_headline,
     write_ads,
 )
 from adwright.demos.audited import EPS, SoldProduct, audit_demo
@@ -72,6 +71,7 @@ from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.report import page_environment
 from adwright.programs.runner import AskedChain, Saying
 from adwright.training.ranking.ranker import Ranker
+from benchmarks.authoring._demo_rows import with_headline
 from tests.delivery.cascade.test_build import CONFIG
 from tests.support.data.small_next_basket import START, small_task
 

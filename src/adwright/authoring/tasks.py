@@ -290,9 +290,7 @@ class AuthoringRequest:
         return ValueInvalidError(what, column=column, value=value, hint=hint)
 
 
-#: The short names of this room; delivery and data have a Request, a Task and a Slot of their own.
-Task = AuthoringTask
-Slot = TaskSlot
+#: Its short name in this room; delivery has a Request of its own.
 Request = AuthoringRequest
 
 
@@ -427,7 +425,7 @@ def _fields(request: AuthoringRequest, bounds: PromptBounds) -> Iterator[tuple[s
 # What a model wrote, read in the form that its task asks for.
 #
 #     read_answer(request, " Category: mobile phones.")
-#     Answer("Category: mobile phones.", label="Mobile Phones", pairs=(), valid=True, reason="")
+#     TaskAnswer("Category: mobile phones.", label="Mobile Phones", pairs=(), valid=True, reason="")
 #
 # An answer that is not of the form is invalid and says why. It is counted, never dropped: what is
 # left out of a denominator makes any model look good.
@@ -569,10 +567,6 @@ def _unquoted(text: str) -> str:
 
 def _invalid(text: str, reason: str) -> TaskAnswer:
     return TaskAnswer(text, valid=False, reason=reason)
-
-
-#: The short name of this room; campaigns has an Answer of its own.
-Answer = TaskAnswer
 
 
 # --------------------------------------------------------------------------------------------------

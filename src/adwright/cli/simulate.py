@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from adwright.campaigns.simulation.run import Plan
 
 
-_POLICIES = "greedy, epsilon_greedy:EPSILON, softmax:TEMPERATURE or thompson:STRENGTH"
-
-
 def simulate(
     config: Path | None = None,
     *,

@@ -373,7 +373,7 @@ def save_artifact(
     tensors: arrays of numbers or booleans, any shape and memory order.
     files: further files by relative name ("report.json", "adapter/a.json"); text is UTF-8.
     data_hash: hash of the data that it was made from. parents: ids of source artifacts. fitted: on
-    what, kept in the config; see `read_fitted`.
+    what, kept in the config.
     clock: gives `created`, the machine's own by default.
 
     Raises ArtifactUnsafeError for a name that leaves the folder or a file that is a pickle,
@@ -443,12 +443,6 @@ def load_artifact(source: str | Path | Artifact, *, kind: str | None = None) -> 
         name: read_listed(folder, name, entry) for name, entry in sorted(manifest.files.items())
     }
     return _artifact(folder, raw, manifest, contents)
-
-
-def read_fitted(folder: str | Path) -> Fitted | None:
-    """What a saved model was fitted on, as its manifest alone says; None where it does not.
-    Raises as `load_artifact` for what is no artifact."""
-    return _fitted(read_manifest(Path(folder))[1].config)
 
 
 def _fitted(config: Mapping[str, Any]) -> Fitted | None:

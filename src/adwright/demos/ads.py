@@ -100,11 +100,6 @@ AD_SLOTS = (
 )
 
 
-def with_headline(product: Product, headline: str) -> Product:
-    """The product with one more fact: the headline of its ad."""
-    return replace(product, attributes=(*product.attributes, (HEADLINE, headline)))
-
-
 # --------------------------------------------------------------------------------------------------
 # Ads as a program of calls: a headline is written, checked, and read by the call that writes on.
 #

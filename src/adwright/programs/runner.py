@@ -116,11 +116,6 @@ class Variable:
         """How long that is."""
         return self._length if self._text is None else len(self._text)
 
-    @property
-    def waiters(self) -> int:
-        """How many wait for it or read it as it grows."""
-        return len(self._waiters)
-
     def set(self, text: str) -> None:
         """Give it its text, of which all that was said is the beginning.
 

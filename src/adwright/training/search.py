@@ -282,12 +282,6 @@ def _known(file: Path, key: str) -> list[Trial]:
     return found
 
 
-def _write(file: Path, key: str, trials: Sequence[Trial]) -> None:
-    values = {"search": key, "trials": [asdict(trial) for trial in trials]}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(file, json.dumps(values, indent=1) + "\n")
-
-
 # --------------------------------------------------------------------------------------------------
 # What every training run has, whatever it trains: checks of its settings, and first weights.
 

@@ -42,7 +42,7 @@ from adwright.authoring.describe.review import (
     written_texts,
 )
 from adwright.authoring.describe.search import INDEXES, DescriptionSearch, SearchConfig, SearchRow
-from adwright.authoring.writer.drafts import Decision, Draft, Drafts
+from adwright.authoring.writer.drafts import Draft, Drafts, ReviewDecision
 from adwright.core.errors import (
     AdwrightError,
     ConfigError,
@@ -360,7 +360,7 @@ def sources(tmp_path: Path) -> DescribeSources:
                 for at, colour in enumerate(colours)
             ]
         )
-        drafts.decide(Decision("p3", "description", 0, "reject", reasons=("no",)))
+        drafts.decide(ReviewDecision("p3", "description", 0, "reject", reasons=("no",)))
     return DescribeSources(
         table(tmp_path / "products.csv", ("id", "title", "description", "colour"), products),
         table(
@@ -699,9 +699,9 @@ def job(folder: Path) -> Path:
     with closing(Drafts.open(folder)) as drafts:
         drafts.write([Draft(f"p{at}", "description", 0, f"text {at}") for at in range(4)])
         drafts.write([Draft("p0", "description", 1, "other"), Draft("p0", "headline", 0, "head")])
-        drafts.decide(Decision("p1", "description", 0, "edit", "by a person"))
-        drafts.decide(Decision("p2", "description", 0, "reject", reasons=("no",)))
-        drafts.decide(Decision("p3", "description", 0, "approve"))
+        drafts.decide(ReviewDecision("p1", "description", 0, "edit", "by a person"))
+        drafts.decide(ReviewDecision("p2", "description", 0, "reject", reasons=("no",)))
+        drafts.decide(ReviewDecision("p3", "description", 0, "approve"))
         settings = {"values": [["query", "gift"], ["occasion", "Christmas"]]}
         drafts.note_job("a", {"settings": settings | {"value_columns": [["keywords", "asked"]]}})
     return folder

@@ -18,8 +18,6 @@ from adwright.authoring.tasks import (
     Product,
     PromptBounds,
     Request,
-    Slot,
-    Task,
     all_tasks,
     constrained,
     fields_of,
@@ -36,6 +34,8 @@ from adwright.authoring.tasks import (
     shown_labels,
     task_named,
 )
+from adwright.authoring.tasks import AuthoringTask as Task
+from adwright.authoring.tasks import TaskSlot as Slot
 from adwright.core.errors import AdwrightError, ConfigError, ValueInvalidError
 from adwright.lm.engine.generation import GenerationConfig, Message
 from adwright.lm.engine.hf_tokens import compiled

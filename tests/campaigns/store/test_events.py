@@ -580,7 +580,7 @@ def test_rows_become_a_table_with_times_in_utc() -> None:
 
 
 def test_rows_of_one_tenant_are_counted(store: Store, tenant: str) -> None:
-    store.record_decisions(tenant, [decision(n) for n in range(4)])
+    store.record_group(tenant, [decision(n) for n in range(4)])
     store.put_campaign(tenant, {"campaign_id": "c", "start": START})
     store.put_creative(tenant, {"creative_id": "x", "item_id": "i1"})
     store.create_tenant(f"{tenant[:90]} 2")

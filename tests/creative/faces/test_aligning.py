@@ -17,7 +17,6 @@ from adwright.core.errors import AssetError, ConfigError, DataError, MissingExtr
 from adwright.creative.faces.aligning import (
     LEFT_EYE,
     MOUTH_CORNERS,
-    POINTS,
     RIGHT_EYE,
     AlignedFace,
     Blend,
@@ -152,7 +151,7 @@ def found(mesh: FaceMesh) -> FacePoints:
 
 
 def test_eyes_and_mouth_are_where_they_are(found: FacePoints) -> None:
-    assert found.at.shape == (POINTS, 2)
+    assert found.at.shape == (478, 2)
     assert found.confidence > 0.99
     for iris, eye, seen in ((468, RIGHT_EYE, PUPILS[0]), (473, LEFT_EYE, PUPILS[1])):
         assert math.dist(found.at[iris], seen) < 2

@@ -17,6 +17,7 @@ from torch import Tensor
 from adwright.core.errors import ValueInvalidError
 from adwright.data.batches.batch import Batch, Distinct, QueryBatch, distinct_history
 from adwright.data.batches.jagged import Jagged, lengths_to_offsets
+from tests.support.data.jagged import jagged
 
 
 @st.composite
@@ -34,7 +35,7 @@ def groups(draw: st.DrawFn) -> list[tuple[list[int], list[int], list[int]]]:
 
 def tensors(made: list[tuple[list[int], list[int], list[int]]]) -> dict[str, Any]:
     return {
-        "history": Jagged.from_lists([history for history, _, _ in made], dtype=torch.int64),
+        "history": jagged([history for history, _, _ in made]),
         "offsets": lengths_to_offsets(
             torch.tensor([len(end) for _, _, end in made], dtype=torch.int64)
         ),
@@ -108,7 +109,7 @@ def batch(**changes: Any) -> Batch:
             **made,
             item=torch.arange(rows),
             categorical={"store": torch.arange(rows) + 10},
-            multi={"tags": Jagged.from_lists([[1], [], [2, 3], [4]], dtype=torch.int64)},
+            multi={"tags": jagged([[1], [], [2, 3], [4]])},
             numeric=torch.arange(rows * 2.0).reshape(rows, 2),
             label=torch.tensor([1.0, 0.0, 0.0, 1.0]),
             row=torch.arange(rows) + 100,
@@ -182,10 +183,6 @@ def test_the_offset_of_drawn_rows_goes_where_they_go() -> None:
 LISTS = st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=8)
 
 
-def jagged(lists: list[list[int]]) -> Jagged:
-    return Jagged.from_lists(lists, dtype=torch.int64)
-
-
 @given(LISTS)
 def test_lists_survive_the_way_there_and_back(lists: list[list[int]]) -> None:
     made = jagged(lists)
@@ -223,7 +220,7 @@ def test_offsets_that_do_not_fit_are_refused(offsets: torch.Tensor, words: str) 
         Jagged(torch.zeros(3), offsets)
 
 
-_HISTORY = Jagged.from_lists([[3, 4], []], dtype=torch.int64)
+_HISTORY = jagged([[3, 4], []])
 _PROFILE = torch.zeros((2, 1), dtype=torch.int64)
 
 
@@ -241,7 +238,7 @@ def test_one_age_an_event_and_one_profile_a_query() -> None:
 
 
 def test_targets_belong_to_their_queries() -> None:
-    targets = Jagged.from_lists([[7], [8, 9]], dtype=torch.int64)
+    targets = jagged([[7], [8, 9]])
     batch = QueryBatch(_HISTORY, torch.zeros(2), _PROFILE, targets)
     assert batch.targets.to_lists() == [[7], [8, 9]]
     with pytest.raises(ValueInvalidError, match="2 profiles, 1 lists of targets"):
@@ -249,7 +246,7 @@ def test_targets_belong_to_their_queries() -> None:
 
 
 def test_places_count_back_from_the_latest_event() -> None:
-    history = Jagged.from_lists([[3, 4, 5], [], [6]], dtype=torch.int64)
+    history = jagged([[3, 4, 5], [], [6]])
     batch = QueryBatch.serving(history, torch.zeros(4), torch.zeros((3, 1), dtype=torch.int64))
     assert batch.by_place().age.tolist() == [3, 2, 1, 1]
     assert batch.by_place().age.dtype == torch.float32

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from adwright.core.errors import ConfigError, ValueInvalidError
-from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.datasets import (
     item_categories,
     log_of_sequences,
@@ -24,6 +23,7 @@ from adwright.data.sequences.stochastic_length import (
     shorten,
     threshold,
 )
+from tests.support.data.jagged import jagged
 from tests.support.data.small_next_basket import small_task
 from tests.support.data.small_sequences import small_sequences
 
@@ -279,7 +279,7 @@ def test_kept_events_predict_what_truly_followed() -> None:
 
 
 def test_serving_knows_when_people_ask() -> None:
-    items = Jagged.from_lists([[3, 4], [], [5]], dtype=torch.int64)
+    items = jagged([[3, 4], [], [5]])
     batch = SequenceBatch.serving(
         items, time=torch.tensor([1, 2, 8]), request_time=torch.tensor([7, 0, 9])
     )
@@ -325,7 +325,7 @@ def test_sequences_that_do_not_fit_are_refused(wrong: dict[str, object]) -> None
 
 
 def test_serving_by_moment_asks_for_the_next_instant() -> None:
-    items = Jagged.from_lists([[1, 2, 3, 4], [5]], dtype=torch.int64)
+    items = jagged([[1, 2, 3, 4], [5]])
     time, asked = torch.tensor([1, 1, 5, 5, 3]), torch.tensor([9, 8])
     batch = SequenceBatch.serving(items, time=time, request_time=asked, by_moment=True)
     assert batch.next_time is not None
@@ -333,7 +333,7 @@ def test_serving_by_moment_asks_for_the_next_instant() -> None:
     plain = SequenceBatch.serving(items, time=time, request_time=asked)
     assert plain.next_time is not None
     assert plain.next_time.tolist() == [1, 5, 5, 9, 8]
-    nobody = Jagged.from_lists([], dtype=torch.int64)
+    nobody = jagged([])
     none = SequenceBatch.serving(nobody, time=time[:0], request_time=asked[:0], by_moment=True)
     assert none.next_time is not None
     assert none.next_time.tolist() == []

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.core.artifacts import read_fitted
+from adwright.core.artifacts import load_artifact
 from adwright.core.clock import FixedClock
 from adwright.core.config import to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, ResumeError
@@ -144,8 +144,8 @@ def test_what_is_saved_knows_all_events(launched: Path, tmp_path: Path) -> None:
     saved, parts = Funnel.load(tmp_path / "run" / "deployment"), built.funnel.parts
     every = task.fitted(whole=True)
     assert (every.events, built.measured.fitted) == (800, task.fitted())
-    assert saved.fitted == read_fitted(tmp_path / "run" / "deployment") == every
-    assert read_fitted(tmp_path / "run" / "deployment" / "item-item") == every
+    assert saved.fitted == load_artifact(tmp_path / "run" / "deployment").fitted == every
+    assert load_artifact(tmp_path / "run" / "deployment" / "item-item").fitted == every
     # What everybody gets is what the found settings give on the whole log, to the last place.
     log = log_of_task(task)
     rules, _ = build.fit_log_rules(log, repeats=repeats)

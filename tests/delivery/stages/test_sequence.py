@@ -38,7 +38,7 @@ from adwright.models.sequential.mfalcon import Falcon
 from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
-from adwright.training.sequential.ranks import visit_batch, visit_queries, visit_scorer
+from adwright.training.sequential.ranks import visit_batch, visit_scorer
 from tests.support.delivery.cascade_parts import (
     DRAWS,
     EMBEDDING,
@@ -127,9 +127,11 @@ def test_scores_are_those_of_the_visits(name: str) -> None:
     visits = visits_with_a_past()
     batch = known.batch(visit_requests(task(), visits))
     queries = SequenceQueries(artifact, known)
-    wanted = visit_queries(model_of(artifact), task(), visits).numpy()
+    model = model_of(artifact)
+    with torch.no_grad():
+        wanted = model.queries(visit_batch(task(), visits, model.max_length))
     np.testing.assert_allclose(queries(batch), wanted, rtol=1e-4, atol=1e-4)
-    scores = visit_scorer(model_of(artifact), task())(visits).detach().numpy()[:, 1:]
+    scores = visit_scorer(model, task())(visits).detach().numpy()[:, 1:]
     lists = Shortlist.of([EVERY] * len(visits))
     found = SequenceScorer(queries).score(batch, lists).reshape(-1, len(EVERY))
     np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-3)

@@ -552,16 +552,6 @@ def test_is_the_equation_token_by_token(
                 assert torch.allclose(y[0, at], wanted, atol=1e-5), (target, owner)
 
 
-def test_what_is_picked(held: tuple[PagePool, AdapterCache]) -> None:
-    one = ops_of(held, [("lora", 1, False)] * 4).picked_bytes
-    both = ops_of(held, [("lora", 1, False)] * 2 + [("lora-few", 1, False)] * 2).picked_bytes
-    assert one == 4 * 3 * sum(i + o for o, i in BASE.sizes.shapes.values())
-    # At q, v and up rank 3 is filled up to 4; elsewhere the second part is filled up with zeros.
-    ranks = {target: 4 if target in ("q_proj", "v_proj", "up_proj") else 3 for target in LINEAR}
-    assert both == 2 * 4 * sum(ranks[t] * (i + o) for t, (o, i) in BASE.sizes.shapes.items())
-    assert ops_of(held, [(None, 1, False)]).picked_bytes == 0
-
-
 def test_maps_where_nothing_happens(held: tuple[PagePool, AdapterCache]) -> None:
     ops = ops_of(held, [("ia3", 1, False)])
     assert [target for target in LINEAR if not ops.idle(target)] == [

@@ -27,6 +27,7 @@ from adwright.models.ranking.hstu_target import (
     readings_of,
 )
 from adwright.models.sequential.hstu import HSTULayer
+from tests.support.data.jagged import jagged
 from tests.support.models.small_batch import small_batch, small_spec
 
 SMALL = HSTUTargetConfig(
@@ -153,7 +154,7 @@ def test_one_reading_equals_a_reading_for_each_visit() -> None:
     events = [history.values[:end].tolist() for end in (2, 5, 7)]
     apart = replace(
         one,
-        history=Jagged.from_lists(events, dtype=torch.int64),
+        history=jagged(events),
         offsets=torch.tensor([0, 1, 2, 3]),
     )
     torch.testing.assert_close(model(one), model(apart), rtol=1e-5, atol=1e-6)

@@ -25,11 +25,12 @@ from adwright.models.retrieval.multi_interest import (
     Level,
     MultiInterest,
     Teacher,
+    combine,
     recent,
     redundancy,
-    score_candidates,
 )
 from benchmarks.delivery._comirec import MIND, ComiRec, ComiRecConfig, MINDConfig
+from tests.support.data.jagged import jagged
 from tests.support.data.small_next_basket import small_task
 from tests.support.models.interest_checks import (
     TASK,
@@ -63,9 +64,7 @@ def _model(config: InterestConfig = CONFIG) -> _Ends:
 
 def _teacher(queries: int) -> Teacher:
     lists = [[1, 2, 3], [], [5], [6, 7]][:queries]
-    return Teacher(
-        Jagged.from_lists(lists, dtype=torch.int64), torch.tensor([1.0, -1, 0.5, 2, 0.3, 0.1])
-    )
+    return Teacher(jagged(lists), torch.tensor([1.0, -1, 0.5, 2, 0.3, 0.1]))
 
 
 def test_vectors_carry_the_temperature_and_the_prior() -> None:
@@ -145,7 +144,9 @@ def test_the_teacher_adds_the_distance_of_its_list(weighting: str) -> None:
         if not codes:
             continue
         vectors = model.item_vectors(torch.tensor(codes, dtype=torch.int64))
-        student = torch.log_softmax(score_candidates(queries[u], vectors, config.weighting), 0)
+        student = torch.log_softmax(
+            combine(queries[u] @ vectors.T, config.weighting, 1.0, dim=0), 0
+        )
         taught = torch.log_softmax(teacher.scores[at : at + len(codes)] / 2.0, 0)
         total += float((taught.exp() * (taught - student)).sum().detach()) / 3
         at += len(codes)
@@ -204,7 +205,7 @@ HISTORIES = [[3, 1, 3, 5, 2], [4], [], [0, 5, 1, 1]]
 def _batch(histories: list[list[int]] = HISTORIES) -> QueryBatch:
     events = sum(map(len, histories))
     return QueryBatch.serving(
-        Jagged.from_lists(histories, dtype=torch.int64),
+        jagged(histories),
         torch.linspace(40, 0, events),
         torch.zeros((len(histories), 1), dtype=torch.int64),
     )

@@ -13,7 +13,6 @@ import torch
 
 from adwright.core.errors import ConfigError
 from adwright.data.batches.batch import QueryBatch
-from adwright.data.batches.jagged import Jagged
 from adwright.data.features import ItemTable
 from adwright.models.retrieval.two_tower import (
     FeatureMasks,
@@ -31,13 +30,14 @@ from adwright.models.retrieval.two_tower import (
     single_codes,
     softmax_loss,
 )
+from tests.support.data.jagged import jagged
 from tests.support.data.small_next_basket import small_task
 
 
 def test_the_loss_is_the_formula_with_gradients() -> None:
     torch.manual_seed(0)
     logits = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
-    positive = Jagged.from_lists([[0, 2], [4], []], dtype=torch.int64)
+    positive = jagged([[0, 2], [4], []])
     literal = torch.zeros((), dtype=torch.float64)
     for u, taken in enumerate(positive.to_lists()):
         for i in taken:
@@ -357,7 +357,7 @@ def test_a_history_is_the_same_alone_and_in_company() -> None:
 
 def test_a_person_without_history_has_a_vector() -> None:
     empty = QueryBatch.serving(
-        Jagged.from_lists([[]], dtype=torch.int64),
+        jagged([[]]),
         torch.zeros(0),
         torch.zeros((1, 3), dtype=torch.int64),
     )

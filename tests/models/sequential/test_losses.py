@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from adwright.core.errors import ConfigError
-from adwright.data.batches.jagged import Jagged
 from adwright.data.sequences.item_sequences import SequenceBatch
 from adwright.models.kernels.attention_spec import TIME_BUCKETS, time_bucket
 from adwright.models.sequential import losses as sequence_losses
@@ -29,6 +28,7 @@ from adwright.models.sequential.losses import (
     softmax_over,
     unit,
 )
+from tests.support.data.jagged import jagged
 
 ITEMS, WIDTH, POSITIONS = 11, 5, 23
 TAU = 0.2
@@ -290,7 +290,7 @@ CONFIG = HSTUConfig(
 
 
 def _batch(*, times: bool) -> SequenceBatch:
-    items = Jagged.from_lists(LISTS, dtype=torch.int64)
+    items = jagged(LISTS)
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(1, ITEMS_REPEATS + 1, items.values.shape, generator=generator)
     target[[1, 8]] = 0

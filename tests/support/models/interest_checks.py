@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.data.batches.batch import QueryBatch
-from adwright.data.batches.jagged import Jagged
 from adwright.models.retrieval.multi_interest import MultiInterest
+from tests.support.data.jagged import jagged
 from tests.support.data.small_next_basket import small_task
 
 TASK = small_task()
@@ -39,7 +39,7 @@ def check_company(model: MultiInterest) -> None:
 
 def check_empty(model: MultiInterest) -> None:
     """Somebody without history has vectors, of unit length; unknown items do no harm."""
-    lists = Jagged.from_lists([[], [0, 0]], dtype=torch.int64)
+    lists = jagged([[], [0, 0]])
     batch = QueryBatch.serving(lists, torch.ones(2), torch.zeros((2, 3), dtype=torch.int64))
     lengths = model.directions(batch).norm(dim=2)
     torch.testing.assert_close(lengths, torch.ones_like(lengths))

@@ -45,9 +45,7 @@ class LocalClient:
         """The decisions, in the order of the requests; one that was made before stands."""
         new = [request for request in requests if request.request_id not in self._decided]
         decisions = [self._decision(request) for request in new]
-        self._store.record_decisions(self._tenant, decisions)
-        shown = [row for each in decisions for row in each.impressions()]
-        self._store.record_events(self._tenant, shown)
+        self._store.record_group(self._tenant, decisions)
         for each in decisions:
             self._decided[each.request.request_id] = Shown(
                 each.request.request_id, each.policy_id, each.stage, each.item_ids

@@ -20,8 +20,15 @@ from safetensors.torch import load
 from torch import Tensor
 
 from adwright.core.errors import AdwrightError
+from adwright.training.offsite.sandwich import (
+    emulator_of,
+    offered,
+    plugged,
+    shipped_emulator,
+)
 from adwright.training.offsite.wire import Channel, Listener, WireMessage, connect
 from adwright.training.tuning.texts import Texts
+from adwright.tuning.tuned import Tuned
 from tests.support.forks import python
 
 SCRIPT = Path(__file__).with_name("offsite_side.py")
@@ -201,3 +208,11 @@ class Both:
         self.thread.join(20)
         self.channel.close()
         return self.error[0]
+
+
+def served(whole: Any, channel: Channel, tokens_of: Path | None = None) -> Tuned:
+    """Give away two ends and two layers of the middle, and plug in what comes."""
+    with channel:
+        channel.receive_hello()
+        emulator = shipped_emulator(emulator_of(whole, 2, 2), 2, tokens_of)
+        return plugged(whole, channel, offered(whole, channel, emulator, 2, 60), 2)

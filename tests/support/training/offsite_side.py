@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from adwright.core.artifacts import save_artifact
 from adwright.core.atomic import atomic_write_text
 from adwright.training.offsite.revive import serve_base, tune_on_device
-from adwright.training.offsite.sandwich import KillRevive, own, train_offsite
+from adwright.training.offsite.sandwich import KillRevive, train_offsite
 from adwright.training.offsite.wire import Address, Channel, Listener, connect
 from adwright.training.tuning.texts import Texts
 from adwright.training.tuning.tune import TuneConfig
 from adwright.tuning.reparameterised.lora import LoRA
-from tests.support.training.offsite_pair import model, pairs, tokenizer, tokens
+from tests.support.training.offsite_pair import model, pairs, served, tokenizer, tokens
 
 CONFIG = TuneConfig(epochs=8, batch=4, micro=4, learning_rate=0.01)
 DEVICE = TuneConfig(epochs=4, batch=4, micro=2, learning_rate=0.01)
@@ -51,7 +51,7 @@ def main(role: str, folder: Path, arguments: list[str]) -> None:
     if role == "own":
         tokenizer(folder / "words")
         channel = listening(folder)
-        tuned = own(model(), channel, ends=2, kept=2, tokenizer=folder / "words")
+        tuned = served(model(), channel, folder / "words")
         plain = tuned.merge()
         tensors = {name: value.detach().numpy() for name, value in plain.state_dict().items()}
         save_artifact(folder / "plugged", kind="weights", config={}, tensors=tensors)

@@ -29,7 +29,6 @@ from adwright.training.offsite.sandwich import (
     distil,
     emulator_of,
     kept_layers,
-    own,
     plug_in,
     received_emulator,
     shipped_emulator,
@@ -56,6 +55,7 @@ from tests.support.training.offsite_pair import (
     messages,
     model,
     port_in,
+    served,
     side,
     tokens,
 )
@@ -275,7 +275,7 @@ def test_code_of_a_stranger_is_not_looked_for() -> None:
 
 
 def owned(*fields: tuple[str, Any]) -> Tuned:
-    """What `own` makes of an adapter whose fields are these."""
+    """What the owner makes of an adapter whose fields are these."""
     method = Sandwich(ends=2, rank=4)
     sent = adapter_of(Tuned(emulator_of(model(), 2, 2), method))
     listener = Listener()
@@ -293,7 +293,7 @@ def owned(*fields: tuple[str, Any]) -> Tuned:
     thread = Thread(target=peer, daemon=True)
     thread.start()
     try:
-        return own(model(), listener.accept(), ends=2, kept=2, wait=20)
+        return served(model(), listener.accept())
     finally:
         thread.join(20)
 
@@ -334,7 +334,7 @@ def test_a_peer_without_a_greeting_holds_nobody(monkeypatch: pytest.MonkeyPatch)
     listener = Listener()
     silent = connect(listener.address)
     with pytest.raises(ResourceError, match="no hello came"):
-        own(model(), listener.accept(), ends=2, kept=2)
+        served(model(), listener.accept())
     silent.close()
 
 

@@ -31,7 +31,7 @@ from adwright.training.sequential.ranks import (
     validation,
     visit_batch,
     visit_choices,
-    visit_queries,
+    visit_scorer,
 )
 from adwright.training.sequential.run import baseline_ranks, next_log
 from adwright.training.sequential.runfile import SequenceData
@@ -143,12 +143,15 @@ def test_all_visits_of_a_person_in_one_pass_are_what_each_alone_is(
     rng = np.random.default_rng(0)
     visits = np.sort(rng.choice(len(TASK), 60, replace=False))
     expected = _one_by_one(model, visits)
+    with torch.no_grad():
+        expected = expected @ model.item_vectors(torch.arange(len(TASK.items))).T
     for events in (1, 40, 10_000):
-        found = visit_queries(model, TASK, visits, events=events)
+        found = visit_scorer(model, TASK, events=events)(visits)
         assert torch.allclose(found, expected, atol=1e-5)
+    score = visit_scorer(model, TASK)
     mixed = rng.permutation(60)
-    assert torch.allclose(visit_queries(model, TASK, visits[mixed]), expected[mixed], atol=1e-5)
-    assert visit_queries(model, TASK, visits[:0]).shape == (0, 8)
+    assert torch.allclose(score(visits[mixed]), expected[mixed], atol=1e-5)
+    assert score(visits[:0]).shape == (0, len(TASK.items))
 
 
 def test_a_visit_knows_when_it_is_and_not_what_else_was_taken_then() -> None:

@@ -3,7 +3,7 @@
     with closing(Drafts.open(folder)) as drafts:
         drafts.write([Draft("p1", "headline", 0, "Fresh tea")])
         for draft in drafts.queue():
-            drafts.decide(Decision(*draft.key, "approve"))
+            drafts.decide(ReviewDecision(*draft.key, "approve"))
 
 `FOLDER/drafts.jsonl` only grows, see `Journal`. What a text is now follows from its lines in
 their order: a draft makes it unreviewed, a decision approved, edited or rejected, and an undo takes
@@ -143,10 +143,6 @@ class ReviewDecision:
     def key(self) -> Key:
         """Which text it is about."""
         return self.product, self.slot, self.variant
-
-
-#: Its short name in this room; delivery has a Decision of its own.
-Decision = ReviewDecision
 
 
 @dataclass(frozen=True)

@@ -245,21 +245,17 @@ def decision_of(row: Row) -> Decision:
     )
 
 
-def insert_decisions(
-    connection: Connection, tenant: str, rows: Sequence[Row]
-) -> tuple[int, list[Row]]:
-    """Insert the rows whose request_id the tenant never sent before.
-
-    Returns how many these are, and for each of `rows` the one that now stands under its id.
-    """
+def insert_decisions(connection: Connection, tenant: str, rows: Sequence[Row]) -> list[Row]:
+    """Insert the rows whose request_id the tenant never sent before; for each of `rows` the one
+    that now stands under its id."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row["request_id"], {"tenant": tenant, **row})
     accepted = insert_ignoring(connection, DECISIONS, [first[key] for key in sorted(first)])
     if accepted == len(rows):
-        return accepted, list(rows)
+        return list(rows)
     stands = _stored(connection, tenant, list(first))
-    return accepted, [stands[row["request_id"]] for row in rows]
+    return [stands[row["request_id"]] for row in rows]
 
 
 def read_decisions(

@@ -111,7 +111,7 @@ def record_group(
     events = [_events(entry) for entry in entries]
     checked = [event_rows(batch) for batch in events]
     with database.write() as connection:
-        _, stands = insert_decisions(connection, tenant, rows)
+        stands = insert_decisions(connection, tenant, rows)
         pairs = iter(zip(rows, stands, strict=True))
         decisions = [
             _stored(entry, *next(pairs)) if isinstance(entry, Decision) else None
@@ -399,20 +399,6 @@ class Store:
 
     # Decisions and events
 
-    def record_decisions(self, tenant: str, decisions: Sequence[Decision]) -> Recorded:
-        """Keep decisions, all of them or none; each request_id of a tenant counts once.
-
-        Raises ValueInvalidError as `decision_row`.
-        """
-        rows = [decision_row(decision) for decision in decisions]
-        self._check_tenant(tenant)
-        if not rows:
-            return Recorded(0, 0)
-        with self._database.write() as connection:
-            accepted, stands = insert_decisions(connection, tenant, rows)
-        differing = sum(row != other for row, other in zip(rows, stands, strict=True))
-        return Recorded(accepted, len(rows) - accepted, differing)
-
     def decisions(
         self, tenant: str, *, since: datetime | None = None, until: datetime | None = None
     ) -> pl.DataFrame:
@@ -454,7 +440,7 @@ class Store:
         """Keep what several callers want written, all of it or none, in one transaction.
 
         Returns what became of each entry, in order: for a decision the one that stands in the
-        store, for events their counts. Raises as `record_decisions` and `record_events`.
+        store, for events their counts. Raises as `decision_row` and `record_events`.
         """
         self._check_tenant(tenant)
         return record_group(self._database, tenant, entries, self._clock.now())

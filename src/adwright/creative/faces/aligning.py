@@ -221,7 +221,6 @@ class LiteModel:
         return {one.size: np.array(one, np.float32).reshape(-1) for one in made}
 
 
-POINTS = 478
 #: Corners and lids, six points of each eye.
 RIGHT_EYE = (33, 160, 158, 133, 153, 144)
 LEFT_EYE = (362, 385, 387, 263, 373, 380)

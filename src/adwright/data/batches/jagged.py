@@ -6,7 +6,6 @@ form from the Parquet file to the loss; `to_padded` exists for the operators tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,15 +48,6 @@ class Jagged:
     def lengths(self) -> Tensor:
         """int64 [U], the length of each list."""
         return self.offsets[1:] - self.offsets[:-1]
-
-    @classmethod
-    def from_lists(cls, lists: Sequence[Sequence[float]], *, dtype: torch.dtype) -> Jagged:
-        """The lists as one Jagged of `dtype`."""
-        flat = [value for one in lists for value in one]
-        return cls(
-            torch.tensor(flat, dtype=dtype),
-            lengths_to_offsets(torch.tensor([len(one) for one in lists], dtype=torch.int64)),
-        )
 
     def to_lists(self) -> list[list[float]]:
         """The lists as Python lists, for tests and for showing."""

@@ -130,11 +130,6 @@ class RowOps:
         self._layer = -1
         self._picked = rows.new_empty(self._numbers)
 
-    @property
-    def picked_bytes(self) -> int:
-        """Bytes that are copied out of the pool for one layer."""
-        return self._numbers * self._rows.element_size()
-
     def idle(self, target: Target) -> bool:
         """Whether no row has an operation at that map."""
         end = _ENDS.get(target)

@@ -433,13 +433,6 @@ def combine(scores: Tensor, weighting: Weighting, sharpness: float, *, dim: int)
     return (torch.softmax(sharpness * scores, dim) * scores).sum(dim)
 
 
-def score_candidates(
-    queries: Tensor, vectors: Tensor, weighting: Weighting = "max", sharpness: float = 1.0
-) -> Tensor:
-    """Scores [N] of candidate vectors [N, D] for one user's [K, D], as one product."""
-    return combine(queries @ vectors.T, weighting, sharpness, dim=0)
-
-
 def distillation_loss(student: Tensor, teacher: Tensor, offsets: Tensor) -> Tensor:
     """Mean over the queries with candidates of KL(softmax teacher || softmax student): [].
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
@@ -335,7 +334,6 @@ def _is_empty(one: Chunk | Completion) -> bool:
 
 
 router = APIRouter(route_class=BodyRoute)
-_log = logging.getLogger("adwright.service")
 _ERRORS = lm_error_docs(400, 401, 404, 408, 413, 415, 429, 503)
 
 

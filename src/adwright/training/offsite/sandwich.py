@@ -30,13 +30,7 @@ Offsite-tuning between two processes: the model's owner and the texts' owner.
       adapter                   ->                weights of the ends, and of nothing else
                                 <-     plugged
 
-See `sandwich` for the method and its paper. `own` and `train_offsite` are the two sides:
-
-    listener = Listener()                                      # 127.0.0.1, a free port
-    tuned = own(model, listener.accept(), ends=2, kept=8)      # waits
-    ...
-    tuned, result = train_offsite(                             # in the other process
-        connect(listener.address), texts_of, TuneConfig(), rank=8)
+See `sandwich` for the method and its paper. `run_owner` and `run_trainer` are the two sides.
 """
 
 from __future__ import annotations
@@ -357,32 +351,6 @@ _SETTINGS = frozenset(
 )
 _FILE = "file:"
 _WEIGHT = "weight:"
-
-
-def own(
-    model: Any,
-    channel: Channel,
-    *,
-    ends: int,
-    kept: int,
-    emulator: Any = None,
-    tokenizer: str | Path | None = None,
-    wait: float = WAIT,
-) -> Tuned:
-    """The side of the model's owner: give away the thinned model, wait, and put the trained ends
-    into `model`, in place; `merge` of what is returned makes a plain model of it.
-
-    model: a causal LM of transformers. emulator: the thinned model where it is made already, for
-    example after `distil`; else `emulator_of(model, ends, kept)`. tokenizer: a folder whose files
-    go along; None sends none. wait: seconds until the adapter has to be there.
-    Raises ConfigError where the layers do not allow it, and as `Channel.receive` and `plug_in`;
-    the model is unchanged then.
-    """
-    with channel:
-        channel.receive_hello()
-        small = emulator_of(model, ends, kept) if emulator is None else emulator
-        came = offered(model, channel, shipped_emulator(small, ends, tokenizer), ends, wait)
-        return plugged(model, channel, came, ends)
 
 
 def offered(

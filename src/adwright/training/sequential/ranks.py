@@ -157,29 +157,17 @@ def visit_batch(task: NextBasket, visits: Ints, max_length: int) -> SequenceBatc
     return _read(task, np.maximum(first, end - max_length), end, task.visit_time[visits])
 
 
-def visit_queries(
-    model: SequenceModel, task: NextBasket, visits: Ints, *, events: int = 65_536
-) -> Tensor:
-    """Queries [B, D] of `visits` (int64 [B]), see `SequenceModel.queries`.
-
-    events: about so many per pass. The model is left in eval mode.
-    """
-    found = model.asking(torch.zeros(len(visits), model.config.width))
-    for read in _readings(model, task, visits, events):
-        found[read.rows] = model.asking(read.vectors)
-    return found
-
-
-def visit_scorer(model: SequenceModel, task: NextBasket) -> Scorer:
+def visit_scorer(model: SequenceModel, task: NextBasket, *, events: int = 65_536) -> Scorer:
     """Make a scorer of all items for `retrieved_ranks`; item vectors are computed once, here.
-    Ascending visits are fastest, as those of one user then come together."""
+    Ascending visits are fastest, as those of one user then come together. events: about so many
+    are read at once."""
     with torch.no_grad():
         items = model.item_vectors(torch.arange(len(task.items)))
 
     def score(visits: Ints) -> Tensor:
         nothing = model.asking(torch.zeros(len(visits), model.config.width))
         scores = nothing @ items.T
-        for read in _readings(model, task, visits):
+        for read in _readings(model, task, visits, events):
             scores[read.rows] = model.asking(read.vectors) @ items.T
             if model.repeats is None:
                 continue
@@ -230,7 +218,7 @@ class _Reading(NamedTuple):
 
 
 def _readings(
-    model: SequenceModel, task: NextBasket, visits: Ints, events: int = 65_536
+    model: SequenceModel, task: NextBasket, visits: Ints, events: int
 ) -> Iterator[_Reading]:
     """Read all of `visits` that have a history, some at a time."""
     model.eval()
