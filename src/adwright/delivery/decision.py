@@ -102,6 +102,33 @@ class Candidates:
         return len(self.item_ids)
 
 
+@dataclass(frozen=True)
+class ShownCreative:
+    """The creative in which the item of a place was shown.
+
+    campaign_id: who pays for it; empty for nobody. chance: above 0 and at most 1, the exact
+    probability of this creative given the item.
+
+    Raises ValueInvalidError for another chance, and without a creative's id.
+    """
+
+    creative_id: str
+    campaign_id: str
+    chance: float
+
+    def __post_init__(self) -> None:
+        if not self.creative_id:
+            raise ValueInvalidError(
+                "creative_id is empty", column="creative_id", hint="a place without one is None"
+            )
+        if not 0 < self.chance <= 1:
+            raise ValueInvalidError(
+                "the chance of a creative must be above 0 and at most 1",
+                column="chance",
+                value=self.chance,
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class Decision:
     """The slate that was shown, the best place first, and how it came about.
@@ -110,7 +137,8 @@ class Decision:
     propensity: [k], the exact probability of this item at this place, given the items at the
     places above; their product is the probability of the slate. score: [k], of the candidates.
     reasons: why each item is there, to be read. stage: that of the candidates. model: name of
-    the model that ordered them; empty where it is not said.
+    the model that ordered them; empty where it is not said. shown: the creative of each place, or
+    None; empty where no place has one.
 
     Raises ValueInvalidError that names the place, counted from 0.
     """
@@ -123,6 +151,7 @@ class Decision:
     reasons: tuple[str, ...]
     stage: str
     model: str = ""
+    shown: tuple[ShownCreative | None, ...] = ()
 
     def __post_init__(self) -> None:
         places = len(self.item_ids)
@@ -138,6 +167,12 @@ class Decision:
             raise ValueInvalidError(
                 f"expected {places} reasons and found {len(self.reasons)}", column="reasons"
             )
+        if self.shown and len(self.shown) != places:
+            raise ValueInvalidError(
+                f"expected {places} creatives and found {len(self.shown)}",
+                column="shown",
+                hint="one a place, None for none",
+            )
         outside = ~((self.propensity > 0) & (self.propensity <= 1))
         _check_rows(
             "propensity", self.propensity, outside, "a propensity must be above 0 and at most 1"
@@ -145,7 +180,8 @@ class Decision:
 
     def places(self) -> list[dict[str, Any]]:
         """One object per place, the best first: item_id, position (from 1), propensity, score
-        and reason."""
+        and reason; where a creative is shown also creative_id, campaign_id (None for nobody's) and
+        creative_propensity."""
         columns = zip(
             self.item_ids,
             self.propensity.tolist(),
@@ -153,7 +189,7 @@ class Decision:
             self.reasons,
             strict=True,
         )
-        return [
+        places: list[dict[str, Any]] = [
             {
                 "item_id": item_id,
                 "position": position,
@@ -163,15 +199,26 @@ class Decision:
             }
             for position, (item_id, propensity, score, reason) in enumerate(columns, start=1)
         ]
+        for place, creative in zip(places, self.shown, strict=False):
+            if creative is not None:
+                place["creative_id"] = creative.creative_id
+                place["campaign_id"] = creative.campaign_id or None
+                place["creative_propensity"] = creative.chance
+        return places
 
     def impressions(self) -> list[dict[str, Any]]:
         """One row per item in the columns of data.schema.EVENT_SCHEMA, kind "impression".
 
         event_id is "<request_id>-<position>", position counts from 1, and the context is a JSON
-        object: the stage, then what the request said.
+        object: the stage, then what the request said. Where a creative is shown, propensity is
+        that of the item in its creative, the product of both, and the context's last key
+        creative_propensity says the creative's.
         """
         request = self.request
-        context = json.dumps({"stage": self.stage, **request.context}, allow_nan=False)
+        said = {"stage": self.stage, **request.context}
+        context = json.dumps(said, allow_nan=False)
+        places = self.places()
+        chances = [place.get("creative_propensity") for place in places]
         return [
             {
                 "event_id": f"{request.request_id}-{place['position']}",
@@ -180,15 +227,17 @@ class Decision:
                 "user_id": request.user_id,
                 "kind": "impression",
                 "item_id": place["item_id"],
-                "creative_id": None,
-                "campaign_id": None,
+                "creative_id": place.get("creative_id"),
+                "campaign_id": place.get("campaign_id"),
                 "position": place["position"],
-                "propensity": place["propensity"],
+                "propensity": place["propensity"] * (1.0 if chance is None else chance),
                 "policy_id": self.policy_id,
                 "value": None,
-                "context": context,
+                "context": context
+                if chance is None
+                else json.dumps({**said, "creative_propensity": chance}, allow_nan=False),
             }
-            for place in self.places()
+            for place, chance in zip(places, chances, strict=True)
         ]
 
 

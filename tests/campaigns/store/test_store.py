@@ -38,7 +38,7 @@ from adwright.campaigns.store.tables import KEYS, Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, MissingExtraError, SchemaError, ValueInvalidError
 from adwright.data.schema import EVENT_SCHEMA, Catalogue, empty_events, validate_events
-from adwright.delivery.decision import Decision
+from adwright.delivery.decision import Decision, ShownCreative
 from tests.support.store import store_processes as workers
 from tests.support.store.events import START, decision, event, events, request
 from tests.support.store.store_processes import start
@@ -423,11 +423,22 @@ def test_decisions_there_and_back(store: Store, tenant: str) -> None:
     assert found["request_id"].to_list() == ["r0", "r1"]
     later = decision(1).request.time
     assert found["time"][1] == later
-    assert found["slate"][0].to_list() == decision(0).places()
+    slate = found["slate"][0].to_list()
+    assert [{k: v for k, v in place.items() if v is not None} for place in slate] == (
+        decision(0).places()
+    )
     assert json.loads(found["context"][0]) == {"store": "s1", "_model": "v1"}
     assert store.decisions(tenant, since=later)["request_id"].to_list() == ["r1"]
     assert store.decisions(tenant, until=later)["request_id"].to_list() == ["r0"]
     assert store.decisions("nobody").equals(found[:0])
+
+
+def test_the_creatives_of_a_decision_come_back(store: Store, tenant: str) -> None:
+    made = decision(0, shown=(None, ShownCreative("c1", "spring", 0.25)))
+    store.record_decisions(tenant, [made])
+    first, second = store.decisions(tenant)["slate"][0].to_list()
+    assert (first["creative_id"], first["creative_propensity"]) == (None, None)
+    assert second == made.places()[1]
 
 
 def test_a_request_is_decided_once(store: Store, tenant: str) -> None:
@@ -465,6 +476,8 @@ def test_a_row_keeps_its_form() -> None:
         decision(
             0, item_ids=(), propensity=np.empty(0), score=np.empty(0), reasons=(), stage="coarse"
         ),
+        decision(0, shown=(None, ShownCreative("c1", "", 0.1 + 0.2))),
+        decision(0, shown=(ShownCreative("c2", "spring", 1.0), ShownCreative("c1", "", 0.5))),
     ],
 )
 def test_a_row_gives_back_its_decision(made: Any) -> None:
@@ -472,6 +485,7 @@ def test_a_row_gives_back_its_decision(made: Any) -> None:
     assert decision_row(found) == decision_row(made)
     assert found.request.time == made.request.time
     assert (found.model, found.stage, found.item_ids) == (made.model, made.stage, made.item_ids)
+    assert (found.shown, found.places()) == (made.shown, made.places())
     assert np.array_equal(found.propensity, made.propensity)
 
 

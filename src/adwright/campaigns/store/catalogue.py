@@ -36,7 +36,7 @@ from adwright.data.schema import (
     validate_campaigns,
     validate_creatives,
 )
-from adwright.delivery.decision import Decision, Request
+from adwright.delivery.decision import Decision, Request, ShownCreative
 
 _IDS = {"campaign_id": LONGEST_ID}
 
@@ -168,8 +168,9 @@ def _check_campaigns_known(connection: Connection, tenant: str, creatives: pl.Da
 # Decisions in and out of the store: what was shown to whom, and with which probability.
 #
 # A row has the columns of the table `decisions`. Its slate is a JSON list of the places from the
-# best, each an object with item_id, position (from 1), propensity, score and reason; its context is
-# a JSON object, that of the request and the name of the model.
+# best, each an object with item_id, position (from 1), propensity, score and reason, and where a
+# creative is shown with creative_id, campaign_id and creative_propensity; its context is a JSON
+# object, that of the request and the name of the model.
 
 Row = dict[str, Any]
 
@@ -185,6 +186,9 @@ _SLATE = pl.List(
             "propensity": pl.Float64,
             "score": pl.Float64,
             "reason": pl.String,
+            "creative_id": pl.String,
+            "campaign_id": pl.String,
+            "creative_propensity": pl.Float64,
         }
     )
 )
@@ -227,6 +231,14 @@ def decision_of(row: Row) -> Decision:
     slate = json.loads(row["slate"])
     context = json.loads(row["context"] or "{}")
     model = context.pop(_MODEL, "")
+    shown = tuple(
+        ShownCreative(
+            place["creative_id"], place["campaign_id"] or "", place["creative_propensity"]
+        )
+        if "creative_id" in place
+        else None
+        for place in slate
+    )
     return Decision(
         Request(
             row["request_id"],
@@ -242,6 +254,7 @@ def decision_of(row: Row) -> Decision:
         tuple(place["reason"] for place in slate),
         row["stage"],
         model,
+        shown if any(shown) else (),
     )
 
 
