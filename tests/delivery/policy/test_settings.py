@@ -118,6 +118,8 @@ def test_thompson_learns_from_evidence_since_training(tmp_path: Path) -> None:
         ("explore = 1.0", "key explore, 1"),
         ("explore = 0.1\n[policy]\nkind = 'softmax'", "key explore, policy softmax"),
         ("[evidence]", "key evidence, policy greedy"),
+        ("[creatives]\nfloor = 1.5", "floor must be at most 1, not 1.5"),
+        ("[creatives]\nkind = 'ucb'", "key creatives.kind"),
         ('[policy]\nkind = "thompson"\n[evidence]\nresponse = "nod"', "key evidence.response"),
         ("[campaigns]\none = ['a']\ntwo = ['a']", "key campaigns.two"),
     ],
@@ -143,11 +145,13 @@ def test_the_example_of_the_documentation_holds_every_setting(tmp_path: Path) ->
         ("pacing", found.pacing),
         ("diversity", found.diversity),
         ("evidence", found.evidence),
+        ("creatives", found.creatives),
     ):
         table = written[name][0] if name == "caps" else written[name]
         names = {each.name for each in fields(part)}  # type: ignore[arg-type]
-        # The family normal has a spread; a flight instead of days a start and an end.
-        assert names - table.keys() <= {"spread", "start", "end"}
+        # The family normal has a spread; a flight instead of days a start and an end; epsilon is
+        # of another kind, and without a trust it is learnt.
+        assert names - table.keys() <= {"spread", "start", "end", "epsilon", "prior_trust"}
     policy, records = found.build()
     assert policy.policy_id == "spring trial"
     assert [each.name for each in policy.adjustments] == [

@@ -6,6 +6,7 @@
     [[caps]]                  frequency caps, any number
     [pacing]                  budgets of campaigns
     [diversity]               variety down the slate
+    [creatives]               which creative of an item is shown
     [evidence]                for Thompson sampling: learn from impressions and responses
     [campaigns], [categories] which items belong together
 
@@ -27,6 +28,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Candidates
+from adwright.delivery.policy.creatives import CreativeSettings
 from adwright.delivery.policy.pacing import (
     BudgetPacer,
     BudgetPacingConfig,
@@ -76,7 +78,8 @@ class PolicySettings:
     explore: the share of the expected value that exploration may cost, above 0 and below 1; 0 for
     none. policy: in place of it, how the places are filled. policy_id: its name in the log; by
     default the policy's own. seed: of the policy's chance. caps, pacing, diversity: adjustments.
-    evidence: for Thompson sampling. campaigns, categories: items of each, by name.
+    evidence: for Thompson sampling. creatives: how one of an item's live ones is chosen. campaigns,
+    categories: items of each, by name.
 
     Raises ConfigError that names the key.
     """
@@ -89,6 +92,7 @@ class PolicySettings:
     pacing: BudgetPacingConfig | None = None
     diversity: DiversityConfig | None = None
     evidence: EvidenceSettings | None = None
+    creatives: CreativeSettings = field(default_factory=CreativeSettings)
     campaigns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

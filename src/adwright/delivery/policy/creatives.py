@@ -1,0 +1,505 @@
+"""Which creative of an item is shown, with the exact chance of each.
+
+    uniform    all alike
+    greedy     the highest expected rate of responses
+    epsilon    (1 - e) [highest] + e / C
+    Thompson   P(a creative's draw is the highest), by quadrature (see `rules.beta_chances`), the
+               draws from beliefs that are `sharpness` times as sure
+
+What is believed of a creative is a Beta distribution about its rate: Beta(S p, S (1 - p)) before
+it was shown, and its impressions and responses on top. p is the level of its item times what a
+judge says of it relative to the item's others, and S how many impressions that is worth. The level
+of an item is shrunk to its campaign's, that to the tenant's: each is what stands below it, weighted
+by how well that is known. So a new creative starts where its item is.
+
+How much is shrunk, and how far the judge is believed, is learnt from past tests: items with several
+creatives that were shown enough. With y the log-odds of a creative's rate, v their variance,
+
+    y_ij = a_i + slope d_ij + u_ij + e_ij,    u ~ N(0, spread^2),   e ~ N(0, v_ij)
+
+where d_ij is what the judge says, in log-odds less the mean of its item. spread and slope maximise
+the marginal likelihood, a_i integrated out. A slope within its error of 0 is 0: a poor judge is
+not heard.
+
+Stops, campaigns that are closed and caps rule creatives out before the draw, a floor raises the
+chances before it; then the creative is drawn from these very numbers.
+
+Letters: T items, C creatives of an item, N creatives in all, K items of a slate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adwright.core.clock import Clock
+from adwright.core.config import Ge, Le, Natural, NotNegative, Positive, settings
+from adwright.data.schema import EventKind
+from adwright.delivery.decision import Decision, Request, ShownCreative
+from adwright.delivery.policy.pacing import FrequencyCap, FrequencyCapConfig, PolicyRecords
+from adwright.delivery.policy.rules import LEAST_COUNT, beta_chances, log_odds
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.integer[Any]]
+
+#: Expected responses from which on a creative tells something of the spread.
+_ENOUGH = 5.0
+#: Spreads that are tried, and how far from the usual one they are believed to lie, in its log.
+_SPREADS = np.geomspace(0.05, 2.0, 41)
+_DOUBT = 0.7
+#: A rate before anything was seen, and how many impressions it is worth.
+_RATE, _WORTH = 0.01, 50.0
+#: Counts are learnt from anew once there are so many more impressions.
+_GROWTH = 1.02
+
+
+@settings
+class CreativeSettings:
+    """How the creative of a place is chosen.
+
+    sharpness: of kind "thompson"; in draws a belief counts as if from so many times the impressions
+    and responses, 1 is Thompson's own, more explores less. epsilon: of kind "epsilon". response:
+    the kind of event that counts as a success. prior_trust: impressions that a judge's word is
+    worth; None learns it from past tests. memorability: what is added to the log-odds of a draw for
+    a recall that is 1 above the mean of the item's creatives. floor: the least share of each
+    creative, as far as they fit. cap: impressions of a creative to a person in any `cap_hours`; 0
+    for no limit. segment: key of a request's context by which responses are told apart as well.
+    """
+
+    kind: Literal["thompson", "greedy", "epsilon", "uniform"] = "thompson"
+    sharpness: Positive = 3.0
+    epsilon: Annotated[float, Ge(0), Le(1)] = 0.1
+    response: EventKind = "click"
+    prior_trust: Positive | None = None
+    memorability: NotNegative = 0.0
+    floor: Annotated[float, Ge(0), Le(1)] = 0.0
+    cap: Natural = 0
+    cap_hours: Positive = 24.0
+    segment: str = ""
+
+
+@dataclass(frozen=True)
+class LiveCreative:
+    """A creative that may be shown for its item. told: the rate that a judge expects, above 0 and
+    below 1; recall: the share that remembers it. None where nobody said."""
+
+    creative_id: str
+    item_id: str
+    campaign_id: str = ""
+    told: float | None = None
+    recall: float | None = None
+
+
+# --------------------------------------------------------------------------------------------------
+# What past tests say of the spread of rates, and of a judge.
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How alike rates are, and how far a judge is believed.
+
+    creative, item, campaign: spreads in log-odds, of creatives within their item, of items within
+    their campaign, of campaigns. slope: log-odds of rates by log-odds of the judge, within an item;
+    0 does not hear it. error: of the slope as it was found. tests: items that it was learnt from.
+    impressions: what a creative's prior is worth; None follows from the spread.
+    """
+
+    creative: float = 0.3
+    item: float = 0.5
+    campaign: float = 0.5
+    slope: float = 0.0
+    error: float = math.inf
+    tests: int = 0
+    impressions: float | None = None
+
+
+def learn_trust(
+    shown: Floats, responses: Floats, told: Floats, items: Whole, campaigns: Whole
+) -> Trust:
+    """Learn from the impressions, responses, judge's log-odds (NaN for none), item and campaign
+    [N] of creatives that were shown. Where there is little to learn from, Trust() is what is left.
+    """
+    usual = Trust()
+    if not len(shown):
+        return usual
+    rate = _share(responses, shown, items)
+    enough = (shown * rate >= _ENOUGH) & (rate < 1)
+    several = np.bincount(items[enough], minlength=items.max(initial=-1) + 1) > 1
+    kept = enough & several[items]
+    y = _log_rates(responses[kept], shown[kept])
+    v = 1 / (shown * rate * (1 - rate))[kept]
+    d = centred(told[kept], items[kept])
+    spread, slope, error = _within(y, v, items[kept], usual.creative, d)
+    # Positive-part James-Stein: what lies within its error of 0 is 0.
+    slope = slope * max(0.0, 1 - (error / slope) ** 2) if slope > 0 else 0.0
+    spread, _, _ = _within(y - slope * d, v, items[kept], usual.creative)
+    cell, of_cell = np.unique(np.stack([campaigns, items]), axis=1, return_inverse=True)
+    counts = _damped(shown, responses, worth(spread, rate), of_cell.ravel(), cell.shape[1])
+    between, counts = _between(*counts, cell[0], usual.item)
+    of_campaigns, _ = _between(*counts, np.zeros(len(counts[0]), np.int64), usual.campaign)
+    return Trust(spread, between, of_campaigns, slope, error, int(several.sum()))
+
+
+def _between(
+    shown: Floats, responses: Floats, groups: Whole, usual: float
+) -> tuple[float, tuple[Floats, Floats]]:
+    """Spread of parts within their groups, and the damped counts of the groups."""
+    rate = _share(responses, shown, groups)
+    kept = (shown * rate >= _ENOUGH) & (rate < 1)
+    v = 1 / (shown * rate * (1 - rate))[kept]
+    spread, _, _ = _within(_log_rates(responses[kept], shown[kept]), v, groups[kept], usual)
+    number = int(groups.max(initial=-1)) + 1
+    return spread, _damped(shown, responses, worth(spread, rate), groups, number)
+
+
+def _within(
+    y: Floats, v: Floats, groups: Whole, usual: float, x: Floats | None = None
+) -> tuple[float, float, float]:
+    """Spread within groups, slope on x and its error, by restricted maximum likelihood."""
+    best = (-math.inf, usual, 0.0, math.inf)
+    if not len(y):
+        return best[1:]
+    _, code = np.unique(groups, return_inverse=True)
+    for spread in _SPREADS.tolist():
+        w = 1 / (v + spread**2)
+        whole = np.bincount(code, w)
+        yc = y - (np.bincount(code, w * y) / whole)[code]
+        xc = yc * 0 if x is None else x - (np.bincount(code, w * x) / whole)[code]
+        steep = float(w @ (xc * xc))
+        told = steep > 1e-12
+        slope = float(w @ (xc * yc)) / steep if told else 0.0
+        likelihood = float(np.log(w).sum() - np.log(whole).sum() - w @ (yc - slope * xc) ** 2) / 2
+        likelihood -= math.log(steep) / 2 if told else 0.0
+        likelihood -= (math.log(spread / usual) / _DOUBT) ** 2 / 2
+        error = steep**-0.5 if told else math.inf
+        best = max(best, (likelihood, spread, slope, error))
+    return best[1:]
+
+
+def _damped(
+    shown: Floats, responses: Floats, strength: Floats, groups: Whole, number: int
+) -> tuple[Floats, Floats]:
+    """Impressions and responses of groups, of no part more than `strength` impressions."""
+    w = strength / (strength + shown)
+    sums = [np.bincount(groups, w * each, number) for each in (shown, responses)]
+    return np.asarray(sums[0], np.float64), np.asarray(sums[1], np.float64)
+
+
+def _share(responses: Floats, shown: Floats, groups: Whole) -> Floats:
+    """[N], the rate of each one's group, a little from 0."""
+    rate = (np.bincount(groups, responses) + 0.5) / (np.bincount(groups, shown) + 1)
+    found: Floats = rate[groups]
+    return found
+
+
+def _log_rates(responses: Floats, shown: Floats) -> Floats:
+    found: Floats = np.log((responses + 0.5) / (shown - responses + 0.5))
+    return found
+
+
+def centred(told: Floats, items: Whole) -> Floats:
+    """[N] of [N]: what is told less the mean of the item; 0 where nothing is."""
+    said = np.isfinite(told)
+    total = np.bincount(items, np.where(said, told, 0.0))
+    mean = total / np.maximum(np.bincount(items, said), 1)
+    return np.where(said, told - mean[items], 0.0)
+
+
+# --------------------------------------------------------------------------------------------------
+# Beliefs and chances.
+
+
+def worth(spread: float, rate: Floats) -> Floats:
+    """How many impressions it is worth to know that a rate lies about `rate`, log-odds spread so
+    far."""
+    found: Floats = 1 / (spread**2 * rate * (1 - rate))
+    return found
+
+
+def beliefs(
+    shown: Floats, responses: Floats, offset: Floats, parent: Floats, trust: Trust
+) -> tuple[Floats, Floats]:
+    """Successes and failures [..., C] of the Beta beliefs about the creatives of items.
+
+    shown, responses, offset: [..., C], impressions, responses, and what is added to the log-odds of
+    the item's level. parent: [...], the level that the items' levels are shrunk to.
+    """
+    level = parent
+    for _ in range(2):  # what a prior is worth follows from the level, and the level from that
+        p = _moved(level, offset)
+        strength, weight = _strength(trust, p), worth(trust.item, level)
+        damped = strength / (strength + shown)
+        alike = (damped * responses * level[..., None] / p).sum(-1)
+        level = (weight * parent + alike) / (weight + (damped * shown).sum(-1))
+        level = np.clip(level, 1e-6, 1 - 1e-6)
+    p = _moved(level, offset)
+    strength = _strength(trust, p)
+    return strength * p + responses, strength * (1 - p) + shown - responses
+
+
+def _strength(trust: Trust, rate: Floats) -> Floats:
+    if trust.impressions is not None:
+        return np.full(rate.shape, trust.impressions)
+    return worth(trust.creative, rate)
+
+
+def _moved(level: Floats, offset: Floats) -> Floats:
+    odds = (level / (1 - level))[..., None] * np.exp(offset)
+    found: Floats = odds / (1 + odds)
+    return found
+
+
+def creative_chances(
+    config: CreativeSettings, successes: Floats, failures: Floats, shift: Floats
+) -> Floats:
+    """[C], summing to 1, of [C] Beta beliefs. shift: added to the log-odds of each."""
+    number = len(successes)
+    if number == 1:
+        return np.ones(1)
+    match config.kind:
+        case "uniform":
+            found = np.full(number, 1 / number)
+        case "thompson":
+            times = config.sharpness
+            least = (np.maximum(times * each, LEAST_COUNT) for each in (successes, failures))
+            found = beta_chances(*least, shift)
+        case "greedy" | "epsilon":
+            found = np.zeros(number)
+            found[np.argmax(np.log(successes / failures) + shift)] = 1.0
+            if config.kind == "epsilon":
+                found = (1 - config.epsilon) * found + config.epsilon / number
+    floor = min(config.floor, 1 / number)
+    return floor + (1 - number * floor) * found
+
+
+# --------------------------------------------------------------------------------------------------
+# The policy: what is live, what was counted, and the draw.
+
+#: Creatives, their chances and the running sum of these.
+_Ladder = tuple[tuple[LiveCreative, ...], Floats, list[float]]
+
+
+class CreativePolicy:
+    """Chooses creatives for the items of slates; may be shared by threads.
+
+    `put` says what is live, `observe` counts, `refresh` learns from the counts, each as often as
+    one likes; chances are kept until a count of their item changes.
+    """
+
+    def __init__(self, config: CreativeSettings, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self._lock = threading.Lock()
+        self._cap = FrequencyCap(FrequencyCapConfig(max(1, config.cap), config.cap_hours))
+        self._capped = PolicyRecords([self._cap] if config.cap else [], clock=clock)
+        self._live: dict[str, tuple[LiveCreative, ...]] = {}
+        self._known: tuple[LiveCreative, ...] = ()
+        self._counts: dict[tuple[str, str], list[int]] = {}
+        self._kept: dict[str, dict[tuple[str, tuple[LiveCreative, ...]], _Ladder]] = {}
+        self._total, self._learnt = 0, -1.0
+        self._levels: dict[str, float] = {}
+        self._level = _RATE
+        self.trust = Trust(impressions=config.prior_trust, slope=float(bool(config.prior_trust)))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of the events that are to be observed."""
+        return frozenset({"impression", self.config.response})
+
+    @property
+    def since(self) -> datetime | None:
+        """The first instant whose events matter: all do."""
+        return None
+
+    def put(self, live: Iterable[LiveCreative], past: Iterable[LiveCreative] = ()) -> None:
+        """What may be shown from now on, in place of what could be. past: creatives that may not
+        be, of whose counts is learnt."""
+        by_item: dict[str, list[LiveCreative]] = {}
+        for one in sorted(live, key=lambda each: each.creative_id):
+            by_item.setdefault(one.item_id, []).append(one)
+        offered = {item_id: tuple(some) for item_id, some in by_item.items()}
+        every = {one.creative_id: one for one in past}
+        every |= {one.creative_id: one for some in offered.values() for one in some}
+        with self._lock:
+            self._live, self._known, self._kept = offered, tuple(every.values()), {}
+            self._learnt = -1.0
+        self.refresh()
+
+    def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Count stored events in EVENT_SCHEMA columns that name a creative; each must come once."""
+        named = [event for event in events if event["creative_id"] and event["kind"] in self.kinds]
+        key = self.config.segment
+        with self._lock:
+            for event in named:
+                creative_id, place = event["creative_id"], int(event["kind"] != "impression")
+                segments = ("", _segment_of(event["context"], key)) if key else ("",)
+                for segment in dict.fromkeys(segments):
+                    self._counts.setdefault((creative_id, segment), [0, 0])[place] += 1
+                self._total += 1 - place
+                self._kept.pop(event["item_id"], None)
+        if self.config.cap:
+            self._capped.observe([{**each, "item_id": each["creative_id"]} for each in named])
+
+    def refresh(self) -> None:
+        """Learn levels and trust from the counts, where they have grown by a fiftieth."""
+        with self._lock:
+            if self._total < _GROWTH * self._learnt:
+                return
+            self._learnt, known = float(self._total), self._known
+            pairs = [self._counts.get((one.creative_id, ""), (0, 0)) for one in known]
+        counts = np.array(pairs, np.float64).reshape(-1, 2)
+        shown, responses = counts[:, 0], np.minimum(counts[:, 0], counts[:, 1])
+        told = log_odds(np.array([math.nan if c.told is None else c.told for c in known]))
+        _, items = np.unique([one.item_id for one in known], return_inverse=True)
+        names, campaigns = np.unique([one.campaign_id for one in known], return_inverse=True)
+        trust = self.trust
+        if self.config.prior_trust is None:
+            trust = learn_trust(shown, responses, told, items, campaigns)
+        level, levels = levels_of(shown, responses, items, campaigns, trust)
+        with self._lock:
+            self.trust, self._level, self._kept = trust, level, {}
+            self._levels = dict(zip(names.tolist(), levels.tolist(), strict=True))
+
+    def level_of(self, campaign_id: str) -> float:
+        """The rate of responses at which a new item of a campaign starts; the tenant's for an
+        unknown one."""
+        return self._levels.get(campaign_id, self._level)
+
+    def chances(
+        self,
+        item_id: str,
+        request: Request,
+        *,
+        stopped: Collection[str] = (),
+        closed: Collection[str] = (),
+    ) -> tuple[tuple[LiveCreative, ...], Floats]:
+        """The creatives that may be shown for an item, and the chance of each, summing to 1; none
+        where none may be. stopped: creative_ids, closed: campaign_ids that are ruled out."""
+        with self._lock:
+            offered, found, _ = self._ladder(item_id, request, stopped, closed)
+        return offered, found
+
+    def choose(
+        self,
+        item_ids: Sequence[str],
+        request: Request,
+        rng: np.random.Generator,
+        *,
+        stopped: Collection[str] = (),
+        closed: Collection[str] = (),
+    ) -> tuple[ShownCreative | None, ...]:
+        """The creative of each of K places, None where none may be shown; () where all are None.
+
+        Takes one uniform number from rng for each place that has one.
+        """
+        shown: list[ShownCreative | None] = []
+        with self._lock:
+            for item_id in item_ids:
+                if item_id not in self._live:
+                    shown.append(None)
+                    continue
+                offered, chances, ladder = self._ladder(item_id, request, stopped, closed)
+                if not offered:
+                    shown.append(None)
+                    continue
+                row = bisect_right(ladder, rng.random() * ladder[-1])
+                row = min(row, bisect_left(ladder, ladder[-1]))  # the last that has a chance
+                one = offered[row]
+                chance = min(1.0, float(chances[row]))
+                shown.append(ShownCreative(one.creative_id, one.campaign_id, chance))
+        return tuple(shown) if any(shown) else ()
+
+    def reserve(self, decision: Decision) -> None:
+        """Count what a decision shows for the caps, until `settle`."""
+        if self.config.cap and decision.shown:
+            ids = tuple(one.creative_id for one in decision.shown if one is not None)
+            ones, why = np.ones(len(ids)), ("",) * len(ids)
+            made = Decision(decision.request, "", ids, ones, ones, why, decision.stage)
+            with self._capped.lock:
+                self._capped.reserve(made)
+
+    def settle(self, request_id: str) -> None:
+        """The decision was written or was not; what is still reserved for it is taken back."""
+        self._capped.settle(request_id)
+
+    def _ladder(
+        self, item_id: str, request: Request, stopped: Collection[str], closed: Collection[str]
+    ) -> _Ladder:
+        whole = offered = self._live.get(item_id, ())
+        if stopped or closed or self.config.cap:
+            offered = tuple(
+                one
+                for one in whole
+                if one.creative_id not in stopped
+                and one.campaign_id not in closed
+                and not self._is_capped(one.creative_id, request)
+            )
+        if not offered:
+            return (), np.empty(0), []
+        segment = str(request.context.get(self.config.segment, ""))
+        kept = self._kept.setdefault(item_id, {})
+        key = segment, offered if len(offered) < len(whole) else ()
+        found = kept.get(key)
+        if found is None:
+            chances = self._chances(offered, segment)
+            found = kept[key] = offered, chances, list(accumulate(chances.tolist()))
+        return found
+
+    def _is_capped(self, creative_id: str, request: Request) -> bool:
+        if not self.config.cap:
+            return False
+        return self._cap.count(request.user_id, creative_id, request.time) >= self.config.cap
+
+    def _chances(self, offered: Sequence[LiveCreative], segment: str) -> Floats:
+        one = np.zeros(len(offered), np.int64)
+        told = np.array([math.nan if each.told is None else each.told for each in offered])
+        recall = np.array([math.nan if each.recall is None else each.recall for each in offered])
+        offset = self.trust.slope * centred(log_odds(told), one)
+        parents = [self.level_of(each.campaign_id) for each in offered]
+        parent = np.array(sum(parents) / len(parents))
+        shown, responses = self._counted(offered, "")
+        ours, answered = self._counted(offered, segment) if segment else (shown * 0, shown * 0)
+        a, b = beliefs(shown - ours, responses - answered, offset, parent, self.trust)
+        if segment:
+            # What others did is worth no more than a creative's prior is.
+            share = np.minimum(1.0, _strength(self.trust, a / (a + b)) / (a + b))
+            a, b = share * a + answered, share * b + ours - answered
+        return creative_chances(self.config, a, b, self.config.memorability * centred(recall, one))
+
+    def _counted(self, offered: Sequence[LiveCreative], segment: str) -> tuple[Floats, Floats]:
+        pairs = [self._counts.get((one.creative_id, segment), (0, 0)) for one in offered]
+        counts = np.array(pairs, np.float64)
+        return counts[:, 0], np.minimum(counts[:, 0], counts[:, 1])
+
+
+def levels_of(
+    shown: Floats, responses: Floats, items: Whole, campaigns: Whole, trust: Trust
+) -> tuple[float, Floats]:
+    """The level of the tenant and of each campaign, from counts of creatives [N]."""
+    if not len(shown):
+        return _RATE, np.empty(0)
+    rate = _share(responses, shown, np.zeros(len(shown), np.int64))
+    cell, of_cell = np.unique(np.stack([campaigns, items]), axis=1, return_inverse=True)
+    number = int(campaigns.max()) + 1
+    counts = _damped(shown, responses, _strength(trust, rate), of_cell.ravel(), cell.shape[1])
+    shown, responses = _damped(*counts, worth(trust.item, rate[:1]), cell[0], number)
+    strength = worth(trust.campaign, rate[:1])
+    whole = np.zeros(number, np.int64)
+    (all_shown,), (all_responses,) = _damped(shown, responses, strength, whole, 1)
+    level = (all_responses + _WORTH * _RATE) / (all_shown + _WORTH)
+    found: Floats = (responses + strength * level) / (shown + strength)
+    return float(level), found
+
+
+def _segment_of(context: object, key: str) -> str:
+    said = json.loads(context) if isinstance(context, str) and context else context
+    return str(said.get(key, "")) if isinstance(said, Mapping) else ""
