@@ -540,7 +540,6 @@ def run(
 
     Options:
         file: The products: JSON lines, CSV or Parquet, a row each.
-        out: Folder for the run.
         texts: Try these texts, JSON lines, in place of those of attacks.
         tiers: Kinds of attacks, by commas: T0, T1, T2, T3, T4, control.
         product: Only this product is pushed; repeat it for several.

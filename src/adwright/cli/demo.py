@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -87,29 +88,42 @@ def demo(
     )
     found = run_demo(config)
     show(found)
-    second = third = fourth = fifth = None
+    parts: list[_FurtherPart] = []
     if cascade:
-        second = _second(config, requests)
+        parts.append(_second(config, requests))
     else:
         remove_demo(out / "cascade", "cascade.json")
     if retirement:
-        third = _third(config)
+        parts.append(_third(config))
     else:
         remove_demo(out / "retirement")
-    if ads:
-        fourth = _fourth(config, found)
-    else:
+    written = _fourth(config, found) if ads else None
+    if written is None:
         remove_demo(out / "ads")
-    if audit and fourth is not None:
-        fifth = _fifth(config, found, fourth)
     else:
+        link, end = "ads for what it would show", f"The ads: {written.page}"
+        parts.append(_FurtherPart(written.page, link, written.seconds, [end]))
+    last = _fifth(config, found, written) if audit and written is not None else None
+    if last is None:
         remove_demo(out / "audit")
-    if further := _further(out, second, third, fourth, fifth):
-        add_links(found, further)
-    _show_end(found, second, third, fourth, fifth)
+    else:
+        parts.append(last)
+    if parts:
+        add_links(found, {_address(one.page, out): f"Go on: {one.link}" for one in parts})
+    _show_end(found, parts)
 
 
-def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
+class _FurtherPart(NamedTuple):
+    """What the first part says of a further one: its page, what a link to that says, the seconds of
+    its stages, and the lines at the end."""
+
+    page: Path
+    link: str
+    seconds: Mapping[str, float]
+    end: Sequence[str]
+
+
+def _second(config: DemoConfig, requests: int) -> _FurtherPart:
     from adwright.demos.cascade import CascadeDemoConfig, cascade_demo, small_build
 
     found = cascade_demo(
@@ -123,45 +137,57 @@ def _second(config: DemoConfig, requests: int) -> CascadeDemoResult:
         )
     )
     show_cascade(found)
-    return found
+    tenant = found.folder
+    end = [
+        f"The decisions, as a log: {tenant / 'decisions.parquet'}",
+        f"The cascade, to serve with the extra `service`: {found.deployment}",
+        f"  adwright publish {found.deployment}",
+        f"  adwright key {tenant.name}",
+        f"  adwright serve --models {tenant.parent}",
+    ]
+    link = f"a cascade decides for {found.measures.requests:,} baskets"
+    return _FurtherPart(found.page, link, found.seconds, end)
 
 
-def _third(config: DemoConfig) -> RetirementDemoResult:
+def _third(config: DemoConfig) -> _FurtherPart:
     from adwright.demos.folder import DemoPart
     from adwright.demos.retirement import retirement_demo
 
     found = retirement_demo(DemoPart(config.out / "retirement", config.seed, config.offline))
     show_retirement(found)
-    return found
+    listed = found.page.parent / "list"
+    end = [
+        f"What to stop: {found.page}",
+        f"  adwright retire apply {listed} --events stops.jsonl --dry-run",
+    ]
+    return _FurtherPart(found.page, "which displays to stop", found.seconds, end)
 
 
 def _fourth(config: DemoConfig, found: DemoResult) -> AdsDemoResult | None:
     """The ads; None where their packages are missing, or nothing was ranked that has a name."""
     from adwright.demos.ads import ads_demo, journey_shelf
-    from adwright.demos.folder import DemoPart, remove_demo
+    from adwright.demos.folder import DemoPart
 
-    folder = config.out / "ads"
     shown = [one.item_id for household in found.households[:1] for one in household.shown]
     products = journey_shelf(shown, offline=config.offline)
     why = "none of the products has a name"
     made = None
     try:
         if products:
-            made = ads_demo(DemoPart(folder, config.seed, config.offline), products)
+            made = ads_demo(DemoPart(config.out / "ads", config.seed, config.offline), products)
     except MissingExtraError as error:
         why = f"{error.what}: {error.hint}"
     if made is None:
-        remove_demo(folder)
         typer.echo(f"\nNo ads are written, since {why}.")
         return None
     show_ads(made)
     return made
 
 
-def _fifth(config: DemoConfig, found: DemoResult, fourth: AdsDemoResult) -> AuditDemoResult | None:
+def _fifth(config: DemoConfig, found: DemoResult, written: AdsDemoResult) -> _FurtherPart | None:
     """The audit of the list; None where its packages are missing, or there is no list."""
     from adwright.demos.audited import SoldProduct, audit_demo
-    from adwright.demos.folder import DemoPart, remove_demo
+    from adwright.demos.folder import DemoPart
 
     chance = {one.item_id: one.probability for one in found.households[0].shown}
     sold = [
@@ -170,39 +196,21 @@ def _fifth(config: DemoConfig, found: DemoResult, fourth: AdsDemoResult) -> Audi
             chance[ad.product.id],
             " ".join(text.repaired.text for text in ad.texts if text.repaired.text),
         )
-        for ad in fourth.ads
+        for ad in written.ads
         if ad.product.id in chance
     ]
     asked = DemoPart(config.out / "audit", config.seed, config.offline)
     try:
         made = audit_demo(asked, sold)
     except (MissingExtraError, DataError) as error:
-        remove_demo(asked.out)
         typer.echo(f"\nThe list is not audited, since {error.what}: {error.hint}.")
         return None
     show_audit(made)
-    return made
-
-
-def _further(
-    out: Path,
-    second: CascadeDemoResult | None,
-    third: RetirementDemoResult | None,
-    fourth: AdsDemoResult | None,
-    fifth: AuditDemoResult | None,
-) -> dict[str, str]:
-    """Addresses of the further pages, and what a link says."""
-    found = {}
-    if second is not None:
-        number = second.measures.requests
-        found[_address(second.page, out)] = f"Go on: a cascade decides for {number:,} baskets"
-    if third is not None:
-        found[_address(third.page, out)] = "Go on: which displays to stop"
-    if fourth is not None:
-        found[_address(fourth.page, out)] = "Go on: ads for what it would show"
-    if fifth is not None:
-        found[_address(fifth.page, out)] = "Go on: what a text could do to the list"
-    return found
+    end = [
+        f"What a text could do: {made.page}",
+        f"  adwright audit verify {made.page.parent / 'certificate.json'}",
+    ]
+    return _FurtherPart(made.page, "what a text could do to the list", made.seconds, end)
 
 
 def show(found: DemoResult) -> None:
@@ -290,44 +298,14 @@ def _address(page: Path, out: Path) -> str:
     return page.relative_to(out).as_posix()
 
 
-def _show_end(
-    found: DemoResult,
-    second: CascadeDemoResult | None,
-    third: RetirementDemoResult | None,
-    fourth: AdsDemoResult | None,
-    fifth: AuditDemoResult | None,
-) -> None:
+def _show_end(found: DemoResult, parts: Sequence[_FurtherPart]) -> None:
     """Print how long it took, where to read on, and what can be done with the models."""
-    seconds = sum(found.result.stages.values())
-    seconds += 0 if second is None else sum(second.seconds.values())
-    seconds += 0 if third is None else sum(third.seconds.values())
-    seconds += 0 if fourth is None else sum(fourth.seconds.values())
-    seconds += 0 if fifth is None else sum(fifth.seconds.values())
+    stages = [found.result.stages, *(one.seconds for one in parts)]
+    seconds = sum(sum(one.values()) for one in stages)
     lines = [
         f"\nDone in {seconds:.0f} s. The page to read: {found.page}",
         f"The ranker, to score with: {found.result.folder / 'ranker'}",
+        *(line for one in parts for line in one.end),
     ]
-    if second is not None:
-        tenant = second.folder
-        lines += [
-            f"The decisions, as a log: {second.folder / 'decisions.parquet'}",
-            f"The cascade, to serve with the extra `service`: {second.deployment}",
-            f"  adwright publish {second.deployment}",
-            f"  adwright key {tenant.name}",
-            f"  adwright serve --models {tenant.parent}",
-        ]
-    if third is not None:
-        listed = third.page.parent / "list"
-        lines += [
-            f"What to stop: {third.page}",
-            f"  adwright retire apply {listed} --events stops.jsonl --dry-run",
-        ]
-    if fourth is not None:
-        lines.append(f"The ads: {fourth.page}")
-    if fifth is not None:
-        lines += [
-            f"What a text could do: {fifth.page}",
-            f"  adwright audit verify {fifth.page.parent / 'certificate.json'}",
-        ]
     for line in lines:
         console().print(line, highlight=False, markup=False)

@@ -403,7 +403,6 @@ def train(
     Options:
         record: A folder of `adwright ads import`, an export that needs no options, or
             complete-journey: displays in the stores of a grocer.
-        out: Folder for the run.
         before: Learn only what was known before this day (or week); what follows is then left
             for a replay. Without it, all that is known.
         unit_of: What lives and is stopped: a creative in all its ads, or ads.

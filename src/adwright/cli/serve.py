@@ -44,10 +44,7 @@ def serve(
 
     Options:
         config: Settings of the service in TOML; without, the defaults.
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         models: Folder of the models: MODELS/TENANT/VERSION.
-        host: Address to listen on.
-        port: Port; 0 takes a free one.
         ray: Serve from replicas on a Ray cluster, RAY_ADDRESS or own.
         replicas: Replicas, with --ray.
     """
@@ -154,7 +151,6 @@ def key(
 
     Options:
         tenant: Name of the tenant; made where it is new.
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         revoke: Instead take this key, or its id, out of use.
         show (--list): Instead list its keys: ids, dates and scopes.
         scope: What the key opens: events, decide, read, stops, agent:ask, agent:confirm, admin;

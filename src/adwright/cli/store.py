@@ -44,7 +44,6 @@ def show(
     """Count what a store holds: tenants, keys, events by kind and day, decisions, models.
 
     Options:
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         tenant: This one alone, with its events by day.
         models: Folder of the models: MODELS/TENANT/VERSION.
     """
@@ -83,7 +82,6 @@ def events(
     Options:
         tenant: Whose events.
         out: Parquet or CSV file for the events.
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         folder: Where they were compacted to: take those events, too.
     """
     need_service()
@@ -116,7 +114,6 @@ def log(
 
     Options:
         tenant: Whose events.
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         limit: How many of the last.
     """
     need_service()
@@ -153,7 +150,6 @@ def compact(
         tenant: Whose events.
         out: Folder of its own, for date=YYYY-MM-DD/*.parquet.
         before: Compact the days before this one, such as 2026-05-31; by default today.
-        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
     """
     need_service()
     from adwright.core.clock import SystemClock

@@ -42,8 +42,6 @@ def item_item(
     served at once, and is the rule that any network should beat first.
 
     Options:
-        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
-            public log by name: complete-journey, movielens, open-bandit.
         out: Folder for the report and the model.
     """
     from adwright.data.history_kinds import again_in_words
@@ -93,8 +91,6 @@ def popularity(
     served at once, for who is new and for who wants a first answer before any model is trained.
 
     Options:
-        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
-            public log by name: complete-journey, movielens, open-bandit.
         out: Folder for the report and the model.
     """
     from adwright.delivery.counted import train_popularity
@@ -139,9 +135,6 @@ def cascade(
     as does one that is given more --minutes.
 
     Options:
-        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
-            public log by name: complete-journey, movielens, open-bandit.
-        out: Folder for the run.
         minutes: Of the training thread's work on the processor; waiting does not count.
     """
     from adwright.core.clock import SystemClock
@@ -203,9 +196,6 @@ def two_tower(
     --resume.
 
     Options:
-        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
-            public log by name: complete-journey, movielens, open-bandit.
-        out: Folder for the run.
         epochs: Passes over the data, at most; else as the data say.
         search: Trials of better settings on validation.
         second_task: Weight of the self-supervised task on items, 0 for none; else what
@@ -224,9 +214,6 @@ def hcn(
     """Train HCN, which keeps several interests of each user, in the same way as two-tower.
 
     Options:
-        log: An imported log, the file that would be imported, a folder with sequences.txt, or a
-            public log by name: complete-journey, movielens, open-bandit.
-        out: Folder for the run.
         epochs: Passes over the data, at most; else as the data say.
         search: Trials of better settings on validation.
     """

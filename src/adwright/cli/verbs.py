@@ -40,16 +40,33 @@ F = TypeVar("F", bound=Callable[..., None])
 
 #: What an option of this name means in every verb that does not say otherwise.
 COMMON = {
+    "adapter": "Answer with this saved adapter of the model: what `adwright tune run` wrote, or "
+    "the `tuned` in it; on torch.",
+    "ads": "A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or one "
+    "such file.",
+    "document": "The app's document, which `explore` writes.",
     "dry_run": "Check everything and say what would be done; write nothing.",
     "force": "Replace what is there, without asking.",
-    "offline": "Never download; use what the cache holds.",
-    "resume": "Resume a run that was interrupted.",
-    "seed": "The same seed gives the same result.",
-    "stop_now": "Close an interrupted run: no further step; measure and save the best so far.",
+    "host": "Address to listen on.",
+    "log": "An imported log, the file that would be imported, a folder with sequences.txt, or a "
+    "public log by name: complete-journey, movielens, open-bandit.",
     "log_to": "tensorboard or mlflow: log losses and measures there, too; needs the extra of that "
     "name.",
+    "macros": "Folder of kept tasks; by default shop.macros for shop.txt.",
+    "model": "The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a "
+    "server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.",
+    "offline": "Never download; use what the cache holds.",
+    "out": "Folder for the run.",
+    "phone": "In the viewport of a phone, emulated by Chromium.",
+    "policy": "The app's policy; by default shop.policy.toml for shop.txt.",
+    "port": "Port; 0 takes a free one.",
     "ray_workers": "Train with so many processes of Ray; 0 for none.",
+    "resume": "Resume a run that was interrupted.",
     "retries": "Restarts of Ray's workers when one of them dies.",
+    "seed": "The same seed gives the same result.",
+    "stop_now": "Close an interrupted run: no further step; measure and save the best so far.",
+    "store": "sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+    "threads": "Threads to compute with; 0 takes what fits.",
 }
 _LINE = re.compile(r"([\w.]+)(?: \(([^)]*)\))?: (.*)", re.DOTALL)
 

@@ -55,9 +55,7 @@ def explore(
 
     Options:
         url: Where the app starts: http://HOST/PATH.
-        document: The app's document, which `explore` writes.
         records: Folder of what was seen; by default shop.records.
-        policy: The app's policy; by default shop.policy.toml for shop.txt.
         sign_in: URL of the page with the form; goes into a new policy.
         sign_in_field: FIELD=VARIABLE: a field of that form, and the environment variable that
             holds its value; never the value itself. Repeat it.
@@ -68,7 +66,6 @@ def explore(
         disposable: It is a copy: also open links whose words speak of deleting, paying or
             sending.
         anew: Forget what was seen and edited, and read all pages again.
-        phone: In the viewport of a phone, emulated by Chromium.
     """
     files = AppFiles(document, policy, records=records)
     rules = _policy(files, url, _entry(sign_in, sign_in_field))

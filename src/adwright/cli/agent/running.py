@@ -408,25 +408,16 @@ def do(
 
     Options:
         task: What is to be done, in one or two sentences; values in quotes.
-        document: The app's document, which `explore` writes.
-        policy: The app's policy; by default shop.policy.toml for shop.txt.
-        macros: Folder of kept tasks; by default shop.macros for shop.txt.
-        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
-            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
         engine_url (--url --engine-url): Ask the model of an OpenAI-compatible endpoint,
             http://HOST:PORT/v1, named by --model; its key is read from ADWRIGHT_LM_KEY or
             OPENAI_API_KEY.
-        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
-            the `tuned` in it; on torch.
         writer: Ask --model with this adapter, which learned to write scripts; by default with
             the one that comes with adwright, if it does and no other model is named.
         no_model: Only kept tasks and plans; no model is asked.
-        threads: Threads to compute with; 0 takes what fits.
         confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
             without it each is asked about on the terminal, and refused where there is none.
         folder (--out): For the run: trace, pictures, page; by default a new one.
         keep: Keep a verified run under this name, for `replay`.
-        phone: In the viewport of a phone, emulated by Chromium.
         dry_run: Run it, but let no request leave that may write; say what would have been sent.
             Signing in is sent.
     """
@@ -531,14 +522,10 @@ def replay(
 
     Options:
         name: Of a task that `do --keep` kept.
-        document: The app's document, which `explore` writes.
         values: Its parameters: share=25 item=Spring.
-        policy: The app's policy; by default shop.policy.toml for shop.txt.
-        macros: Folder of kept tasks; by default shop.macros for shop.txt.
         confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
             without it each is asked about on the terminal, and refused where there is none.
         folder (--out): For the run: trace, pictures, page; by default a new one.
-        phone: In the viewport of a phone, emulated by Chromium.
         dry_run: Let no request leave that may write.
     """
     from adwright.agent.operate.policy_file import KeptTask
@@ -580,10 +567,6 @@ def verify(
 
     Options:
         name: Of a task that `do --keep` kept.
-        document: The app's document, which `explore` writes.
-        policy: The app's policy; by default shop.policy.toml for shop.txt.
-        macros: Folder of kept tasks; by default shop.macros for shop.txt.
-        phone: In the viewport of a phone, emulated by Chromium.
     """
     from adwright.agent.drivers.chromium import DriverSettings
     from adwright.agent.operate.screens import open_screens

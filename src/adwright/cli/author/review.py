@@ -70,8 +70,6 @@ def review(
     Options:
         folder: What `adwright author write` wrote to.
         name: Of who reviews, until somebody gives another on the page.
-        host: Address to listen on.
-        port: Port; 0 takes a free one.
         pairs: Also compare, blindly, what the shop has with what was written.
         against: Compare blindly with the drafts of this folder instead.
         judgements: Where comparisons go; by default FOLDER/judgements.jsonl.

@@ -148,17 +148,12 @@ def write(
         value_columns: The same, out of columns: query=search_term; `title` needs a query.
         instruction: SLOT=TEXT: what the model is told for a slot, in the place of our words.
         sample: Only so many products, drawn by the seed; 0 for all.
-        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
-            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
         engine: auto takes OpenVINO where it can run the model, else paged, our own, which takes
             adapters.
-        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
-            the `tuned` in it; on torch.
         server (--url --server): Ask an OpenAI-compatible server instead: http://HOST:PORT/v1;
             its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
         served_model: Name of the model there.
         concurrency: Requests at a time to a server, or rows of the paged engine.
-        threads: Threads to compute with; 0 takes what fits.
         temperature: Of first variants; 0 takes the likeliest token.
         variety: Temperature of further variants and attempts.
         batch: Products that are written at a time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import typer
 
 from adwright.cli.shared import Writing, allowed_to_replace, column_pairs, show_table
 from adwright.core.assets import cache_folder
-from adwright.core.config import Count, Ge, Natural
+from adwright.core.config import Count, Ge, Help, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,33 @@ WAS = {
     f"--{one}": f"--columns {one}="
     for one in ("id", "title", "words", "brand", "seconds", "image", "video", "text")
 }
+
+
+@dataclass(frozen=True)
+class AdColumnsGiven:
+    """How a table of ads is read."""
+
+    columns: Annotated[
+        str | None,
+        Help(
+            "Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand, "
+            "seconds, image, video, text (in sentences, as `describe` writes them); image= for "
+            "none. Others are guessed by their names."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AdsGiven(AdColumnsGiven):
+    """How a table of ads and the files that it names are read."""
+
+    look_for: Annotated[
+        str,
+        Help(
+            "What to look for in images and videos, by commas: colours, words, faces, tags; "
+            "nothing leaves the files closed."
+        ),
+    ] = LOOK_FOR
 
 
 def ad_columns(named: str | None) -> AdColumns:
@@ -101,8 +129,7 @@ def describe(
     ads: Path,
     *,
     out: Path | None = None,
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -114,14 +141,7 @@ def describe(
     in sentences, which every other verb reads back with --columns text=text.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         out: Table of all records, .parquet; without it some are shown.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.records.ad_record import save_described, verbalised
 
@@ -129,7 +149,7 @@ def describe(
         raise ConfigError(
             "records are written as Parquet", where=str(out), hint="name it something.parquet"
         )
-    table = opened_ads(ads, ad_columns(columns))
+    table = opened_ads(ads, ad_columns(reading.columns))
     files = sum(media is not None for media in table.media)
     if dry_run:
         typer.echo(f"{len(table):,} ads, {files:,} of them with a file to look at")
@@ -138,7 +158,7 @@ def describe(
         return
     if out is not None:
         allowed_to_replace(out, force=force)
-    found = look_at(table, look_for, offline=offline)
+    found = look_at(table, reading.look_for, offline=offline)
     if out is None:
         for name, record in list(zip(table.ids, found.records, strict=True))[:_SHOWN]:
             typer.echo(f"{name}: {verbalised(record)}")
@@ -162,8 +182,7 @@ def score(
     *,
     model: list[Path],
     out: Path | None = None,
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -174,15 +193,8 @@ def score(
     The table has a row an ad in the order of yours, with its id.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         model: Run of `creative train`; repeat it for several judges.
         out: Table of all answers, .csv or .parquet; else some are shown.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.pages import answers_table, judged_by
     from adwright.data.sources.tables import write_table
@@ -192,7 +204,7 @@ def score(
             "answers are written as CSV or Parquet", where=str(out), hint="name it scores.csv"
         )
     with _judges(model) as judges:
-        table = _seen(ads, columns, look_for, judges, out, offline=offline, dry_run=dry_run)
+        table = _seen(ads, reading, judges, out, offline=offline, dry_run=dry_run)
         if dry_run:
             return
         if out is not None:
@@ -211,8 +223,7 @@ def explain(
     *,
     model: list[Path],
     most: Count = 20,
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     offline: bool = False,
     go: Writing = Writing(Path("ads.html")),
 ) -> None:
@@ -222,21 +233,14 @@ def explain(
     past ads and what became of them stand beside it.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         model: Run of `creative train`; repeat it for several judges.
         out: The page, .html.
         most: So many ads are explained, the first.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.pages import judged_by, shown_ads, write_ads_page
 
     with _judges(model) as judges:
-        table = _seen(ads, columns, look_for, judges, go.out, offline=offline, dry_run=go.dry_run)
+        table = _seen(ads, reading, judges, go.out, offline=offline, dry_run=go.dry_run)
         if go.dry_run:
             return
         go.may_replace()
@@ -287,8 +291,7 @@ def _with_images(
 
 def _seen(
     ads: Path,
-    columns: str | None,
-    look_for: str,
+    reading: AdsGiven,
     judges: Mapping[str, AdJudge],
     out: Path | None,
     *,
@@ -296,8 +299,8 @@ def _seen(
     dry_run: bool,
 ) -> AdTable:
     """The ads, and what their files show; a dry run says what would be judged."""
-    opened = opened_ads(ads, ad_columns(columns))
-    table = look_at(opened, look_for, offline=offline, dry_run=dry_run).table
+    opened = opened_ads(ads, ad_columns(reading.columns))
+    table = look_at(opened, reading.look_for, offline=offline, dry_run=dry_run).table
     if dry_run:
         files = sum(media is not None for media in table.media)
         names = ", ".join(judges)
@@ -358,8 +361,7 @@ def edit(
     accept_noncommercial: bool = False,
     certificate: Path | None = None,
     private_key: Path | None = None,
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     seed: Natural = 0,
     offline: bool = False,
     dry_run: bool = False,
@@ -374,8 +376,6 @@ def edit(
     where it was stopped.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         judge: Run of `creative train clicks` on ads with pictures; repeat it for an ensemble,
             whose lower bound is then raised. With pareto also runs of `creative train
             memorability`, and lifetime models that read pictures.
@@ -399,11 +399,6 @@ def edit(
         accept_noncommercial: You read the terms of published weights of faces, and meet them.
         certificate: X.509 chain in PEM that signs.
         private_key: Its key in PEM, for your eyes only.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.editor.job import prepared_job
     from adwright.creative.editor.job_files import EditJob, require_apart
@@ -427,9 +422,9 @@ def edit(
             hint="name both, or neither",
         )
     key = read_signing_key(certificate, private_key) if certificate and private_key else None
-    table = opened_ads(ads, ad_columns(columns))
+    table = opened_ads(ads, ad_columns(reading.columns))
     require_apart(out, ads, ())  # before the files are looked at, which takes long
-    seen = look_at(table, look_for, offline=offline, dry_run=dry_run).table
+    seen = look_at(table, reading.look_for, offline=offline, dry_run=dry_run).table
     told: dict[str, Any] = {"approver": approver, "second": second, "job": job, "key": key}
     told |= {"protected": protect, "faces": files, "offline": offline}
     with prepared_job(seen, judge, out, **told) as ready:

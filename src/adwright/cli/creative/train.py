@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adwright.cli.creative.ads import LOOK_FOR, WAS, ad_columns, look_at, opened_ads
+from adwright.cli.creative.ads import WAS, AdColumnsGiven, AdsGiven, ad_columns, look_at, opened_ads
 from adwright.cli.shared import Stoppable, Training, allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.assets import cache_folder
@@ -26,8 +26,7 @@ def clicks(
     clicks_column: str = "clicks",
     test: str = "",
     image_id: str = "",
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     go: Stoppable = Stoppable(Path("runs/clicks")),
 ) -> None:
     """Learn click rates from creatives that were shown.
@@ -37,19 +36,11 @@ def clicks(
     model stands a ridge on n-grams; where it does as well, that is said.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
-        out: Folder for the run.
         impressions: Column of how often it was shown.
         clicks_column (--clicks): Column of how often it was clicked.
         test: Column that names the group of alternatives among which was drawn who sees which;
             within it, rates compare ads and nothing else.
         image_id: Column that tells which ads share a picture.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.judging import image_vectors
     from adwright.creative.records.encoders import VectorStore
@@ -57,7 +48,7 @@ def clicks(
     from adwright.creative.response.inputs import encoded_texts
     from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 
-    named = ad_columns(columns)
+    named = ad_columns(reading.columns)
     outcomes = read_outcomes(ads, OutcomeColumns(named, impressions, clicks_column, test, image_id))
     for note in outcomes.notes:
         typer.echo(note, err=True)
@@ -69,7 +60,7 @@ def clicks(
         )
         return
     replacing = go.may_replace("model")
-    seen = look_at(opened_ads(ads, named, quiet=True), look_for, offline=go.offline).table
+    seen = look_at(opened_ads(ads, named, quiet=True), reading.look_for, offline=go.offline).table
     # Train on what the ads say, and on what their files show.
     place = {one: row for row, one in enumerate(seen.ids)}
     rows = [place[one] for one in outcomes.ids]
@@ -103,8 +94,7 @@ def recall(
     scale: Literal["share", "percent", "digits", "d_prime"] | None = None,
     form: Literal["encoder", "language"] = "encoder",
     epochs: Count = 2,
-    columns: str | None = None,
-    look_for: str = LOOK_FOR,
+    reading: AdsGiven = AdsGiven(),
     go: Training = Training(Path("runs/recall")),
 ) -> None:
     """Learn how well ads are remembered, from a share, a count, d', or hits and false alarms.
@@ -113,28 +103,20 @@ def recall(
     and how much the content.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
-        out: Folder for the run.
         score: Column of how well it was remembered; usual names are guessed.
         of (--trials): Column of tries, where --score counts how many succeeded.
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
         form: encoder: frozen encoders and ridges, seconds. language: a language model is tuned
             to answer in two digits, minutes to hours.
         epochs: Passes of the language form over the ads.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
-        look_for: What to look for in images and videos, by commas: colours, words, faces, tags;
-            nothing leaves the files closed.
     """
     from adwright.creative.memory.fitted import train_recall
     from adwright.creative.memory.language import LanguageConfig, tune_memory
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.records.encoders import VectorStore
 
-    opened = opened_ads(ads, ad_columns(columns))
-    seen = look_at(opened, look_for, offline=go.offline, dry_run=go.dry_run).table
+    opened = opened_ads(ads, ad_columns(reading.columns))
+    seen = look_at(opened, reading.look_for, offline=go.offline, dry_run=go.dry_run).table
     table = read_recall(seen, scores=ScoreColumns(score, scale or "", of))
     for sentence in table.said:
         typer.echo(sentence, err=True)
@@ -180,7 +162,7 @@ def writer(
     briefs: Natural = 0,
     minutes: Annotated[float, Ge(0)] = 0.0,
     base: str = "smollm2-135m-instruct",
-    columns: str | None = None,
+    named: AdColumnsGiven = AdColumnsGiven(),
     seed: Natural = 0,
     offline: bool = False,
     dry_run: bool = False,
@@ -191,8 +173,6 @@ def writer(
     held out. A run that was stopped or killed goes on by the same command.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         kind: What is written: the title; the title of a story; words; scenes.
         out: Folder of the run.
         pool: Further ads of that kind whose recall nobody counted.
@@ -204,22 +184,19 @@ def writer(
         briefs: Briefs of a round; 0 for all.
         minutes: Stop after so many; the same command goes on.
         base: Base of the writer, as `adwright tune run` takes a model.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.seed.improve import train_writer
     from adwright.creative.seed.texts import SeedBudget, SeedConfig, SeedData, known_ads, plan_seed
 
-    named = replace(ad_columns(columns), image="", video="")
-    table = read_recall(opened_ads(ads, named), scores=ScoreColumns(score, scale or "", of))
+    wanted = replace(ad_columns(named.columns), image="", video="")
+    table = read_recall(opened_ads(ads, wanted), scores=ScoreColumns(score, scale or "", of))
     for sentence in table.said:
         typer.echo(sentence, err=True)
     scores = table.targets.tolist()
     known = known_ads(table.records, table.ids, kind, source="ads", scores=scores)
     if pool is not None:
-        more = opened_ads(pool, named)
+        more = opened_ads(pool, wanted)
         known = (*known, *known_ads(more.records, more.ids, kind, source="pool"))
     data = SeedData(known)
     config = SeedConfig(
@@ -246,7 +223,7 @@ def improve(
     out: Path | None = None,
     creatives: Path | None = None,
     samples: Count = 8,
-    columns: str | None = None,
+    named: AdColumnsGiven = AdColumnsGiven(),
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -257,16 +234,11 @@ def improve(
     the original before it replaces it.
 
     Options:
-        ads: A table of ads (CSV, TSV, Parquet, JSON lines), a folder of images and videos, or
-            one such file.
         model: Run of `creative train seed`.
         out: Table, .csv or .parquet; else some are shown.
         creatives: Table of the new ads alone, .parquet or .csv, each with its original as its
             parent: `adwright creative score` judges them.
         samples: Written for each ad.
-        columns: Which column is which, OURS=THEIRS,...: id, title, words (again for each), brand,
-            seconds, image, video, text (in sentences, as `describe` writes them); image= for none.
-            Others are guessed by their names.
     """
     import polars as pl
 
@@ -275,7 +247,7 @@ def improve(
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise ConfigError("ads are written as CSV or Parquet", where=str(out), hint="ads.csv")
-    table = opened_ads(ads, replace(ad_columns(columns), image="", video=""))
+    table = opened_ads(ads, replace(ad_columns(named.columns), image="", video=""))
     if dry_run:
         typer.echo(f"{len(table):,} ads, {samples} would be written for each")
         return

@@ -49,12 +49,8 @@ def generate(
 
     Options:
         prompt: What to answer.
-        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
-            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
         engine: auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF;
             paged is ours, for many requests that begin alike. `adwright lm models` lists them.
-        adapter: Answer with this saved adapter of the model: what `adwright tune run` wrote, or
-            the `tuned` in it; on torch.
         loras (--lora): Answer with this LoRA in GGUF, as `adwright tune export` writes it:
             FILE.gguf, or FILE.gguf=SCALE; may be repeated, then all act at once; on llama.cpp.
         url: Ask an endpoint instead, for example http://HOST:PORT/v1.
@@ -63,7 +59,6 @@ def generate(
         temperature: 0 takes the likeliest token each time.
         stop: End before this text; may be repeated.
         json_schema: Answer in JSON that the schema in this file admits.
-        threads: Threads to compute with; 0 takes what fits.
     """
     from adwright.lm.engine.generation import GenerationConfig, Message
     from adwright.lm.open_model import LmSpec, open_lm

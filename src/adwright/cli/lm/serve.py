@@ -114,14 +114,9 @@ def serve(
         adwright lm serve --tune jobs.toml --token-bound 0.4
 
     Options:
-        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
-            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
         engine: auto takes OpenVINO where it can run the model, else torch; llamacpp any GGUF;
             paged is ours, for many requests that begin alike. `adwright lm models` lists them.
         name: Name of the model for callers; by default as --model.
-        host: Address to listen on.
-        port: Port; 0 takes a free one.
-        threads: Threads to compute with; 0 takes what fits.
         device: Where torch computes: cpu, or cuda; the other engines know the cpu alone.
         max_running: Requests that are computed at a time.
         max_queue: Requests that may wait; more get a 429.

@@ -233,8 +233,6 @@ def run(
         value: NAME=TEXT: what a variable is, in the place of what the file says; NAME=@FILE
             reads it; may be repeated.
         url: Run it in a service, as `adwright programs serve` starts one.
-        model: The default model, a folder, a .gguf file, OWNER/NAME on the hub, or a model of a
-            server, http://HOST:PORT/v1#NAME; with settings as in FOLDER+adapter=FOLDER.
         engine: paged: our own, on torch, which shares what prompts have in common between
             calls, programs and adapters; openvino: OpenVINO GenAI, the fastest on a CPU.
         engines: Engines, each a process with the model; calls are placed.

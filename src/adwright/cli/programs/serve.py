@@ -82,8 +82,6 @@ def serve(
         tokenizer: Model whose tokeniser counts for those servers, as MODEL is named here;
             without it tokens are guessed, and chats are refused.
         name: Name of the model for callers; by default as MODEL.
-        host: Address to listen on.
-        port: Port; 0 takes a free one.
         key_file (--key-file --keys): File with `tenant key` in each line: callers send one of
             the keys as a bearer token. A tenant sees its own programs alone, and shares no
             prefix with others.
