@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ValueInvalidError
@@ -21,9 +22,11 @@ from adwright.delivery.policy.creatives import (
     LiveCreative,
     Trust,
     beliefs,
+    best_of_betas,
     creative_chances,
     learn_trust,
 )
+from adwright.delivery.policy.rules import beta_chances
 from tests.support.delivery.policy_requests import NOON, request
 
 FOUR = tuple(LiveCreative(f"c{number}", "tea", "spring") for number in range(4))
@@ -132,6 +135,23 @@ def test_the_chances_of_each_kind() -> None:
     assert of(sharpness=4.0).max() > of(sharpness=1.0).max()
     one = creative_chances(CreativeSettings(), A[:1], B[:1], none[:1])
     assert one.tolist() == [1.0]
+
+
+def test_many_items_at_once_are_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.integers(0, 4000, (30, 4)).astype(float)
+    clicked = np.floor(shown * 0.02)
+    prior = np.array([[1.0, 1.0], [16.0, 1000.0], [0.2, 10.0]])[rng.integers(0, 3, 30)]
+    a, b = prior[:, :1] + clicked, prior[:, 1:] + shown - clicked
+    shift = np.array([0.0, 0.2, -0.1, 0.0])
+    found = best_of_betas(a, b, shift)
+    singly = [beta_chances(*rows, shift) for rows in zip(a, b, strict=True)]
+    assert found == pytest.approx(np.stack(singly), abs=3e-6)
+    assert best_of_betas(a[7], b[7], shift).tolist() == found[7].tolist()
+    # Too narrow for any grid: read as wider, and still right about the rest.
+    narrow = best_of_betas(np.array([5e7, 5.1e7, 2.0]), np.array([5e9, 5e9, 50.0]), np.zeros(3))
+    assert narrow[0] < 0.01
+    assert narrow[2] == pytest.approx(stats.beta(2, 50).sf(5.1e7 / 5.051e9), abs=0.005)
 
 
 def test_each_is_drawn_as_often_as_its_chance_says() -> None:

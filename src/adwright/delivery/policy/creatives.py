@@ -3,8 +3,8 @@
     uniform    all alike
     greedy     the highest expected rate of responses
     epsilon    (1 - e) [highest] + e / C
-    Thompson   P(a creative's draw is the highest), by quadrature (see `rules.beta_chances`), the
-               draws from beliefs that are `sharpness` times as sure
+    Thompson   P(a creative's draw is the highest), by quadrature, the draws
+               from beliefs that are `sharpness` times as sure
 
 What is believed of a creative is a Beta distribution about its rate: Beta(S p, S (1 - p)) before
 it was shown, and its impressions and responses on top. p is the level of its item times what a
@@ -47,7 +47,7 @@ from adwright.core.config import Ge, Le, Natural, NotNegative, Positive, setting
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Decision, Request, ShownCreative
 from adwright.delivery.policy.pacing import FrequencyCap, FrequencyCapConfig, PolicyRecords
-from adwright.delivery.policy.rules import LEAST_COUNT, beta_chances, log_odds
+from adwright.delivery.policy.rules import LEAST_COUNT, log_odds
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.integer[Any]]
@@ -59,6 +59,9 @@ _SPREADS = np.geomspace(0.05, 2.0, 41)
 _DOUBT = 0.7
 #: A rate before anything was seen, and how many impressions it is worth.
 _RATE, _WORTH = 0.01, 50.0
+#: Steps of a grid to the smallest spread, its points at most, the spreads and the -log of the mass
+#: beyond which a belief counts as 0, the farthest log-odds, and cells that are worked on at once.
+_STEPS, _POINTS, _REACH, _TAIL, _FARTHEST, _CELLS = 4.0, 4096, 7.1, 28.0, 700.0, 2e5
 #: Counts are learnt from anew once there are so many more impressions.
 _GROWTH = 1.02
 
@@ -262,24 +265,86 @@ def _moved(level: Floats, offset: Floats) -> Floats:
 def creative_chances(
     config: CreativeSettings, successes: Floats, failures: Floats, shift: Floats
 ) -> Floats:
-    """[C], summing to 1, of [C] Beta beliefs. shift: added to the log-odds of each."""
-    number = len(successes)
+    """[..., C], summing to 1, of [..., C] Beta beliefs. shift: added to the log-odds of each."""
+    number = successes.shape[-1]
     if number == 1:
-        return np.ones(1)
+        return np.ones(successes.shape)
     match config.kind:
         case "uniform":
-            found = np.full(number, 1 / number)
+            found = np.full(successes.shape, 1 / number)
         case "thompson":
             times = config.sharpness
-            least = (np.maximum(times * each, LEAST_COUNT) for each in (successes, failures))
-            found = beta_chances(*least, shift)
+            found = best_of_betas(times * successes, times * failures, shift)
         case "greedy" | "epsilon":
-            found = np.zeros(number)
-            found[np.argmax(np.log(successes / failures) + shift)] = 1.0
+            best = np.argmax(np.log(successes / failures) + shift, -1)
+            found = np.eye(number)[best]
             if config.kind == "epsilon":
                 found = (1 - config.epsilon) * found + config.epsilon / number
     floor = min(config.floor, 1 / number)
     return floor + (1 - number * floor) * found
+
+
+def best_of_betas(successes: Floats, failures: Floats, shift: Floats) -> Floats:
+    """[..., C], the chance that each one's draw is the highest of its row.
+
+    The quadrature of `rules.beta_chances` for many rows at once: those that need a grid about as
+    fine share its number of points.
+    """
+    a, b = (
+        np.maximum(each, LEAST_COUNT).reshape(-1, each.shape[-1]) for each in (successes, failures)
+    )
+    moved = np.broadcast_to(shift, successes.shape).reshape(a.shape)
+    spread, start, end, wins = _reach(a, b, moved)
+    least = np.where(wins, spread, np.inf).min(1)
+    finest = (end - start) * _STEPS / _POINTS
+    if (least < finest).any():  # too narrow for the grid: read as wider
+        share = np.minimum(1, (spread / np.maximum(least, finest)[:, None]) ** 2)
+        a, b = share * a, share * b
+        least = np.maximum(least, finest)
+        _, start, end, _ = _reach(a, b, moved)
+    points = np.ceil(2 ** (np.ceil(3 * np.log2((end - start) * _STEPS / least)) / 3))
+    found = np.empty(a.shape)
+    for size in sorted(set(points.tolist())):
+        rows = np.flatnonzero(points == size)
+        at_once = max(1, int(_CELLS / (size * a.shape[1])))
+        for first in range(0, len(rows), at_once):
+            some = rows[first : first + at_once]
+            step = ((end - start)[some] / size)[:, None]
+            x = start[some, None] + step * np.arange(size + 1)
+            found[some] = _won(a[some], b[some], moved[some], x, step[..., None])
+    return found.reshape(successes.shape)
+
+
+def _reach(a: Floats, b: Floats, shift: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Of beliefs [T, C] on log-odds: their spreads, the ends [T] of what matters, and which of them
+    can win at all."""
+    spread = np.sqrt(1 / a + 1 / b)
+    centre = np.log(a / b) + shift
+    start = (centre - _REACH * spread - _TAIL / a).max(1)
+    high = centre + _REACH * spread + _TAIL / b
+    return spread, start, high.max(1), high > start[:, None]
+
+
+def _won(a: Floats, b: Floats, shift: Floats, x: Floats, step: Floats) -> Floats:
+    """[T, C] of beliefs [T, C] on the even grids [T, X]. step: [T, 1, 1]."""
+    norm = _log_gamma(a) + _log_gamma(b) - _log_gamma(a + b)
+    t = x[:, None] - shift[..., None]
+    odds = np.exp(np.minimum(t, _FARTHEST))
+    height = np.exp(a[..., None] * t - (a + b)[..., None] * np.log1p(odds) - norm[..., None])
+    slope = height * (a[..., None] - (a + b)[..., None] * (odds / (1 + odds)))
+    piece = step / 2 * (height[..., :-1] + height[..., 1:])
+    piece += step**2 / 12 * (slope[..., :-1] - slope[..., 1:])
+    above = np.zeros_like(height)
+    above[..., :-1] = piece[..., ::-1].cumsum(-1)[..., ::-1]
+    logs = np.log(np.clip(1.0 - above, 1e-300, 1.0))
+    won = (height * np.exp(logs.sum(1, keepdims=True) - logs)).sum(-1)
+    found: Floats = won / won.sum(1, keepdims=True)
+    return found
+
+
+def _log_gamma(x: Floats) -> Floats:
+    found = np.array([math.lgamma(each) for each in x.ravel().tolist()])
+    return found.reshape(x.shape)
 
 
 # --------------------------------------------------------------------------------------------------
