@@ -286,6 +286,25 @@ def test_trust_is_learnt_from_past_tests(slope: float, spread: float) -> None:
     assert found.tests == 400
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.8])
+def test_trust_is_learnt_from_tests_that_a_policy_has_run(slope: float) -> None:
+    """Who did badly at first was shown no more: the rates as observed would tell of no judge."""
+    rng = np.random.default_rng(0)
+    told = 0.3 * rng.normal(size=(200, 4))
+    told -= told.mean(1, keepdims=True)
+    logs = rng.normal(-4, 0.5, (200, 1)) + slope * told + 0.25 * rng.normal(size=(200, 4))
+    rates, shown, clicked = 1 / (1 + np.exp(-logs)), np.zeros((200, 4)), np.zeros((200, 4))
+    for _ in range(25):
+        a, b = beliefs(shown, clicked, 0.5 * told, np.full(200, 0.02), Trust(0.25))
+        found = creative_chances(CreativeSettings(), a, b, np.zeros(4))
+        now = rng.multinomial(80, found / found.sum(1, keepdims=True))
+        shown, clicked = shown + now, clicked + rng.binomial(now, rates)
+    items = np.repeat(np.arange(200), 4)
+    found_trust = learn_trust(shown.ravel(), clicked.ravel(), told.ravel() - 4, items, items * 0)
+    assert found_trust.slope == pytest.approx(slope, abs=0.3)
+    assert found_trust.creative == pytest.approx(0.25, rel=0.35)
+
+
 def test_without_past_tests_the_usual_is_left() -> None:
     shown, clicked, told, items, campaigns = past(1.0, 0.2, 30)
     for some in (slice(0, 0), slice(0, None, 4)):

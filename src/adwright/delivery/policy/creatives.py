@@ -18,8 +18,9 @@ creatives that were shown enough. With y the log-odds of a creative's rate, v th
     y_ij = a_i + slope d_ij + u_ij + e_ij,    u ~ N(0, spread^2),   e ~ N(0, v_ij)
 
 where d_ij is what the judge says, in log-odds less the mean of its item. spread and slope maximise
-the marginal likelihood, a_i integrated out. A slope within its error of 0 is 0: a poor judge is
-not heard.
+the marginal likelihood, a_i integrated out; y and v are those of the quadratic that touches the
+likelihood of the counts, so that tests count as they are which a policy of this kind has run. A
+slope within its error of 0 is 0: a poor judge is not heard.
 
 Stops, campaigns that are closed and caps rule creatives out before the draw, a floor raises the
 chances before it; then the creative is drawn from these very numbers.
@@ -52,8 +53,9 @@ from adwright.delivery.policy.rules import LEAST_COUNT, log_odds
 Floats = NDArray[np.float64]
 Whole = NDArray[np.integer[Any]]
 
-#: Expected responses from which on a creative tells something of the spread.
-_ENOUGH = 5.0
+#: Expected responses from which on an item tells something of spreads; how often the likelihood is
+#: made quadratic anew, and how far its top may move each time.
+_ENOUGH, _ROUNDS, _STRIDE = 5.0, 4, 2.0
 #: Spreads that are tried, and how far from the usual one they are believed to lie, in its log.
 _SPREADS = np.geomspace(0.05, 2.0, 41)
 _DOUBT = 0.7
@@ -133,24 +135,48 @@ def learn_trust(
     [N] of creatives that were shown. Where there is little to learn from, Trust() is what is left.
     """
     usual = Trust()
-    if not len(shown):
+    if not shown.any():
         return usual
+    seen, told = shown > 0, np.where(shown > 0, told, np.nan)
     rate = _share(responses, shown, items)
-    enough = (shown * rate >= _ENOUGH) & (rate < 1)
-    several = np.bincount(items[enough], minlength=items.max(initial=-1) + 1) > 1
-    kept = enough & several[items]
-    y = _log_rates(responses[kept], shown[kept])
-    v = 1 / (shown * rate * (1 - rate))[kept]
+    expected = np.bincount(items, shown) * responses.sum() / shown.sum()
+    tested = (expected >= _ENOUGH) & (np.bincount(items, seen) > 1)
+    kept = seen & tested[items]
+    counts = shown[kept], responses[kept], rate[kept], items[kept]
     d = centred(told[kept], items[kept])
-    spread, slope, error = _within(y, v, items[kept], usual.creative, d)
+    spread, slope, error = _among(*counts, d, usual.creative)
     # Positive-part James-Stein: what lies within its error of 0 is 0.
     slope = slope * max(0.0, 1 - (error / slope) ** 2) if slope > 0 else 0.0
-    spread, _, _ = _within(y - slope * d, v, items[kept], usual.creative)
+    spread, _, _ = _among(*counts, 0 * d, usual.creative, slope * d)
     cell, of_cell = np.unique(np.stack([campaigns, items]), axis=1, return_inverse=True)
-    counts = _damped(shown, responses, worth(spread, rate), of_cell.ravel(), cell.shape[1])
-    between, counts = _between(*counts, cell[0], usual.item)
-    of_campaigns, _ = _between(*counts, np.zeros(len(counts[0]), np.int64), usual.campaign)
-    return Trust(spread, between, of_campaigns, slope, error, int(several.sum()))
+    parts = _damped(shown, responses, worth(spread, rate), of_cell.ravel(), cell.shape[1])
+    between, parts = _between(*parts, cell[0], usual.item)
+    of_campaigns, _ = _between(*parts, np.zeros(len(parts[0]), np.int64), usual.campaign)
+    return Trust(spread, between, of_campaigns, slope, error, int(tested.sum()))
+
+
+def _among(
+    shown: Floats,
+    responses: Floats,
+    rate: Floats,
+    items: Whole,
+    x: Floats,
+    usual: float,
+    offset: Floats | float = 0.0,
+) -> tuple[float, float, float]:
+    """Spread of creatives within items, the slope of their log-odds less `offset` on x, and its
+    error: by penalised quasi-likelihood (Breslow and Clayton 1993). Of each creative its likelihood
+    counts near what is believed of it; so it matters little that who did badly at first was shown
+    no more, which would bias rates as they were observed. rate: that of the item."""
+    logs = log_odds(rate)
+    spread, slope, error = usual, 0.0, math.inf
+    for _ in range(_ROUNDS if len(shown) else 0):
+        p = 1 / (1 + np.exp(-logs))
+        v = 1 / (shown * p * (1 - p))
+        y = logs + np.clip((responses - shown * p) * v, -_STRIDE, _STRIDE) - offset
+        spread, slope, error, believed = _within(y, v, items, usual, x)
+        logs = believed + offset
+    return spread, slope, error
 
 
 def _between(
@@ -160,33 +186,41 @@ def _between(
     rate = _share(responses, shown, groups)
     kept = (shown * rate >= _ENOUGH) & (rate < 1)
     v = 1 / (shown * rate * (1 - rate))[kept]
-    spread, _, _ = _within(_log_rates(responses[kept], shown[kept]), v, groups[kept], usual)
+    spread = usual
+    if kept.any():
+        y = log_odds((responses[kept] + 0.5) / (shown[kept] + 1))
+        spread = _within(y, v, groups[kept], usual, 0 * y)[0]
     number = int(groups.max(initial=-1)) + 1
     return spread, _damped(shown, responses, worth(spread, rate), groups, number)
 
 
 def _within(
-    y: Floats, v: Floats, groups: Whole, usual: float, x: Floats | None = None
-) -> tuple[float, float, float]:
-    """Spread within groups, slope on x and its error, by restricted maximum likelihood."""
+    y: Floats, v: Floats, groups: Whole, usual: float, x: Floats
+) -> tuple[float, float, float, Floats]:
+    """Spread within groups, slope on x and its error, by restricted maximum likelihood, and what is
+    believed of each y then [N]."""
     best = (-math.inf, usual, 0.0, math.inf)
-    if not len(y):
-        return best[1:]
     _, code = np.unique(groups, return_inverse=True)
+
+    def less_mean(z: Floats, w: Floats, whole: Floats) -> Floats:
+        found: Floats = z - (np.bincount(code, w * z) / whole)[code]
+        return found
+
     for spread in _SPREADS.tolist():
         w = 1 / (v + spread**2)
         whole = np.bincount(code, w)
-        yc = y - (np.bincount(code, w * y) / whole)[code]
-        xc = yc * 0 if x is None else x - (np.bincount(code, w * x) / whole)[code]
+        yc, xc = less_mean(y, w, whole), less_mean(x, w, whole)
         steep = float(w @ (xc * xc))
         told = steep > 1e-12
         slope = float(w @ (xc * yc)) / steep if told else 0.0
         likelihood = float(np.log(w).sum() - np.log(whole).sum() - w @ (yc - slope * xc) ** 2) / 2
         likelihood -= math.log(steep) / 2 if told else 0.0
         likelihood -= (math.log(spread / usual) / _DOUBT) ** 2 / 2
-        error = steep**-0.5 if told else math.inf
-        best = max(best, (likelihood, spread, slope, error))
-    return best[1:]
+        best = max(best, (likelihood, spread, slope, steep**-0.5 if told else math.inf))
+    _, spread, slope, error = best
+    w = 1 / (v + spread**2)
+    missed = less_mean(y - slope * x, w, np.bincount(code, w))
+    return spread, slope, error, y - missed + spread**2 * w * missed
 
 
 def _damped(
@@ -202,11 +236,6 @@ def _share(responses: Floats, shown: Floats, groups: Whole) -> Floats:
     """[N], the rate of each one's group, a little from 0."""
     rate = (np.bincount(groups, responses) + 0.5) / (np.bincount(groups, shown) + 1)
     found: Floats = rate[groups]
-    return found
-
-
-def _log_rates(responses: Floats, shown: Floats) -> Floats:
-    found: Floats = np.log((responses + 0.5) / (shown - responses + 0.5))
     return found
 
 
