@@ -11,7 +11,7 @@ from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,16 @@ from adwright.data.column_kinds import (
     with_kinds,
 )
 from adwright.data.creatives import CREATIVES as creatives_CREATIVES
-from adwright.data.creatives import SLOTS, Creative, catalogue_rows, creatives_table, from_table
+from adwright.data.creatives import (
+    MOVES,
+    SLOTS,
+    Creative,
+    CreativeState,
+    catalogue_rows,
+    creatives_table,
+    from_table,
+    require_move,
+)
 from adwright.data.features import Feature, FeatureSpec, ItemTable, Vocabulary, fit_spec
 from adwright.data.history_kinds import (
     Again,
@@ -481,6 +490,24 @@ def test_tables_of_earlier_releases_are_read() -> None:
     assert (one.maker, one.state, one.landing) == ("smollm2", "", "")
     # Ids are what they were: a hash of the content under the names that it had.
     assert Creative(headline="Bread", maker="m").creative_id == "fef7dd7c6c4d8fec64b9e76a613112bf"
+
+
+def test_a_model_is_named_and_leaves_the_id_as_it_is() -> None:
+    made = [Creative(headline="Bread", maker=maker) for maker in ("m", "model:m", "person:m")]
+    assert len({one.creative_id for one in made}) == 1
+    assert [one.label for one in made] == ["", "AI", ""]
+
+
+def test_a_life_goes_through_review_and_ends() -> None:
+    assert set(MOVES) == set(get_args(CreativeState))
+    assert {old for old, after in MOVES.items() if "live" in after} == {"approved", "paused"}
+    assert {old for old, after in MOVES.items() if "approved" in after} == {"in review"}
+    require_move("c1", "approved", "live")
+    with pytest.raises(ValueInvalidError, match="'draft' cannot become 'live'") as caught:
+        require_move("c1", "draft", "live")
+    assert caught.value.hint == "it may become in review or retired"
+    with pytest.raises(ValueInvalidError, match="a retired one stays so"):
+        require_move("c1", "retired", "draft")
 
 
 @pytest.mark.parametrize("name", ["ads.parquet", "ads.csv"])

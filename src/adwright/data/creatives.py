@@ -36,11 +36,24 @@ from adwright.data.schema import (
 
 #: The parts of an ad's text.
 SLOTS = ("headline", "description", "body", "call_to_action", "brand")
-#: From a draft to its end; empty where nobody says, as of
-#: an ad that a platform exports. Who may move it from one to the next is for the store to say.
+#: From a draft to its end; empty where nobody says, as of an ad that a platform exports.
 CreativeState = Literal[
     "", "draft", "in review", "approved", "live", "paused", "stopped", "retired"
 ]
+#: What may follow a state: nothing is shown that nobody approved, and what was stopped for good
+#: reasons is looked at again.
+MOVES: Mapping[CreativeState, tuple[CreativeState, ...]] = {
+    "": ("in review", "retired"),
+    "draft": ("in review", "retired"),
+    "in review": ("approved", "draft", "retired"),
+    "approved": ("live", "draft", "retired"),
+    "live": ("paused", "stopped", "retired"),
+    "paused": ("live", "stopped", "retired"),
+    "stopped": ("in review", "retired"),
+    "retired": (),
+}
+#: How a maker begins that is a model, or a person; ids do not tell it.
+MODEL, PERSON = "model:", "person:"
 
 CREATIVES = pa.schema(
     [
@@ -75,9 +88,9 @@ class Creative:
     file, 64 lower-case hexadecimal digits. item_id: what of the catalogue it advertises.
     campaign_id: who pays for it. landing: address to which a click leads. parent: creative_id of
     the one that it was made from, and edit: what was done to that. maker: the model or person that
-    wrote or edited it. checks_passed: names of the checks that this very creative has passed.
-    state: how far it is. creative_id: by default a hash of all this but the campaign, the checks
-    and the state, which do not make it another creative.
+    wrote or edited it, as "model:NAME" or "person:NAME". checks_passed: names of the checks that
+    this very creative has passed. state: how far it is. creative_id: by default a hash of all this
+    but the campaign, the checks and the state, which do not make it another creative.
 
     Raises ValueInvalidError for an id that is none, an image hash that is no SHA-256, and an edit
     without a parent; ConfigError for an unknown state and what is no text.
@@ -106,7 +119,7 @@ class Creative:
                 raise _refused("half of a surrogate pair", name, value, "write it in UTF-8")
             if value and name in _IDS and (why := why_no_id(value)):
                 raise _refused(f"this is no id: {why}", name, value, "give it another id")
-        if self.image_hash and not _SHA256.fullmatch(self.image_hash):
+        if self.image_hash and not is_image_hash(self.image_hash):
             hint = "take adwright.core.hashing.sha256_file of the image"
             raise _refused(
                 "the image is named by another hash", "image_hash", self.image_hash, hint
@@ -141,12 +154,35 @@ class Creative:
         """The slots that there are, a line each."""
         return "\n".join(part for slot in SLOTS if (part := getattr(self, slot)))
 
+    @property
+    def label(self) -> Literal["", "AI"]:
+        """What whoever sees it is to be told of it: "AI" where a model made it."""
+        return "AI" if self.maker.startswith((MODEL, "SEED on ")) else ""
+
     def _content_id(self) -> str:
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _APART}
-        content[_OLD_MAKER] = content.pop("maker")
+        content[_OLD_MAKER] = content.pop("maker").removeprefix(MODEL).removeprefix(PERSON)
         if not self.landing:  # so that ids of earlier releases hold
             del content["landing"]
         return content_hash(content)[:_ID_DIGITS]
+
+
+def is_image_hash(text: str) -> bool:
+    """Whether it is the SHA-256 of a file, as a creative names its image."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def require_move(creative_id: str, old: CreativeState, new: CreativeState) -> None:
+    """Raise ValueInvalidError, which says what may follow, unless a creative of the state `old` may
+    become `new`."""
+    if new not in MOVES[old]:
+        may = " or ".join(MOVES[old])
+        raise _refused(
+            f"a creative of {f'the state {old!r}' if old else 'no state'} cannot become {new!r}",
+            "creative_id",
+            creative_id,
+            f"it may become {may}" if may else "write another: a retired one stays so",
+        )
 
 
 def creatives_table(creatives: Iterable[Creative]) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from adwright.core.config import closest_name
 from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.data.campaigns import PricedKind, targeting_of
 from adwright.data.time import FIRST, LAST
 
 # --------------------------------------------------------------------------------------------------
@@ -411,6 +412,13 @@ CAMPAIGN_SCHEMA = pa.schema(
         pa.field("start", TIME, nullable=False),
         pa.field("end", TIME),  # the first instant after it; null while it runs
         pa.field("type", pa.string()),
+        # What `data.campaigns.Campaign` says of these; null: without limit, price or target.
+        pa.field("budget", pa.float64()),
+        pa.field("price", pa.float64()),
+        pa.field("per", pa.string()),
+        pa.field("cap", pa.int32()),
+        pa.field("cap_hours", pa.float64()),
+        pa.field("targeting", pa.string()),  # a JSON object as text
     ]
 )
 
@@ -596,7 +604,7 @@ def validate_campaigns(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
 
     Raises SchemaError and ValueInvalidError: a column missing, unknown or of a wrong type, an
     empty or repeated campaign_id, no start, a time outside of the years 1 to 9999, an end before
-    the start.
+    the start, an amount below a millionth, an unknown kind of price, targeting that is none.
     """
     ends_early = Check(
         "end",
@@ -604,7 +612,27 @@ def validate_campaigns(table: TableInMemory, *, file: str = "") -> pl.DataFrame:
         "end must not be before start",
         "correct one of the two; leave end empty while the campaign runs",
     )
-    return _validate_small(table, CAMPAIGN_SCHEMA, [present("start"), ends_early], file)
+    unknown = Check(
+        "per",
+        ~pl.col("per").cast(pl.String).is_in(list(get_args(PricedKind))),
+        "nothing is paid by that",
+        f"use one of {', '.join(get_args(PricedKind))}",
+    )
+    lowest = {"budget": 1e-6, "price": 1e-6, "cap": 1, "cap_hours": 1e-6}
+    bounds = [
+        Check(
+            name,
+            ~(pl.col(name).cast(pl.Float64).is_finite() & (pl.col(name) >= least)),
+            f"{name} must be a finite number of at least {least:g}",
+            "leave it empty for none",
+        )
+        for name, least in lowest.items()
+    ]
+    checks = [present("start"), ends_early, unknown, *bounds]
+    found = _validate_small(table, CAMPAIGN_SCHEMA, checks, file)
+    for row, text in enumerate(found["targeting"]):
+        targeting_of(text, row=row)
+    return found
 
 
 def check_items_known(

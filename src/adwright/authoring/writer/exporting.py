@@ -32,7 +32,7 @@ from adwright.authoring.writer.recipe import recipe_of, require_same_recipe
 from adwright.core.atomic import atomic_write_bytes, atomic_write_text, resource_error
 from adwright.core.errors import DataError, ResourceError
 from adwright.core.hashing import sha256_file
-from adwright.data.creatives import Creative, CreativeState
+from adwright.data.creatives import MODEL, PERSON, Creative, CreativeState
 from adwright.lm.engine.generation import Message
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from adwright.lm.open_model import LmSpec, adapter_hash
@@ -120,7 +120,7 @@ def _as_ads(
         **{slot: draft.text for slot, draft in texts.items()},
         brand=brand,
         item_id=item,
-        maker=" + ".join(filter(None, (by.model, by.adapter))),
+        maker=MODEL + " + ".join(filter(None, (by.model, by.adapter))),
         checks_passed=("authoring",) if clean else (),
         state="in review" if "in review" in states else "approved",
     )
@@ -134,7 +134,8 @@ def _as_ads(
     if edits:
         reviewer = next(iter(edits.values())).reviewer
         changes = {slot: one.text for slot, one in edits.items()}
-        yield replace(written.edited("in review", changes, maker=reviewer), state=written.state)
+        edited = written.edited("in review", changes, maker=reviewer and PERSON + reviewer)
+        yield replace(edited, state=written.state)
 
 
 def changes_in(

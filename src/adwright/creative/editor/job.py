@@ -112,6 +112,7 @@ from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdTable, media_kind, read_ads
 from adwright.creative.records.describe import Describer, describe_table
 from adwright.creative.records.media import SeeingSettings, is_animation, opened_media
+from adwright.data.creatives import MODEL, Creative
 from adwright.data.sources.tables import write_creatives
 
 
@@ -375,12 +376,14 @@ class FaceFiles:
 @dataclass(frozen=True, eq=False)
 class EditRun:
     """outcomes: of each ad with a picture, in the order of the table. folder: of the job. summary:
-    its files. before: how many were done by an earlier call."""
+    its files. before: how many were done by an earlier call. creatives: those with an edited
+    picture, each a child of the ad that it was made from."""
 
     outcomes: tuple[AdOutcome, ...]
     folder: Path
     summary: JobSummary
     before: int = 0
+    creatives: tuple[Creative, ...] = ()
 
     def text(self) -> str:
         """What became of the ads, in a few lines."""
@@ -473,18 +476,20 @@ class PreparedJob:
         notes = [self.rule(), f"Every change of a number is a {ESTIMATE}."]
         notes += [] if self.signed else [f"The pictures are {_TEST_KEY}."]
         notes += [] if tools.faces is None else [f"Of faces, {tools.faces.sentence()}."]
+        by = MODEL if tools.faces is not None else ""  # a trained model makes a part of the picture
         children = [
             ad.record.creative(ad.id, one.sha256).edited(
                 one.reason or "picture edited",
                 {"image_hash": sha256_file(folder.path / one.output)},
-                maker=f"adwright creative edit: {one.method}",
+                maker=f"{by}adwright creative edit: {one.method}",
             )
             for ad, one in zip(self.ads, outcomes, strict=True)
             if one.status == "edited"
         ]
         if children:
             write_creatives(folder.path / "creatives.parquet", children)
-        return EditRun(tuple(outcomes), folder.path, write_summary(folder, outcomes, notes), before)
+        summary = write_summary(folder, outcomes, notes)
+        return EditRun(tuple(outcomes), folder.path, summary, before, tuple(children))
 
 
 def edit_ads(

@@ -48,7 +48,7 @@ from adwright.creative.seed.texts import (
     record_of,
 )
 from adwright.creative.seed.writer import TunedWriter, WrittenAds, read_json, write_ads, write_json
-from adwright.data.creatives import Creative
+from adwright.data.creatives import MODEL, Creative
 from adwright.lm.engine.weights import SMOLLM2
 from adwright.lm.open_model import LmSpec, open_lm
 from adwright.lm.sentence_encoder import SentenceEncoder
@@ -227,7 +227,7 @@ def rewrite(table: AdTable, out: Path, *, samples: int = 8, offline: bool = Fals
         writer = TunedWriter(model=asked["model"], offline=offline)
         found = improve(ads, out, config, writer, *judges, samples=samples)
     ids = tuple(rows[ad.brief.id] for ad in ads)
-    made = changed_creatives(ids, ads, found, maker=f"SEED on {asked['model']}")
+    made = changed_creatives(ids, ads, found, maker=f"{MODEL}SEED on {asked['model']}")
     return Rewritten(ids, found, len(table) - len(ads), made)
 
 

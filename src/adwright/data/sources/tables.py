@@ -39,7 +39,7 @@ from adwright.data.sources.csvfile import parse_columns
 from adwright.data.sources.frames import SourceTable, Tabular, as_frame, id_text
 from adwright.data.sources.mapped import id_column
 
-_NUMBERS = {"position": pl.Int64(), "propensity": pl.Float64(), "value": pl.Float64()}
+_NUMBERS = {pa.int32(): pl.Int64(), pa.float64(): pl.Float64()}
 
 
 def read_events(
@@ -99,14 +99,31 @@ def read_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> pl.DataF
 
     A table of `write_creatives` is one, too: of each ad the slots are its text, and ads of no item
     are left out."""
+    made = _creatives_of(path, bounds)
+    if isinstance(made, pl.DataFrame):
+        return made
+    return validate_creatives(catalogue_rows(made), file=str(path))
+
+
+def read_whole_creatives(path: Path, *, bounds: ReadBounds = USUAL_BOUNDS) -> tuple[Creative, ...]:
+    """The creatives of a table of `write_creatives` with all their parts, or of a catalogue, whose
+    text is their body; read as `read_creatives`."""
+    made = _creatives_of(path, bounds)
+    if not isinstance(made, pl.DataFrame):
+        return made
+    renamed = made.rename({"text": "body"}).fill_null("")
+    return tuple(Creative(**row) for row in renamed.iter_rows(named=True))
+
+
+def _creatives_of(path: Path, bounds: ReadBounds) -> pl.DataFrame | tuple[Creative, ...]:
+    """Those of `write_creatives`, or the rows of a catalogue."""
     frame = _opened(path, CREATIVE_SCHEMA, bounds, whole=True).frame
     names = set(frame.collect_schema().names())
     if "text" not in names and names & {*SLOTS, "state"}:
         checks = pl.col("checks_passed")
         if frame.collect_schema().get("checks_passed") == pl.String:  # of CSV
             frame = frame.with_columns(checks.str.split(" "))
-        made = reading(path, lambda: from_table(frame.collect(), file=str(path)))
-        return validate_creatives(catalogue_rows(made), file=str(path))
+        return reading(path, lambda: from_table(frame.collect(), file=str(path)))
     return reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
 
 
@@ -202,7 +219,8 @@ def _opened(
     _check_header(table, [field.name for field in schema if not field.nullable])
     text = [n for n, dtype in table.frame.collect_schema().items() if dtype == pl.String]
     times = [field.name for field in schema if field.type == TIME and field.name in text]
-    numbers = {name: dtype for name, dtype in _NUMBERS.items() if name in text}
+    kinds = {field.name: field.type for field in schema if field.name in text}
+    numbers = {name: _NUMBERS[kind] for name, kind in kinds.items() if kind in _NUMBERS}
     frame = reading(path, lambda: parse_columns(table.frame, times, numbers, table.locate))
     return replace(table, frame=frame)
 
