@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -19,7 +20,10 @@ from adwright.campaigns.store.database import MIGRATIONS, Database, migrate
 from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import EVENTS, METADATA, STOPS
 from tests.support.store.events import START, event, events
-from tests.support.store.old_store import back_to_the_second_revision
+from tests.support.store.old_store import (
+    back_to_the_second_revision,
+    back_to_the_third_revision,
+)
 from tests.support.store.postgres import Postgres
 
 
@@ -177,6 +181,31 @@ def test_what_was_stopped_stays_so_and_what_lies_ahead_begins(
         store.record_events("acme", [event(9, kind="stop", item_id="i4", user_id="anna")])
         assert store.stops("acme")["event_id"].to_list()[-1] == "e9"
         assert store.actions("acme", limit=1)[0].subject == "e9"
+
+
+def test_a_store_of_before_gets_lives_of_ads_and_loses_nothing(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        store.create_key("acme")
+        store.put_campaign("acme", {"campaign_id": "spring", "start": START, "type": "coupon"})
+        ad = {"creative_id": "c1", "item_id": "tea", "campaign_id": "spring", "text": "Tea!"}
+        store.put_creatives("acme", [ad, {**ad, "creative_id": "c2", "image_hash": "other"}])
+        store.record_events("acme", [event(1, campaign_id="spring"), event(2, kind="stop")])
+        tables = store.creatives, store.campaigns, store.events, store.stops, store.keys
+        before = [read("acme") for read in tables]
+        actions = store.actions("acme")
+    back_to_the_third_revision(store_url)
+    with Store.open(store_url) as store:
+        for old, read in zip(before, (getattr(store, one.__name__) for one in tables), strict=True):
+            found = read("acme")
+            assert found.equals(old) if isinstance(old, pl.DataFrame) else found == old
+        assert store.actions("acme") == actions
+        assert store.creative_versions() == {}
+        first, second = store.creatives_full("acme")
+        assert (first.body, first.state, first.campaign_id) == ("Tea!", "", "spring")
+        assert second.image_hash == ""  # it was none of a file
+        for state in ("in review", "approved", "live"):
+            store.move_creatives("acme", ["c1"], state, author="ann")
+        assert [one.creative_id for one in store.live_creatives("acme").creatives] == ["c1"]
 
 
 def test_a_store_without_stops_needs_no_order(store_url: str) -> None:

@@ -195,11 +195,29 @@ def test_campaigns_are_kept_replaced_and_listed(client: Client, store: Store) ->
         "start": "2024-06-01T18:30:00Z",
         "end": None,
         "type": "TypeB",
+        **dict.fromkeys(("budget", "price", "per", "cap", "cap_hours", "targeting")),
+        "spent": 0.0,
     }
     rest = client.get("/v1/campaigns?after=c1").json()["campaigns"]
     assert [one["campaign_id"] for one in rest] == ["c2", "c3", "c4"]
     assert store.campaigns("acme").height == 5
     assert code(client.get("/v1/campaigns?limit=0")) == (422, "invalid")
+
+
+def test_a_campaign_has_terms_and_says_what_it_spent(client: Client, store: Store) -> None:
+    terms = {
+        **{"budget": 5.0, "price": 0.1, "per": "impression", "cap": 3, "cap_hours": 12.0},
+        "targeting": {"page": ["start", "search"], "floor": [2.0]},
+    }
+    body = {"campaign_id": "c1", "start": small_shop_NOW.isoformat(), **terms}
+    made = client.post("/v1/campaigns", json=body).json()
+    assert made == {**made, **terms, "spent": 0.0}
+    impressions = [event(event_id=f"i{n}", kind="impression", campaign_id="c1") for n in range(3)]
+    assert client.post("/v1/events", json={"events": impressions}).json()["accepted"] == 3
+    assert store.known_spend("acme") == {"c1": 0.3}
+    (kept,) = client.get("/v1/campaigns").json()["campaigns"]
+    assert kept == {**made, "spent": 0.3}
+    assert client.post("/v1/campaigns", json={**body, "price": 0.2}).json()["spent"] == 0.3
 
 
 def test_the_model_is_shown(client: Client) -> None:
@@ -400,6 +418,25 @@ def test_a_campaign_ends_after_it_starts() -> None:
     assert same.end == same.start
     with pytest.raises(ValidationError, match="end must not be before start"):
         parse(CampaignIn, {**CAMPAIGN, "end": "2024-05-31T23:59:59Z"})
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"budget": 5.0}, "without a price"),
+        ({"price": 0.0}, "greater than or equal"),
+        ({"price": "0.1"}, "valid number"),
+        ({"price": 0.1, "per": "view"}, "impression"),
+        ({"cap": 0}, "greater than or equal"),
+        ({"cap": 1.5}, "integer"),
+        ({"targeting": {"_page": ["x"]}}, "pattern"),
+        ({"targeting": {"page": []}}, "at least 1"),
+        ({"targeting": {"page": "start"}}, "list"),
+    ],
+)
+def test_terms_that_are_none_are_refused(terms: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        parse(CampaignIn, {**CAMPAIGN, **terms})
 
 
 def test_times_are_turned_into_utc() -> None:

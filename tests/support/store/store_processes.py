@@ -58,6 +58,20 @@ def post_and_tell(url: str, tenant: str, n: int, size: int, told: Path) -> None:
             stream.flush()
 
 
+def show_until_killed(url: str, tenant: str, seed: int, told: Path) -> None:
+    """Record impressions of campaigns a and b, most of them once and some again, until killed; the
+    file is there once twenty are kept."""
+    rng = random.Random(seed)
+    with Store.open(url) as store:
+        for first in range(0, 10**9, 20):
+            rows = [
+                {**row, "event_id": f"{seed}-{row['event_id']}", "campaign_id": rng.choice("ab")}
+                for row in events(20, start=max(0, first - rng.randrange(8)))
+            ]
+            store.record_events(tenant, rows)
+            told.touch()
+
+
 def compact(url: str, tenant: str, folder: Path, before: datetime, part: int) -> None:
     """Compact again and again, until killed."""
     with Store.open(url) as store:

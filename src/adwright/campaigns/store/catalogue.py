@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 from sqlalchemy import Connection, Table, select
 from sqlalchemy import Row as SqlRow
-from sqlalchemy.dialects import postgresql, sqlite
 
 from adwright.campaigns.store.events import check_storable, frame_of
 from adwright.campaigns.store.tables import (
@@ -22,6 +21,7 @@ from adwright.campaigns.store.tables import (
     DECISIONS,
     frame_of_rows,
     from_micros,
+    insert_of,
     of_tenant,
     portions,
     to_micros,
@@ -32,7 +32,10 @@ from adwright.data.schema import (
     CAMPAIGN_SCHEMA,
     CREATIVE_SCHEMA,
     TIME,
+    Check,
     empty_table,
+    in_file,
+    run_checks,
     validate_campaigns,
     validate_creatives,
 )
@@ -40,14 +43,27 @@ from adwright.delivery.decision import Decision, Request, ShownCreative
 
 _IDS = {"campaign_id": LONGEST_ID}
 
-Insert = sqlite.Insert | postgresql.Insert
-
 
 def campaign_rows(campaigns: Sequence[Mapping[str, object]]) -> pl.DataFrame:
-    """Campaigns in CAMPAIGN_SCHEMA, checked; raises as `data.schema.validate_campaigns`."""
-    frame = validate_campaigns(frame_of(campaigns, CAMPAIGN_SCHEMA))
+    """Campaigns in CAMPAIGN_SCHEMA, checked; targeting may be a mapping. Raises as
+    `data.schema.validate_campaigns`, and for a budget that nothing draws on."""
+    frame = validate_campaigns(frame_of([_as_text(one) for one in campaigns], CAMPAIGN_SCHEMA))
     check_storable(frame, longest=_IDS)
+    unspent = pl.col("budget").is_not_null() & pl.col("price").is_null()
+    what, hint = "nothing draws on a budget without a price", "say the price, and per what"
+    run_checks(frame.lazy(), [Check("budget", unspent, what, hint)], in_file(""))
     return frame
+
+
+def _as_text(campaign: Mapping[str, object]) -> Mapping[str, object]:
+    if not isinstance(campaign, Mapping) or not isinstance(campaign.get("targeting"), Mapping):
+        return campaign
+    try:
+        said = json.dumps(campaign["targeting"], ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        what, hint = f"targeting is no JSON: {error}", "give lists of texts and numbers"
+        raise ValueInvalidError(what, column="targeting", hint=hint) from error
+    return {**campaign, "targeting": said}
 
 
 def creative_rows(creatives: Sequence[Mapping[str, object]]) -> pl.DataFrame:
@@ -63,8 +79,8 @@ def upsert_campaigns(connection: Connection, tenant: str, campaigns: pl.DataFram
     rows = campaigns.sort("campaign_id").with_columns(micros).to_dicts()
     if not rows:
         return
-    statement = _insert(connection, CAMPAIGNS)
-    changed = {name: statement.excluded[name] for name in ("start", "end", "type")}
+    statement = insert_of(connection, CAMPAIGNS)
+    changed = {name: statement.excluded[name] for name in CAMPAIGN_SCHEMA.names[1:]}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["tenant", "campaign_id"], set_=changed),
         [{"tenant": tenant, **row} for row in rows],
@@ -77,7 +93,7 @@ def upsert_creatives(connection: Connection, tenant: str, creatives: pl.DataFram
 
     Raises ValueInvalidError where it is not, and for a campaign that the tenant does not have.
     """
-    _check_campaigns_known(connection, tenant, creatives)
+    check_campaigns_known(connection, tenant, creatives)
     rows = [{"tenant": tenant, **row} for row in creatives.sort("creative_id").to_dicts()]
     insert_ignoring(connection, CREATIVES, rows)
     ids = creatives["creative_id"].to_list()
@@ -137,18 +153,13 @@ def insert_ignoring(
     """
     if not rows:
         return 0
-    statement = _insert(connection, table).on_conflict_do_nothing()
+    statement = insert_of(connection, table).on_conflict_do_nothing()
     keys = connection.execute(statement.returning(*table.primary_key), list(rows))
     return len(keys.all())
 
 
-def _insert(connection: Connection, table: Table) -> Insert:
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
-
-
-def _check_campaigns_known(connection: Connection, tenant: str, creatives: pl.DataFrame) -> None:
+def check_campaigns_known(connection: Connection, tenant: str, creatives: pl.DataFrame) -> None:
+    """Raise ValueInvalidError for the first creative of a campaign that the tenant lacks."""
     wanted = creatives["campaign_id"].drop_nulls().unique().to_list()
     known = set(
         select_table(connection, CAMPAIGNS, CAMPAIGN_SCHEMA, tenant, ids=wanted)["campaign_id"]
@@ -218,10 +229,10 @@ def decision_row(decision: Decision) -> Row:
     }
     context = {**request.context, **({_MODEL: decision.model} if decision.model else {})}
     return {
-        **{name: _storable(text, name, longest=LONGEST_ID) for name, text in ids.items()},
+        **{name: storable(text, name, longest=LONGEST_ID) for name, text in ids.items()},
         "time": to_micros(request.time),
-        "slate": _storable(_json(decision.places()), "slate"),
-        "context": _storable(_json(context), "context"),
+        "slate": storable(_json(decision.places()), "slate"),
+        "context": storable(_json(context), "context"),
     }
 
 
@@ -305,7 +316,8 @@ def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True)
 
 
-def _storable(text: str, column: str, *, longest: int | None = None) -> str:
+def storable(text: str, column: str, *, longest: int | None = None) -> str:
+    """The text. Raises ValueInvalidError for one that a database cannot keep, or is too long."""
     if longest is not None and len(text) > longest:
         what = f"{column} must have at most {longest} characters"
         raise ValueInvalidError(what, column=column, value=text, hint="use a shorter one")

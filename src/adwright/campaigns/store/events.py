@@ -26,21 +26,25 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, func, select, text
 
 from adwright.campaigns.store.keys import ActionKind, note
+from adwright.campaigns.store.spend import add_spend
 from adwright.campaigns.store.tables import (
     CREATIVES,
     EPOCH,
     EVENT_IDS,
     EVENTS,
     STOPS,
+    TENANTS,
     Recorded,
     append,
     claim,
     frame_of_rows,
     from_micros,
     of_tenant,
+    state_of_row,
     to_micros,
 )
 from adwright.core.errors import SchemaError, ValueInvalidError
+from adwright.data.creatives import CreativeState
 from adwright.data.schema import (
     EVENT_SCHEMA,
     KINDS,
@@ -276,12 +280,16 @@ def _refused_text(column: str, values: Sequence[object]) -> ValueInvalidError:
 
 _COLUMNS = tuple(EVENT_SCHEMA.names)
 _KIND = 1 + _COLUMNS.index("kind")  # behind the tenant
+_CAMPAIGN = _COLUMNS.index("campaign_id")
 _ITEM, _USER = 1 + _COLUMNS.index("item_id"), 1 + _COLUMNS.index("user_id")
 _TIME, _VALUE = 1 + _COLUMNS.index("time"), 1 + _COLUMNS.index("value")
 _ID_BYTES, _CONTENT_BYTES = 16, 8
-#: The `seq` of a tenant's last stop and, where some name creatives, how many creatives it has.
-#: Neither is ever changed or deleted, so what they say is the same while the two numbers are.
+#: The `seq` of a tenant's last stop and, where some name creatives, how often these changed: what
+#: they say is the same while the two numbers are.
 StopVersion = tuple[int, int]
+#: States of the creatives with which an item falls: those that are shown, or may be again without
+#: anybody's yes.
+_SHOWN: tuple[CreativeState, ...] = ("", "live", "paused")
 # Any number that no other program is likely to lock.
 _POSTGRESQL_LOCK = 0x6164777374
 #: What the database's clock says, in microseconds; that of SQLite is the machine's.
@@ -299,15 +307,16 @@ def insert_batches(
     now: datetime,
     *,
     key_id: str | None = None,
+    slot: int = 0,
 ) -> list[Recorded]:
     """Insert those of the rows whose event_id the tenant never sent before; what became of each
     sender's batch, in order.
 
     batches: of rows as `event_rows` makes them. now: when they were received. key_id: of the key
-    they came with, for the log of actions, where stops stand. connection: in a transaction that may
-    write; nothing is durable before it is committed. One transaction that calls this once waits for
-    no other that waits for it; one that calls it twice may, and PostgreSQL would end one of the
-    two.
+    they came with, for the log of actions, where stops stand. slot: of the process, for what the
+    events cost, see `spend`. connection: in a transaction that may write; nothing is durable before
+    it is committed. One transaction that calls this once waits for no other that waits for it; one
+    that calls it twice may, and PostgreSQL would end one of the two.
     """
     marks = [fingerprints(tenant, batch) for batch in batches]
     first: dict[bytes, int] = {}
@@ -332,6 +341,10 @@ def insert_batches(
         results.append(Recorded(accepted, len(repeated), conflicting, frozenset(repeated)))
     names, added = ("tenant", *_COLUMNS), [(tenant, *row) for row in new]
     stopping = [any(row[_KIND - 1] == "stop" for row in batch) for batch in batches]
+    # Before the lock below, as everybody who takes both.
+    spent = add_spend(connection, tenant, ((row[_KIND - 1], row[_CAMPAIGN]) for row in new), slot)
+    if spent:
+        results = [replace(one, spent=spent) for one in results]
     if not any(stopping):
         append(connection, EVENTS, names, added)
         return results
@@ -450,10 +463,13 @@ def stops_of(
     connection: Connection, tenant: str, at: datetime | None = None
 ) -> tuple[Stops, StopVersion]:
     """What is stopped of the tenant's, now or at the moment `at`, in UTC, and its version."""
-    named = select(STOPS.c.item_id).where(STOPS.c.creative_id.is_not(None))
+    named = [STOPS.c.creative_id.is_not(None), *of_tenant(STOPS, tenant)]
     query = select(CREATIVES.c.creative_id, CREATIVES.c.item_id).where(
         *of_tenant(CREATIVES, tenant),
-        CREATIVES.c.item_id.in_(named.where(*of_tenant(STOPS, tenant))),
+        CREATIVES.c.item_id.in_(select(STOPS.c.item_id).where(*named)),
+        # A draft beside a stopped ad lets nobody show the item again.
+        CREATIVES.c.creative_id.in_(select(STOPS.c.creative_id).where(*named))
+        | state_of_row().in_(_SHOWN),
     )
     rows = [tuple(row) for row in connection.execute(query)]
     schema = {"creative_id": pl.String(), "item_id": pl.String()}
@@ -466,8 +482,8 @@ def stop_versions(connection: Connection, only: str | None = None) -> dict[str, 
     """For each tenant that ever stopped anything, what changes when its stops may have."""
     tenant = STOPS.c.tenant
     naming = select(tenant).where(STOPS.c.creative_id.is_not(None))
-    query = select(CREATIVES.c.tenant, func.count()).where(CREATIVES.c.tenant.in_(naming))
-    creatives = {one: n for one, n in connection.execute(query.group_by(CREATIVES.c.tenant))}
+    query = select(TENANTS.c.tenant, TENANTS.c.version).where(TENANTS.c.tenant.in_(naming))
+    changed = {one: version or 0 for one, version in connection.execute(query)}
     last = select(tenant, func.max(STOPS.c.seq)).group_by(tenant)
     stops = connection.execute(last if only is None else last.where(tenant == only))
-    return {one: (seq, creatives.get(one, 0)) for one, seq in stops}
+    return {one: (seq, changed.get(one, 0)) for one, seq in stops}

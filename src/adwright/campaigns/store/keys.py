@@ -8,9 +8,9 @@ the hash. A leaked database therefore opens no door, and a request is checked in
 A key opens what its scopes name:
 
     events          send what happened          stops           stop ads, and take that back
-    decide          ask what to show            agent:ask       begin a run of the agent
-    read            look at what there is       agent:confirm   say yes to what it would change
-    admin           campaigns, and the log of actions
+    decide          ask what to show            creatives       enter ads, and move them to be shown
+    read            look at what there is       agent:ask       begin a run of the agent
+    admin           campaigns, ads, the log     agent:confirm   say yes to what it would change
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from adwright.campaigns.store.tables import (
 from adwright.core.config import closest_name
 from adwright.core.errors import ConfigError
 
-KeyScope = Literal["events", "decide", "read", "stops", "agent:ask", "agent:confirm", "admin"]
+KeyScope = Literal[
+    "events", "decide", "read", "stops", "creatives", "agent:ask", "agent:confirm", "admin"
+]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 #: Of a key that nothing else is said of: all that the pages of a shop need.
 WEB_SHOP: tuple[KeyScope, ...] = ("events", "decide")
@@ -173,6 +175,8 @@ def _hash(key_id: str, secret: str) -> bytes:
 #     two keys                                 SUBJECT is "on" or "off"
 #     stop, undo                               SUBJECT is the event
 #     campaign                                 SUBJECT was stored
+#     creative                                 SUBJECT came into the state that the detail says
+#     scores                                   SUBJECT is the judge whose scores were stored
 #     publish                                  SUBJECT is the model that began to decide
 #     agent ask, agent confirm, agent refuse   SUBJECT is the run
 #
@@ -186,6 +190,8 @@ ActionKind = Literal[
     "stop",
     "undo",
     "campaign",
+    "creative",
+    "scores",
     "publish",
     "agent ask",
     "agent confirm",

@@ -6,6 +6,8 @@ that writes is one transaction, and returns when it is committed and on the disk
 
 from __future__ import annotations
 
+import secrets
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,6 +29,20 @@ from adwright.campaigns.store.catalogue import (
     upsert_creatives,
 )
 from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
+from adwright.campaigns.store.creatives import (
+    CreativeMove,
+    LiveAds,
+    Scores,
+    insert_creatives,
+    insert_scores,
+    move_creatives,
+    read_creatives,
+    read_live,
+    read_moves,
+    read_scores,
+    take_turn,
+    versions,
+)
 from adwright.campaigns.store.database import Database, migrate
 from adwright.campaigns.store.events import (
     StopVersion,
@@ -58,6 +74,7 @@ from adwright.campaigns.store.keys import (
     require_scopes,
     revoke,
 )
+from adwright.campaigns.store.spend import SLOTS, read_spend
 from adwright.campaigns.store.tables import (
     CAMPAIGNS,
     CREATIVES,
@@ -69,6 +86,7 @@ from adwright.campaigns.store.tables import (
 )
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
+from adwright.data.creatives import Creative, CreativeState
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision
@@ -88,22 +106,29 @@ class StoredDecision:
     """The decision that stands in the store.
 
     repeated: another one stood there before. impressions: those of the decision that are new.
+    spent: as of `Recorded`.
     """
 
     decision: Decision
     repeated: bool
     impressions: Events = field(default=(), repr=False)
+    spent: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
 
 def record_group(
-    database: Database, tenant: str, entries: Sequence[Decision | Events], now: datetime
+    database: Database,
+    tenant: str,
+    entries: Sequence[Decision | Events],
+    now: datetime,
+    *,
+    slot: int = 0,
 ) -> list[StoredDecision | Recorded]:
     """Write all entries of a tenant that exists, or none; what became of each, in order.
 
     entries: what each caller wants written: a decision with its impressions, or events, which
     may be a table. Of two
     decisions with one request_id, and of two events with one event_id, the first counts; the
-    impressions of a decision are written only if it is.
+    impressions of a decision are written only if it is. slot: see `spend.add_spend`.
     Raises SchemaError and ValueInvalidError where a row can never be written, ResourceError
     where nothing can be written now.
     """
@@ -121,9 +146,11 @@ def record_group(
             if decision is not None and decision.repeated:
                 # The impressions of the decision that was there are there too.
                 events[place], checked[place] = [], []
-        recorded = insert_batches(connection, tenant, checked, now)
+        recorded = insert_batches(connection, tenant, checked, now, slot=slot)
     return [
-        one if decision is None else replace(decision, impressions=_new(batch, one))
+        one
+        if decision is None
+        else replace(decision, impressions=_new(batch, one), spent=one.spent)
         for decision, batch, one in zip(decisions, events, recorded, strict=True)
     ]
 
@@ -176,6 +203,9 @@ class Store:
         self._database = database
         self._clock = clock
         self._known: set[str] = set()  # tenants seen in the database, where none is ever deleted
+        self._slot = secrets.randbelow(SLOTS)
+        self._spent: dict[str, dict[str, float]] = {}
+        self._learning = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Store({self._database.url!r})"
@@ -356,6 +386,7 @@ class Store:
         rows = campaign_rows([campaign])
         self._check_tenant(tenant)
         with self._database.write() as connection:
+            take_turn(connection, tenant)
             upsert_campaigns(connection, tenant, rows)
             (campaign_id,) = rows["campaign_id"]
             now = self._clock.now()
@@ -390,12 +421,121 @@ class Store:
         rows = creative_rows(creatives)
         self._check_tenant(tenant)
         with self._database.write() as connection:
+            take_turn(connection, tenant)
             upsert_creatives(connection, tenant, rows)
 
     def creatives(self, tenant: str) -> pl.DataFrame:
         """The tenant's creatives in CREATIVE_SCHEMA, by id."""
         with self._database.read() as connection:
             return select_table(connection, CREATIVES, CREATIVE_SCHEMA, tenant)
+
+    def write_creatives(
+        self,
+        tenant: str,
+        creatives: Sequence[Creative],
+        *,
+        author: str,
+        submit: bool = False,
+        key_id: str | None = None,
+    ) -> Recorded:
+        """Enter creatives with all their parts as drafts, all of them or none.
+
+        What state they say is not asked: it is the store's to say. The same once more is no
+        mistake, and a duplicate; it stays in its state. One that says no item takes that of its
+        parent, which the store or the batch has. author: who enters them. submit: they are in
+        review at once. key_id: that they came with, for the log of actions, here and below.
+        Raises ValueInvalidError for another creative of the same id, one without an item, and a
+        campaign that the tenant does not have.
+        """
+        self._check_tenant(tenant)
+        if not creatives:
+            return Recorded(0, 0)
+        state: CreativeState = "in review" if submit else "draft"
+        with self._database.write() as connection:
+            now = self._clock.now()
+            return insert_creatives(
+                connection, tenant, creatives, state, author, now, key_id=key_id
+            )
+
+    def move_creatives(
+        self,
+        tenant: str,
+        ids: Sequence[str],
+        state: CreativeState,
+        *,
+        author: str,
+        why: str = "",
+        dry_run: bool = False,
+        key_id: str | None = None,
+    ) -> Recorded:
+        """Move creatives into a state, all of them or none; those that are in it are duplicates.
+
+        dry_run: check it, and move none. Raises ValueInvalidError for one that is not the tenant's,
+        and for a move that `data.creatives.MOVES` does not allow.
+        """
+        self._check_tenant(tenant)
+        with self._database.write() as connection:
+            return move_creatives(
+                *(connection, tenant, ids, state, author, why, self._clock.now()),
+                dry_run=dry_run,
+                key_id=key_id,
+            )
+
+    def creative_moves(self, tenant: str, creative_id: str | None = None) -> list[CreativeMove]:
+        """What moved the tenant's creatives, or one of them, the oldest first."""
+        with self._database.read() as connection:
+            return read_moves(connection, tenant, creative_id)
+
+    def creatives_full(
+        self,
+        tenant: str,
+        *,
+        states: Sequence[CreativeState] | None = None,
+        item_ids: Sequence[str] | None = None,
+        ids: Sequence[str] | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Creative]:
+        """The tenant's creatives with all their parts and their states, by id.
+
+        states, item_ids, ids: these alone. after, limit: as of `campaigns`. Of one that
+        `put_creatives` kept the body is its text.
+        """
+        with self._database.read() as connection:
+            return read_creatives(
+                *(connection, tenant),
+                states=states,
+                item_ids=item_ids,
+                ids=ids,
+                after=after,
+                limit=limit,
+            )
+
+    def set_priors(
+        self, tenant: str, judge: str, scores: Mapping[str, tuple[float, float, float]]
+    ) -> None:
+        """Keep what a judge predicts of creatives: creative_id -> (value, low, high). The last
+        score of a judge counts. Raises ValueInvalidError for one that is not the tenant's."""
+        self._check_tenant(tenant)
+        if not scores:
+            return
+        with self._database.write() as connection:
+            insert_scores(connection, tenant, judge, scores, self._clock.now())
+
+    def creative_scores(self, tenant: str, ids: Sequence[str]) -> dict[str, Scores]:
+        """creative_id -> judge -> what it predicts, of those that have a score."""
+        with self._database.read() as connection:
+            return read_scores(connection, tenant, ids)
+
+    def creative_versions(self) -> dict[str, int]:
+        """For each tenant a number that is another one as soon as `live_creatives` may be."""
+        with self._database.read() as connection:
+            return versions(connection)
+
+    def live_creatives(self, tenant: str) -> LiveAds:
+        """What of the tenant may be shown, with its campaigns and scores, of one moment."""
+        with self._database.read() as connection:
+            return read_live(connection, tenant)
 
     # Decisions and events
 
@@ -431,7 +571,11 @@ class Store:
             return Recorded(0, 0)
         with self._database.write() as connection:
             now = self._clock.now()
-            (recorded,) = insert_batches(connection, tenant, [rows], now, key_id=key_id)
+            batches = [rows]
+            (recorded,) = insert_batches(
+                connection, tenant, batches, now, key_id=key_id, slot=self._slot
+            )
+        self._learn(tenant, recorded.spent)
         return recorded
 
     def record_group(
@@ -443,7 +587,36 @@ class Store:
         store, for events their counts. Raises as `decision_row` and `record_events`.
         """
         self._check_tenant(tenant)
-        return record_group(self._database, tenant, entries, self._clock.now())
+        now = self._clock.now()
+        results = record_group(self._database, tenant, entries, now, slot=self._slot)
+        for spent in results[:1]:  # of each the same: it is that of the transaction
+            self._learn(tenant, spent.spent)
+        return results
+
+    def spend(self, tenant: str) -> pl.DataFrame:
+        """What the tenant's campaigns have spent, by all processes: campaign_id, events that cost
+        something and spent, by id.
+
+        Each new impression, or click, of a campaign that has a price adds it, in the transaction
+        that keeps the event.
+        """
+        with self._database.read() as connection:
+            found = read_spend(connection, tenant)
+        self._learn(tenant, dict(found.select("campaign_id", "spent").iter_rows()))
+        return found
+
+    def known_spend(self, tenant: str) -> Mapping[str, float]:
+        """campaign_id -> what it had spent, by all, when this process last wrote an event of it or
+        asked: without a question to the database. What others have in flight is not in it."""
+        return self._spent.get(tenant, {})
+
+    def _learn(self, tenant: str, spent: Mapping[str, float]) -> None:
+        if spent:
+            with self._learning:
+                known = self._spent.get(tenant, {})
+                # Of two that write at once the later one may be heard of first.
+                more = {one: max(total, known.get(one, 0.0)) for one, total in spent.items()}
+                self._spent[tenant] = {**known, **more}
 
     def events(
         self,

@@ -46,6 +46,7 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from adwright.core.errors import ValueInvalidError
 
@@ -89,6 +90,8 @@ TENANTS = Table(
     Column("created", BigInteger, nullable=False),
     # Whether the key that asked the agent for a change cannot be the one that says yes to it.
     Column("two_keys", Boolean),
+    # How often its campaigns, creatives and their scores changed; null: never since it was counted.
+    Column("version", BigInteger),
 )
 
 KEYS = Table(
@@ -110,6 +113,12 @@ CAMPAIGNS = Table(
     Column("start", BigInteger, nullable=False),
     Column("end", BigInteger),
     Column("type", Text),
+    Column("budget", Double),
+    Column("price", Double),
+    Column("per", Text),  # impression | click
+    Column("cap", Integer),  # impressions to one person in cap_hours
+    Column("cap_hours", Double),
+    Column("targeting", Text),  # a JSON object: key of a request's context -> values
 )
 
 CREATIVES = Table(
@@ -119,6 +128,51 @@ CREATIVES = Table(
     Column("creative_id", Text, primary_key=True),
     *_required("item_id"),
     *_optional("campaign_id", "text", "image_hash"),
+    Column("content", Text),  # a JSON object: what is no column; null: of put_creatives
+    ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
+)
+
+
+def _of_creative() -> list[Any]:
+    """A row about a creative; the last one of its kind counts."""
+    return [
+        Column("seq", _NUMBER, Identity(), primary_key=True),
+        Column("tenant", Text, nullable=False),
+        Column("time", BigInteger, nullable=False),
+        *_required("creative_id"),
+        ForeignKeyConstraint(
+            ["tenant", "creative_id"], ["creatives.tenant", "creatives.creative_id"]
+        ),
+    ]
+
+
+CREATIVE_MOVES = Table(
+    "creative_moves",
+    METADATA,
+    *_of_creative(),
+    *_required("state", "author"),
+    *_optional("why"),
+    Index(None, "tenant", "creative_id", "seq"),
+)
+
+CREATIVE_SCORES = Table(
+    "creative_scores",  # what judges predict
+    METADATA,
+    *_of_creative(),
+    *_required("judge"),
+    *(Column(name, Double, nullable=False) for name in ("value", "low", "high")),
+    Index(None, "tenant", "creative_id", "judge", "seq"),
+)
+
+SPEND = Table(
+    "spend",  # added to in the transaction of the events that cost something
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("campaign_id", Text, primary_key=True),
+    # Of the process: no two that write at once wait for each other.
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("events", BigInteger, nullable=False),
+    Column("micros", BigInteger, nullable=False),  # millionths of the currency
     ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
 )
 
@@ -280,6 +334,26 @@ def of_tenant(
     return found
 
 
+def insert_of(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insertion that can say what becomes of a row that is there."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def state_of_row() -> ColumnElement[str]:
+    """The state of a row of `creatives`, for a query: that of its last move."""
+    moves = CREATIVE_MOVES.c
+    last = (
+        select(moves.state)
+        .where(moves.tenant == CREATIVES.c.tenant, moves.creative_id == CREATIVES.c.creative_id)
+        .order_by(moves.seq.desc())
+        .limit(1)
+        .correlate(CREATIVES)
+    )
+    return func.coalesce(last.scalar_subquery(), "")
+
+
 def frame_of_rows(
     rows: Sequence[Sequence[Any]], types: Mapping[str, Any], *, times: Sequence[str] = ("time",)
 ) -> pl.DataFrame:
@@ -312,7 +386,9 @@ class Recorded:
     or stood earlier in the batch; what was known is kept. conflicting: those of the duplicates
     that differ from what is kept, which a sender should look into. repeated: places of the
     duplicate events in the batch, from 0. stops: of a batch with stops, the number of the last stop
-    in the store, which a process must have seen to obey all of them; else 0.
+    in the store, which a process must have seen to obey all of them; else 0. spent: campaign_id ->
+    what it has spent with this batch, by all that write, of campaigns that the batch costs
+    something.
     """
 
     accepted: int
@@ -320,6 +396,7 @@ class Recorded:
     conflicting: int = 0
     repeated: frozenset[int] = field(default=frozenset(), compare=False, repr=False)
     stops: int = field(default=0, compare=False)
+    spent: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
 
 def claim(connection: Connection, table: Table, ids: Mapping[bytes, int]) -> dict[bytes, int]:

@@ -83,7 +83,9 @@ def require_scope(caller: Caller, *scopes: KeyScope) -> None:
         )
 
 
-def _of(*scopes: KeyScope) -> Callable[..., Awaitable[str]]:
+def tenant_of(*scopes: KeyScope) -> Callable[..., Awaitable[str]]:
+    """What an endpoint depends on: the tenant of a key that has one of these scopes."""
+
     async def tenant(caller: Called, _: Annotated[str | None, Depends(_key_header)]) -> str:
         # The gate has looked at the key; the header stands here for the OpenAPI.
         require_scope(caller, *scopes)
@@ -93,15 +95,15 @@ def _of(*scopes: KeyScope) -> Callable[..., Awaitable[str]]:
 
 
 #: The tenant of a key that has one of these scopes.
-Sends = Annotated[str, Depends(_of("events", "stops"))]
-Decides = Annotated[str, Depends(_of("decide"))]
-Reads = Annotated[str, Depends(_of("read"))]
-Watches = Annotated[str, Depends(_of("read", "stops"))]
-Administers = Annotated[str, Depends(_of("admin"))]
-Asks = Annotated[str, Depends(_of("agent:ask"))]
-Confirms = Annotated[str, Depends(_of("agent:confirm"))]
-Refuses = Annotated[str, Depends(_of("agent:confirm", "agent:ask"))]
-FollowsRuns = Annotated[str, Depends(_of("read", "agent:ask", "agent:confirm"))]
+Sends = Annotated[str, Depends(tenant_of("events", "stops"))]
+Decides = Annotated[str, Depends(tenant_of("decide"))]
+Reads = Annotated[str, Depends(tenant_of("read"))]
+Watches = Annotated[str, Depends(tenant_of("read", "stops"))]
+Administers = Annotated[str, Depends(tenant_of("admin"))]
+Asks = Annotated[str, Depends(tenant_of("agent:ask"))]
+Confirms = Annotated[str, Depends(tenant_of("agent:confirm"))]
+Refuses = Annotated[str, Depends(tenant_of("agent:confirm", "agent:ask"))]
+FollowsRuns = Annotated[str, Depends(tenant_of("read", "agent:ask", "agent:confirm"))]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -388,9 +390,9 @@ async def campaigns(
     def page() -> bytes:
         """The body, made beside the event loop: a long one would hold it up."""
         rows = state.store.campaigns(tenant, after=after, limit=limit).iter_rows(named=True)
-        return (
-            CampaignsOut(campaigns=[CampaignOut(**row) for row in rows]).model_dump_json().encode()
-        )
+        spent = dict(state.store.spend(tenant).select("campaign_id", "spent").iter_rows())
+        shown = [CampaignOut(**row, spent=spent.get(row["campaign_id"], 0.0)) for row in rows]
+        return CampaignsOut(campaigns=shown).model_dump_json().encode()
 
     return Response(await state.read_store(tenant, page), media_type="application/json")
 
@@ -407,7 +409,9 @@ async def put_campaign(
     """Create the campaign, or replace the one of this id."""
     put = partial(state.store.put_campaign, tenant, body.model_dump(), key_id=caller.key_id)
     await state.write_store(tenant, put)
-    return CampaignOut(**body.model_dump())
+    spend = await state.read_store(tenant, partial(state.store.spend, tenant))
+    spent = spend.filter(spend["campaign_id"] == body.campaign_id)["spent"].sum()
+    return CampaignOut(**body.model_dump(), spent=spent)
 
 
 @router.get(

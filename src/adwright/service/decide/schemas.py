@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from adwright.data.campaigns import PricedKind
 from adwright.data.ids import LONGEST_ID, PRINTABLE, why_no_id
 from adwright.data.schema import EventKind
 from adwright.data.stops import Stops
@@ -40,6 +41,8 @@ _REQUEST_ID_LENGTH = ID_LENGTH - 8  # an impression's id adds a dash and the pla
 _CONTEXT_KEYS = 32
 _CONTEXT_TEXT = 256
 _NUMBER = 1e15
+#: Allowed values of a key that a campaign is targeted by.
+_VALUES = 1_000
 #: The years of a time, for the OpenAPI.
 _YEARS: dict[str, Any] = {"pattern": r"^(19[789]\d|20\d\d|21\d\d)-"}
 #: Keys with an underscore in front are the service's own.
@@ -52,6 +55,10 @@ def _text_only(value: object) -> object:
     if not isinstance(value, str | datetime):
         raise ValueError("must be text as in RFC 3339, with a timezone")
     return value
+
+
+def _from_json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -80,6 +87,7 @@ _RequestId = Annotated[
 _Text = Annotated[
     str, StringConstraints(strict=True, max_length=_CONTEXT_TEXT, pattern=_PRINTABLE_OR_EMPTY)
 ]
+_Amount = Annotated[float, Field(strict=True, ge=1e-6, le=_NUMBER, allow_inf_nan=False)]
 _Number = Annotated[float, Field(strict=True, ge=-_NUMBER, le=_NUMBER, allow_inf_nan=False)]
 _Time = Annotated[
     AwareDatetime,
@@ -95,19 +103,21 @@ Context = Annotated[dict[_ContextKey, _Text | _Number], Field(max_length=_CONTEX
 _Ids = Annotated[list[Id], Field(max_length=MAX_IDS, fail_fast=True)]
 
 
-class _Body(BaseModel):
+class StrictBody(BaseModel):
+    """What comes in or goes out; a field that is not known is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _example(body: dict[str, Any]) -> ConfigDict:
+def example_of(body: dict[str, Any]) -> ConfigDict:
     """The configuration of a body that the OpenAPI shows this example of."""
     return ConfigDict(json_schema_extra={"examples": [body]})
 
 
-class DecideIn(_Body):
+class DecideIn(StrictBody):
     """Somebody is here, and `k` places are free."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "request_id": "visit-2024-06-01-0001",
             "user_id": "household-17",
@@ -158,7 +168,7 @@ class DecideIn(_Body):
         return self
 
 
-class Place(_Body):
+class Place(StrictBody):
     """One place of the slate."""
 
     item_id: str
@@ -168,10 +178,10 @@ class Place(_Body):
     reason: str
 
 
-class DecideOut(_Body):
+class DecideOut(StrictBody):
     """The slate, as it was recorded. Its impressions are in the log already."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "request_id": "visit-2024-06-01-0001",
             "policy_id": "greedy",
@@ -195,7 +205,7 @@ class DecideOut(_Body):
     items: list[Place]
 
 
-class EventIn(_Body):
+class EventIn(StrictBody):
     """One thing that happened, in the columns of the event log."""
 
     event_id: Annotated[Id, Field(description="Yours, unique within the tenant.")]
@@ -239,10 +249,10 @@ class EventIn(_Body):
         return self
 
 
-class EventsIn(_Body):
+class EventsIn(StrictBody):
     """A batch of events. It is safe to send it again: an event_id counts once."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "events": [
                 {
@@ -260,7 +270,7 @@ class EventsIn(_Body):
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
-class StopsInForce(_Body):
+class StopsInForce(StrictBody):
     """How far the stops of a batch, and what it took back, have come."""
 
     in_force: bool = Field(description="Every process that lives obeys them.")
@@ -271,10 +281,10 @@ class StopsInForce(_Body):
     )
 
 
-class EventsOut(_Body):
+class EventsOut(StrictBody):
     """All events of the batch are stored durably; `duplicates` were there before."""
 
-    model_config = _example({"accepted": 1, "duplicates": 0, "conflicts": 0})
+    model_config = example_of({"accepted": 1, "duplicates": 0, "conflicts": 0})
     accepted: int
     duplicates: int
     conflicts: int = Field(
@@ -291,7 +301,7 @@ _STOP: dict[str, Any] = {
 }
 
 
-class StopOut(_Body):
+class StopOut(StrictBody):
     """A stop that stands."""
 
     event_id: str
@@ -306,7 +316,7 @@ class StoppedCreative(StopOut):
     creative_id: str
 
 
-class StoppedItem(_Body):
+class StoppedItem(StrictBody):
     """An item that is stopped, or some of whose creatives are."""
 
     item_id: str
@@ -317,10 +327,10 @@ class StoppedItem(_Body):
     creatives: list[StoppedCreative]
 
 
-class StopsOut(_Body):
+class StopsOut(StrictBody):
     """What is stopped of the tenant's, by item."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "at": "2024-06-01T18:30:08Z",
             "items": [{"item_id": "1029743", "hidden": True, "stops": [_STOP], "creatives": []}],
@@ -330,7 +340,7 @@ class StopsOut(_Body):
     items: list[StoppedItem]
 
 
-class ActionOut(_Body):
+class ActionOut(StrictBody):
     """Something that was done."""
 
     number: int
@@ -341,36 +351,42 @@ class ActionOut(_Body):
     detail: str | None
 
 
-class ActionsOut(_Body):
+class ActionsOut(StrictBody):
     """What was done with a tenant's keys, and by whoever has its store; the newest first."""
 
     actions: list[ActionOut]
 
 
-class SimilarItem(_Body):
+class SimilarItem(StrictBody):
     """A neighbour and its similarity; higher is nearer."""
 
     item_id: str
     score: float
 
 
-class SimilarOut(_Body):
+class SimilarOut(StrictBody):
     """The nearest items, nearest first, without the item itself."""
 
-    model_config = _example({"item_id": "1082185", "items": [{"item_id": "981760", "score": 0.87}]})
+    model_config = example_of(
+        {"item_id": "1082185", "items": [{"item_id": "981760", "score": 0.87}]}
+    )
     item_id: str
     items: list[SimilarItem]
 
 
-class CampaignIn(_Body):
+class CampaignIn(StrictBody):
     """A campaign. Sent again with the same id, it replaces what was stored."""
 
-    model_config = _example(
+    model_config = example_of(
         {
             "campaign_id": "summer-18",
             "start": "2024-06-01T00:00:00Z",
             "end": "2024-07-01T00:00:00Z",
             "type": "TypeA",
+            "budget": 500.0,
+            "price": 0.002,
+            "cap": 3,
+            "targeting": {"page": ["start", "search"]},
         }
     )
     campaign_id: Id
@@ -379,30 +395,66 @@ class CampaignIn(_Body):
         _Time | None, Field(description="The first instant after it; null while it runs.")
     ] = None
     type: Id | None = None
+    budget: Annotated[
+        _Amount | None, Field(description="What it may spend in all; it needs a price.")
+    ] = None
+    price: Annotated[
+        _Amount | None, Field(description="Of each impression or click; exact to a millionth.")
+    ] = None
+    per: Annotated[
+        PricedKind | None, Field(description="What costs the price; null: impression.")
+    ] = None
+    cap: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=2**31 - 1,
+            description="Most impressions to one person in any `cap_hours`.",
+        ),
+    ] = None
+    cap_hours: Annotated[_Amount | None, Field(description="Null: 24.")] = None
+    targeting: Annotated[
+        dict[_ContextKey, Annotated[list[_Text | _Number], Field(min_length=1, max_length=_VALUES)]]
+        | None,
+        Field(
+            max_length=_CONTEXT_KEYS,
+            description="Key of a request's context -> values with which its ads may be shown.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
-    def _ends_after_start(self) -> CampaignIn:
+    def _fits_together(self) -> CampaignIn:
         if self.end is not None and self.end < self.start:
             raise ValueError("end must not be before start")
+        if self.budget is not None and self.price is None:
+            raise ValueError("nothing draws on a budget without a price")
         return self
 
 
-class CampaignOut(_Body):
+class CampaignOut(StrictBody):
     """A stored campaign."""
 
     campaign_id: str
     start: datetime
     end: datetime | None
     type: str | None
+    budget: float | None
+    price: float | None
+    per: str | None
+    cap: int | None
+    cap_hours: float | None
+    targeting: Annotated[dict[str, list[str | float]] | None, BeforeValidator(_from_json)]
+    spent: float = Field(description="What it has spent, by all processes.")
 
 
-class CampaignsOut(_Body):
+class CampaignsOut(StrictBody):
     """The tenant's campaigns, by id."""
 
     campaigns: list[CampaignOut]
 
 
-class ModelOut(_Body):
+class ModelOut(StrictBody):
     """The tenant's model, and what became of the newest one that was put in its place."""
 
     name: str | None = Field(description="The model that decides; null: none.")
@@ -416,19 +468,19 @@ class ModelOut(_Body):
     )
 
 
-class ModelsOut(_Body):
+class ModelsOut(StrictBody):
     """One entry per model of the tenant."""
 
     models: list[ModelOut]
 
 
-class HealthOut(_Body):
+class HealthOut(StrictBody):
     """The process is alive."""
 
     status: Literal["ok"]
 
 
-class ReadyOut(_Body):
+class ReadyOut(StrictBody):
     """Whether this process should be sent requests, and why not."""
 
     status: Literal["ready", "not_ready"]
