@@ -39,6 +39,8 @@ from adwright.campaigns.store.tables import (
     ACTIONS,
     CAMPAIGNS,
     COMPACTIONS,
+    CREATIVE_MOVES,
+    CREATIVE_SCORES,
     CREATIVES,
     DECISIONS,
     EVENT_IDS,
@@ -46,6 +48,7 @@ from adwright.campaigns.store.tables import (
     KEYS,
     METADATA,
     REPLICAS,
+    SPEND,
     STOPS,
     TENANTS,
     Recorded,
@@ -403,6 +406,7 @@ EVENT = {
     **{"user_id": "u1", "kind": "click", "item_id": "i1"},
 }
 #: A row of each other table that stands on its own or on the tenant alone.
+OF_CREATIVE: dict[str, object] = {"tenant": "acme", "time": 1, "creative_id": "x1"}
 ROWS: dict[Table, dict[str, object]] = {
     TENANTS: {"tenant": "acme", "created": 1},
     KEYS: {"key_id": "k1", "tenant": "acme", "hash": b"\0" * 32, "created": 1},
@@ -417,6 +421,9 @@ ROWS: dict[Table, dict[str, object]] = {
     STOPS: {**EVENT, "kind": "stop"},
     ACTIONS: {"tenant": "acme", "time": 1, "what": "stop", "subject": "e1"},
     REPLICAS: {"replica": "r1", "seen": 0, "beats": 1, "lease": 15},
+    CREATIVE_MOVES: {**OF_CREATIVE, "state": "draft", "author": "ann"},
+    CREATIVE_SCORES: {**OF_CREATIVE, "judge": "ctr", "value": 0.2, "low": 0.1, "high": 0.3},
+    SPEND: {"tenant": "acme", "campaign_id": "c1", "slot": 1, "events": 1, "micros": 2},
 }
 
 
@@ -442,7 +449,7 @@ def test_the_tables_hold_the_columns_of_the_schemas() -> None:
         *((CAMPAIGNS, CAMPAIGN_SCHEMA), (CREATIVES, CREATIVE_SCHEMA)),
     )
     for table, schema in pairs:
-        assert set(table.c.keys()) - {"tenant", "seq"} == set(schema.names)
+        assert set(table.c.keys()) - {"tenant", "seq", "content"} == set(schema.names)
         for field in schema:
             assert table.c[field.name].nullable == field.nullable
 

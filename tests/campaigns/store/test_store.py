@@ -351,7 +351,7 @@ def test_a_campaign_takes_new_values(store: Store, tenant: str) -> None:
     end = START + timedelta(days=3)
     store.put_campaign(tenant, {"campaign_id": "a", "start": START, "type": "A"})
     store.put_campaign(tenant, {"campaign_id": "a", "start": START, "end": end})
-    assert store.campaigns(tenant).rows() == [("a", START, end, None)]
+    assert store.campaigns(tenant).rows() == [("a", START, end, *[None] * 7)]
 
 
 def test_campaigns_come_by_the_page(store: Store, tenant: str) -> None:
