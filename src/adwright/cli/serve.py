@@ -153,8 +153,8 @@ def key(
         tenant: Name of the tenant; made where it is new.
         revoke: Instead take this key, or its id, out of use.
         show (--list): Instead list its keys: ids, dates and scopes.
-        scope: What the key opens: events, decide, read, stops, agent:ask, agent:confirm, admin;
-            may be repeated. By default what the pages of a shop need: events and decide.
+        scope: What the key opens: events, decide, read, stops, creatives, agent:ask, agent:confirm,
+            admin; may be repeated. By default what the pages of a shop need: events and decide.
         two_keys (--two-keys/--one-key): Instead say whether a change by the agent needs another
             key's yes than that of the key which asked for it.
     """

@@ -20,7 +20,7 @@ from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
-from adwright.service import agent_runs, audits
+from adwright.service import agent_runs, audits, creatives
 from adwright.service.agent_runs import AgentRuns
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
@@ -94,6 +94,7 @@ def create_app(
     app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
     app.include_router(audits.router)
+    app.include_router(creatives.router)
     app.include_router(agent_runs.router)
     add_error_handlers(app)
     app.add_middleware(
