@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from adwright.cli import ads, audit, data, demo, ranker, retire, serve, simulate, store, train, tune
+from adwright.cli import (
+    ads,
+    audit,
+    creatives,
+    data,
+    demo,
+    ranker,
+    retire,
+    serve,
+    simulate,
+    store,
+    train,
+    tune,
+)
 from adwright.cli import ranker as recommend
 from adwright.cli import serve as retrain
 from adwright.cli.agent import app as agent
@@ -138,7 +151,12 @@ def _root(
 #: Panel of the help: its groups. Their single verbs name their panel by themselves.
 GROUPS = {
     "Data": {"data": data.app, "ads": ads.app, "store": store.app},
-    "Ads": {"author": author.app, "creative": creative.app, "audit": audit.app},
+    "Ads": {
+        "author": author.app,
+        "creative": creative.app,
+        "creatives": creatives.app,
+        "audit": audit.app,
+    },
     "Recommend": {"train": train.app},
     "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
     "Operate": {"agent": agent.app, "retire": retire.app},

@@ -11,12 +11,14 @@ import typer
 
 from adwright.cli.shared import (
     PUBLIC_LOGS,
+    IntoStore,
     allowed_to_replace,
     name_pairs,
     show_facts,
     show_table,
 )
 from adwright.cli.verbs import verb
+from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from adwright.data.sources.log import Description, Log, LogSummary
@@ -93,6 +95,7 @@ def import_log(
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    into: IntoStore = IntoStore(),
 ) -> None:
     """Check a log row by row, say what is in it and what is odd, and keep it as Parquet.
 
@@ -133,6 +136,7 @@ def import_log(
     """
     from adwright.core.config import load_toml
     from adwright.data.sources.log import summarise
+    from adwright.data.sources.tables import read_whole_creatives
     from adwright.data.tasks.from_log import LogTaskConfig
     from adwright.data.tasks.own.drawn import build_ranking_task
 
@@ -152,6 +156,10 @@ def import_log(
         drop_future=drop_future,
         column_kinds=name_pairs("--column-kinds", column_kinds),
     )
+    into.check()
+    if into.store and creatives is None:
+        hint = "name the table with --creatives"
+        raise ConfigError("no ads are to be entered into the store", where="--store", hint=hint)
     replacing = not dry_run and allowed_to_replace(out, force=force)
     log = _opened(source, atomic, items, creatives, campaigns, users, asked=asked, offline=offline)
     found = summarise(log)
@@ -165,6 +173,8 @@ def import_log(
         typer.echo(f"{_counted(found)}: all rows are valid. Would write {out}")
     else:
         _save(out, log, found, with_task, overwrite=replacing)
+        if creatives is not None:
+            into.enter(read_whole_creatives(creatives), author="adwright data import")
 
 
 @verb(app, "export", by_place="out")

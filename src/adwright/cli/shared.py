@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import echo as _write
 
-from adwright.core.config import Natural
+from adwright.core.config import Help, Natural
 from adwright.core.errors import AdwrightError, ConfigError, ResourceError
 from adwright.core.progress import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from adwright.campaigns.store.store import Store
+    from adwright.data.creatives import Creative
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,67 @@ def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
     text = str(message)
     shown = printable(text) if (sys.stderr if err else sys.stdout).isatty() else text
     _write(shown, err=err, nl=nl)
+
+
+def require_tenant(tenant: str, known: Sequence[str], url: str) -> None:
+    """Raise ConfigError for a tenant that a store does not have."""
+    if tenant not in known:
+        raise ConfigError(
+            "the store has no such tenant",
+            where=f"{tenant} in {url}",
+            hint=f"it has {', '.join(known) or 'none'}",
+        )
+
+
+@contextmanager
+def opened_store(url: str, tenant: str) -> Iterator[Store]:
+    """The store at the URL, which is there, and has the tenant."""
+    from adwright.campaigns.store.store import Store
+
+    with Store.open(url, create=False) as opened:
+        require_tenant(tenant, opened.tenants(), opened.url)
+        yield opened
+
+
+@dataclass(frozen=True)
+class IntoStore:
+    """Where a verb enters the ads that it makes; nowhere where no store is named."""
+
+    store: Annotated[
+        str, Help("Enter the ads as drafts here, too: sqlite:///PATH or postgresql://...")
+    ] = ""
+    tenant: Annotated[str, Help("Whose ads they are in the store.")] = ""
+    submit: Annotated[bool, Help("Ask for their review at once.")] = False
+
+    def check(self) -> None:
+        """Raise ConfigError where nothing could be entered, before what takes long."""
+        if bool(self.store) != bool(self.tenant) or (self.submit and not self.store):
+            raise ConfigError(
+                "a store and a tenant go together",
+                where="--store, --tenant",
+                hint="name both, or neither",
+            )
+        if self.store:
+            with opened_store(self.store, self.tenant):
+                pass
+
+    def enter(self, creatives: Sequence[Creative], *, author: str) -> None:
+        """Enter them, all or none, and say so. Raises as `Store.write_creatives`."""
+        if not self.store:
+            return
+        with opened_store(self.store, self.tenant) as opened:
+            done = opened.write_creatives(self.tenant, creatives, author=author, submit=self.submit)
+        state = "in review" if self.submit else "drafts"
+        typer.echo(
+            f"{done.accepted:,} ads are {state} of {self.tenant} in {opened.url}, "
+            f"{done.duplicates:,} were there before"
+        )
+        if done.accepted:
+            step = "approve" if self.submit else "submit"
+            typer.echo(
+                f"Next: adwright creatives {step} --all --tenant {self.tenant} "
+                f"--store {opened.url} --author YOU"
+            )
 
 
 def show_table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from adwright.cli.serve import need_service, show_keys
-from adwright.cli.shared import allowed_to_replace, show_facts, show_table
+from adwright.cli.shared import allowed_to_replace, require_tenant, show_facts, show_table
 from adwright.cli.verbs import verb
 from adwright.core.config import Count
 from adwright.core.errors import ConfigError
@@ -54,7 +54,7 @@ def show(
     with _opened(store) as opened:
         known = opened.tenants()
         if tenant is not None:
-            _require_tenant(tenant, known, opened.url)
+            require_tenant(tenant, known, opened.url)
         typer.echo(f"{opened.url}: {opened.size() / 1e6:,.1f} MB, {len(known)} tenants")
         published = {one.tenant: one.line() for one in inventory(models)}
         for name in known if tenant is None else [tenant]:
@@ -88,7 +88,7 @@ def events(
     from adwright.data.sources.tables import write_table
 
     with _opened(store) as opened:
-        _require_tenant(tenant, opened.tenants(), opened.url)
+        require_tenant(tenant, opened.tenants(), opened.url)
         allowed_to_replace(out, force=force)
         found = opened.events(tenant) if folder is None else opened.log(tenant, folder).collect()
         write_table(out, found)
@@ -118,7 +118,7 @@ def log(
     """
     need_service()
     with _opened(store) as opened:
-        _require_tenant(tenant, opened.tenants(), opened.url)
+        require_tenant(tenant, opened.tenants(), opened.url)
         rows = [
             [
                 f"{one.time:%Y-%m-%d %H:%M:%S}",
@@ -157,7 +157,7 @@ def compact(
     clock = SystemClock()
     limit = clock.now() if before is None else _day(before)
     with _opened(store) as opened:
-        _require_tenant(tenant, opened.tenants(), opened.url)
+        require_tenant(tenant, opened.tenants(), opened.url)
         over = (opened.event_counts(tenant)["day"] < limit.date()).any()
         # In a folder that is there, an earlier run may have something left to tidy up.
         written = opened.compact(tenant, out, before=limit) if over or out.exists() else []
@@ -188,15 +188,6 @@ def _opened(url: str) -> Store:
     from adwright.campaigns.store.store import Store
 
     return Store.open(url, create=False)
-
-
-def _require_tenant(tenant: str, known: list[str], url: str) -> None:
-    if tenant not in known:
-        raise ConfigError(
-            "the store has no such tenant",
-            where=f"{tenant} in {url}",
-            hint=f"it has {', '.join(known) or 'none'}",
-        )
 
 
 def _day(text: str) -> datetime:

@@ -19,6 +19,7 @@ from adwright.authoring.writer.drafts import (
     ReviewDecision,
     RowFailure,
 )
+from adwright.campaigns.store.store import Store
 from adwright.cli.author.review import REVIEW_KEY, preferences
 from adwright.cli.author.review import review as review_review
 from adwright.core.errors import ConfigError, DataError, MissingExtraError, ResourceError
@@ -237,6 +238,17 @@ def test_the_table_gets_its_texts_and_gives_them_back(job: Path, tmp_path: Path)
     ads = tmp_path / "ads.csv"
     assert "ads in" in call("author", "export", job, "--all", "--creatives", ads)
     assert ads.read_text().count("My cup") == 1
+    url = f"sqlite:///{tmp_path / 'adwright.db'}"
+    into = ("--store", url, "--tenant", "acme")
+    assert "go together" in call("author", "export", job, *into[:2], code=2)
+    with Store.open(url) as store:
+        store.create_tenant("acme")
+        said = call("author", "export", job, "--all", *into, "--submit")
+        assert "ads are in review of acme" in said
+        entered = store.creatives_full("acme")
+    assert {one.state for one in entered} == {"in review"}
+    assert sum(one.headline == "My cup" and one.label == "" for one in entered) == 1
+    assert sum(one.label == "AI" for one in entered) == len(entered) - 1
     assert "nothing is to be written" in call("author", "export", job, code=2)
     assert "as it was before" in call("author", "undo", job, "--export")
     assert path.read_text().endswith("p1,Tea,green,\np2,Cup,red,My cup\n")

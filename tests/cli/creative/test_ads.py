@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from adwright.campaigns.store.store import Store
 from adwright.cli.creative.ads import LOOK_FOR, ad_columns, look_at, opened_ads
 from adwright.core.errors import ConfigError
 from adwright.creative.editor.provenance import read_credentials
@@ -132,7 +133,21 @@ def test_pictures_are_edited_and_what_is_protected_stays(home: Path) -> None:
     np.testing.assert_array_equal(before[3:20, 2:40], after[3:20, 2:40])
     assert (before != after).any()
     assert (out / "sheet.png").is_file()
-    assert "were done before" in typed(home, *told)
+    url = f"sqlite:///{home / 'adwright.db'}"
+    into = ("--store", url, "--tenant", "acme")
+    assert "no such store" in typed(home, *told, *into, code=2)
+    with Store.open(url) as store:
+        store.create_tenant("acme")
+        windows = [{"creative_id": f"w{n}", "item_id": f"window-{n}"} for n in range(2)]
+        store.put_creatives("acme", windows)
+        said = typed(home, *told, *into)
+        assert "were done before" in said
+        assert "ads are drafts of acme" in said
+        made = store.creatives_full("acme", states=["draft"])
+        assert made
+        for one in made:  # each advertises what its original does
+            assert one.item_id == one.parent.replace("w", "window-")
+            assert store.creative_moves("acme", one.creative_id)[0].author == "Ada"
 
 
 def test_a_drawn_face_is_moved_with_consent_alone(home: Path) -> None:

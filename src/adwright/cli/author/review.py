@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.lm.serve import require_key
-from adwright.cli.shared import allowed_to_replace, show_facts, show_table
+from adwright.cli.shared import IntoStore, allowed_to_replace, show_facts, show_table
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 
@@ -318,6 +318,7 @@ def export(
     every: bool = False,
     products: Path | None = None,
     force: bool = False,
+    into: IntoStore = IntoStore(),
 ) -> None:
     """Write the table of the products with the approved texts in it, in the shop's own columns.
 
@@ -337,20 +338,23 @@ def export(
     """
     from adwright.authoring.writer.exporting import creatives_of, export_texts
 
-    if creatives is not None:
+    if creatives is not None or into.store:
         from adwright.authoring.writer.drafts import Drafts
         from adwright.data.sources.tables import write_creatives
 
-        allowed_to_replace(creatives, force=force)
+        into.check()
+        if creatives is not None:
+            allowed_to_replace(creatives, force=force)
         with closing(Drafts.open(folder, reading_only=True)) as drafts:
             ads = creatives_of(drafts, "all" if every else "approved")
-        write_creatives(creatives, ads)
-        typer.echo(f"{len(ads):,} ads in {creatives}")
+        if creatives is not None:
+            write_creatives(creatives, ads)
+            typer.echo(f"{len(ads):,} ads in {creatives}")
+        into.enter(ads, author="adwright author export")
     if out is None:
-        if creatives is None:
-            raise ConfigError(
-                "nothing is to be written", where="--out", hint="name --out, --creatives or both"
-            )
+        if creatives is None and not into.store:
+            hint = "name --out, --creatives or --store"
+            raise ConfigError("nothing is to be written", where="--out", hint=hint)
         return
     allowed_to_replace(out, force=force)
     which: ExportWhich = "all" if every else "approved"

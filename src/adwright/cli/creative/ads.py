@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from adwright.cli.shared import Writing, allowed_to_replace, column_pairs, show_table
+from adwright.cli.shared import IntoStore, Writing, allowed_to_replace, column_pairs, show_table
 from adwright.core.assets import cache_folder
 from adwright.core.config import Count, Ge, Help, Natural
 from adwright.core.errors import ConfigError
@@ -365,6 +365,7 @@ def edit(
     seed: Natural = 0,
     offline: bool = False,
     dry_run: bool = False,
+    into: IntoStore = IntoStore(),
 ) -> None:
     """Edit ads' pictures where judges of clicks find that better; every other ad stays as it is.
 
@@ -421,6 +422,7 @@ def edit(
             where="--certificate, --private-key",
             hint="name both, or neither",
         )
+    into.check()
     key = read_signing_key(certificate, private_key) if certificate and private_key else None
     table = opened_ads(ads, ad_columns(reading.columns))
     require_apart(out, ads, ())  # before the files are looked at, which takes long
@@ -439,6 +441,7 @@ def edit(
         for note in one.notes:
             typer.echo(f"{one.ad}: {note}", err=True)
     typer.echo(run.text())
+    into.enter(run.creatives, author=approver)
     typer.echo("To go back, use the originals: they are as they were.")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from adwright.cli.creative.ads import WAS, AdColumnsGiven, AdsGiven, ad_columns, look_at, opened_ads
-from adwright.cli.shared import Stoppable, Training, allowed_to_replace, show_table
+from adwright.cli.shared import IntoStore, Stoppable, Training, allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.assets import cache_folder
 from adwright.core.config import Count, Ge, Natural
@@ -227,6 +227,7 @@ def improve(
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    into: IntoStore = IntoStore(),
 ) -> None:
     """Write ads anew where both judges find the new one better; the others stay as they are.
 
@@ -247,6 +248,7 @@ def improve(
 
     if out is not None and out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise ConfigError("ads are written as CSV or Parquet", where=str(out), hint="ads.csv")
+    into.check()
     table = opened_ads(ads, replace(ad_columns(named.columns), image="", video=""))
     if dry_run:
         typer.echo(f"{len(table):,} ads, {samples} would be written for each")
@@ -276,6 +278,7 @@ def improve(
     if creatives is not None:
         write_creatives(creatives, done.creatives)
         typer.echo(f"{len(done.creatives):,} ads in {creatives}")
+    into.enter(done.creatives, author="adwright creative improve")
     if out is None:
         names = ("creative_id", "original", "text")
         cells = [[str(row[name]) for name in names] for row in rows[:_SHOWN]]

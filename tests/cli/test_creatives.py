@@ -1,0 +1,137 @@
+"""The verbs that bring ads from draft to live, and those that enter what they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from adwright.campaigns.store.store import Store
+from adwright.cli.creatives import VERBS
+from adwright.data.creatives import MOVES, Creative
+from adwright.data.sources.tables import read_whole_creatives, write_creatives
+from tests.support.commands import call
+
+BREAD = Creative(headline="Fresh bread", item_id="bread", maker="model:m", creative_id="c1")
+ROLLS = Creative(headline="Rolls", body="x" * 90, item_id="rolls", creative_id="c2")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store of the tenant acme, with two ads in a table beside it."""
+    found = f"sqlite:///{tmp_path / 'adwright.db'}"
+    with Store.open(found) as store:
+        store.create_tenant("acme")
+    write_creatives(tmp_path / "ads.parquet", [BREAD, ROLLS])
+    return found
+
+
+@pytest.fixture
+def at(url: str, tmp_path: Path) -> tuple[str, ...]:
+    """The options of the store, with both ads in it as drafts."""
+    options = ("--store", url, "--tenant", "acme")
+    said = call("creatives", "import", tmp_path / "ads.parquet", *options, "--author", "ann")
+    assert "2 ads are drafts" in said
+    assert "creatives submit --all" in said
+    return options
+
+
+def states(url: str) -> dict[str, str]:
+    with Store.open(url) as store:
+        return {one.creative_id: one.state for one in store.creatives_full("acme")}
+
+
+def test_every_verb_is_a_move_that_the_table_allows() -> None:
+    for to, usual, _ in VERBS.values():
+        assert usual
+        assert all(to in MOVES[one] for one in usual)
+    assert {to for to, _, _ in VERBS.values()} == set(MOVES) - {""}
+
+
+def test_an_ad_goes_its_way_by_ids_items_and_all(url: str, at: tuple[str, ...]) -> None:
+    mine = (*at, "--author", "ann")
+    assert "2 ads would be in review" in call("creatives", "submit", "--all", *mine, "--dry-run")
+    assert set(states(url).values()) == {"draft"}
+    call("creatives", "submit", "--all", *mine)
+    call("creatives", "approve", "c1", *mine, "--why", "as agreed")
+    assert "cannot become 'live'" in call("creatives", "publish", "c1", "c2", *mine, code=2)
+    assert "1 ads live" in call("creatives", "publish", "--all", *mine)
+    assert states(url) == {"c1": "live", "c2": "in review"}
+    call("creatives", "pause", "--item", "bread", *mine)
+    assert "0 ads live" in call("creatives", "publish", "--all", *mine)  # it is paused, not new
+    assert "1 ads live" in call("creatives", "resume", "--all", *mine)
+    assert "0 ads live; 1 were already" in call("creatives", "resume", "c1", *mine)
+    call("creatives", "stop", "--all", *mine)
+    call("creatives", "reject", "c2", *mine)
+    assert states(url) == {"c1": "stopped", "c2": "draft"}
+    call("creatives", "retire", "--all", *mine)
+    assert set(states(url).values()) == {"retired"}
+
+
+def test_they_are_listed_shown_and_written(
+    url: str, at: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    call("creatives", "submit", "c1", *at, "--author", "ann", "--why", "ready")
+    with Store.open(url) as store:
+        store.set_priors("acme", "ctr", {"c1": (0.02, 0.01, 0.03)})
+    listed = call("creatives", "list", *at)
+    assert "AI" in listed
+    assert "xxx..." in listed
+    assert "c2" not in call("creatives", "list", *at, "--state", "in review")
+    assert "c1" not in call("creatives", "list", *at, "--item", "rolls")
+    assert "1 more" in call("creatives", "list", *at, "--limit", 1)
+    shown = call("creatives", "show", "c1", *at)
+    for part in ("Fresh bread", "model:m", "AI", "0.02 (0.01 to 0.03)", "in review", "ready"):
+        assert part in shown
+    call("creatives", "list", *at, "--out", tmp_path / "all.csv")
+    assert read_whole_creatives(tmp_path / "all.csv") == (
+        replace(BREAD, state="in review"),
+        replace(ROLLS, state="draft"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("approve", "--author", "ann"), "no ad is named"),
+        (("approve", "gone", "--author", "ann"), "no such creative"),
+        (("list", "--state", "sold"), "no such state"),
+        (("show", "gone"), "no such creative"),
+    ],
+)
+def test_what_cannot_be_is_said(at: tuple[str, ...], words: tuple[str, ...], said: str) -> None:
+    assert said in call("creatives", *words, *at, code=2)
+    other = (*at[:3], "nobody")
+    assert "no such tenant" in call("creatives", "list", *other, code=2)
+
+
+def test_a_table_of_a_catalogue_is_entered_too(url: str, tmp_path: Path) -> None:
+    table = tmp_path / "old.csv"
+    pl.DataFrame({"creative_id": ["o1"], "item_id": ["tea"], "text": ["Tea!"]}).write_csv(table)
+    options = ("--store", url, "--tenant", "acme")
+    call("creatives", "import", table, *options, "--author", "ann", "--submit")
+    with Store.open(url) as store:
+        (one,) = store.creatives_full("acme")
+    assert (one.body, one.state, one.item_id) == ("Tea!", "in review", "tea")
+
+
+def test_an_import_of_a_log_enters_its_ads(url: str, tmp_path: Path) -> None:
+    rows = {"user_id": ["u"], "item_id": ["bread"], "time": ["2024-05-01"], "kind": ["click"]}
+    pl.DataFrame(rows).write_csv(tmp_path / "log.csv")
+    pl.DataFrame({"item_id": ["bread", "rolls"]}).write_csv(tmp_path / "items.csv")
+    words = ("data", "import", tmp_path / "log.csv", "--items", tmp_path / "items.csv")
+    into = ("--store", url, "--tenant", "acme")
+    ads = ("--creatives", tmp_path / "ads.parquet")
+    out = ("--out", tmp_path / "log")
+    assert "no ads are to be entered" in call(*words, *out, *into, code=2)
+    assert "go together" in call(*words, *out, *ads, "--store", url, code=2)
+    assert "no such tenant" in call(*words, *out, *ads, *into[:3], "nobody", code=2)
+    assert not (tmp_path / "log").exists()
+    assert "2 ads are drafts" in call(*words, *out, *ads, *into)
+    again = call(*words, *out, *ads, *into, "--force")
+    assert "0 ads are drafts" in again
+    assert "2 were there before" in again
+    assert set(states(url).values()) == {"draft"}
