@@ -73,7 +73,7 @@ def test_an_ad_goes_its_way_by_ids_items_and_all(url: str, at: tuple[str, ...]) 
 def test_they_are_listed_shown_and_written(
     url: str, at: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("COLUMNS", "200")
     call("creatives", "submit", "c1", *at, "--author", "ann", "--why", "ready")
     with Store.open(url) as store:
         store.set_priors("acme", "ctr", {"c1": (0.02, 0.01, 0.03)})

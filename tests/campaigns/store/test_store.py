@@ -435,7 +435,7 @@ def test_decisions_there_and_back(store: Store, tenant: str) -> None:
 
 def test_the_creatives_of_a_decision_come_back(store: Store, tenant: str) -> None:
     made = decision(0, shown=(None, ShownCreative("c1", "spring", 0.25)))
-    store.record_decisions(tenant, [made])
+    store.record_group(tenant, [made])
     first, second = store.decisions(tenant)["slate"][0].to_list()
     assert (first["creative_id"], first["creative_propensity"]) == (None, None)
     assert second == made.places()[1]

@@ -122,7 +122,8 @@ def _creatives_of(path: Path, bounds: ReadBounds) -> pl.DataFrame | tuple[Creati
     if "text" not in names and names & {*SLOTS, "state"}:
         checks = pl.col("checks_passed")
         if frame.collect_schema().get("checks_passed") == pl.String:  # of CSV
-            frame = frame.with_columns(checks.str.split(" "))
+            some = checks.str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
+            frame = frame.with_columns(some)
         return reading(path, lambda: from_table(frame.collect(), file=str(path)))
     return reading(path, lambda: validate_creatives(frame.collect(), file=str(path)))
 
