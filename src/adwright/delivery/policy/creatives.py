@@ -82,7 +82,7 @@ class CreativeSettings:
     """
 
     kind: Literal["thompson", "greedy", "epsilon", "uniform"] = "thompson"
-    sharpness: Positive = 3.0
+    sharpness: Positive = 5.0
     epsilon: Annotated[float, Ge(0), Le(1)] = 0.1
     response: EventKind = "click"
     prior_trust: Positive | None = None
@@ -446,7 +446,7 @@ class CreativePolicy:
     def refresh(self) -> None:
         """Learn levels and trust from the counts, where they have grown by a fiftieth."""
         with self._lock:
-            if self._total < _GROWTH * self._learnt:
+            if self._total <= _GROWTH * self._learnt:
                 return
             self._learnt, known = float(self._total), self._known
             pairs = [self._counts.get((one.creative_id, ""), (0, 0)) for one in known]
