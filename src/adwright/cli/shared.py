@@ -111,18 +111,18 @@ def opened_store(url: str, tenant: str) -> Iterator[Store]:
 
 
 @dataclass(frozen=True)
-class IntoStore:
-    """Where a verb enters the ads that it makes; nowhere where no store is named."""
+class InStore:
+    """The ads of a tenant in a store, of which a verb writes something; nothing where no store is
+    named."""
 
     store: Annotated[
-        str, Help("Enter the ads as drafts here, too: sqlite:///PATH or postgresql://...")
+        str, Help("Also write to the ads of this store: sqlite:///PATH or postgresql://...")
     ] = ""
     tenant: Annotated[str, Help("Whose ads they are in the store.")] = ""
-    submit: Annotated[bool, Help("Ask for their review at once.")] = False
 
     def check(self) -> None:
-        """Raise ConfigError where nothing could be entered, before what takes long."""
-        if bool(self.store) != bool(self.tenant) or (self.submit and not self.store):
+        """Raise ConfigError where nothing could be written, before what takes long."""
+        if bool(self.store) != bool(self.tenant):
             raise ConfigError(
                 "a store and a tenant go together",
                 where="--store, --tenant",
@@ -132,8 +132,15 @@ class IntoStore:
             with opened_store(self.store, self.tenant):
                 pass
 
+
+@dataclass(frozen=True)
+class IntoStore(InStore):
+    """The same, where a verb enters the ads that it makes."""
+
+    submit: Annotated[bool, Help("Ask for their review at once.")] = False
+
     def enter(self, creatives: Sequence[Creative], *, author: str) -> None:
-        """Enter them, all or none, and say so. Raises as `Store.write_creatives`."""
+        """Enter them as drafts, all or none, and say so. Raises as `Store.write_creatives`."""
         if not self.store:
             return
         with opened_store(self.store, self.tenant) as opened:

@@ -15,6 +15,7 @@ from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.campaigns import Campaign
+from adwright.delivery.decision import ShownCreative
 from tests.support.store import store_processes as workers
 from tests.support.store.events import START, decision, event
 from tests.support.store.store_processes import start
@@ -166,13 +167,7 @@ def test_whoever_is_killed_has_spent_what_he_has_shown(store_url: str, tmp_path:
 def test_a_decision_costs_what_its_impressions_name(store: Store, tenant: str) -> None:
     """Of a decision that shows ads, the impressions name their campaigns."""
     campaign(store, tenant, "a", price=0.1)
-    made = decision(1)
-
-    class WithCampaign(type(made)):  # type: ignore[misc]
-        def impressions(self) -> list[dict[str, Any]]:
-            return [{**one, "campaign_id": "a"} for one in super().impressions()]
-
-    ads = WithCampaign(**{name: getattr(made, name) for name in made.__dataclass_fields__})
+    ads = decision(1, shown=(ShownCreative("c1", "a", 0.5), ShownCreative("c2", "a", 1.0)))
     (result,) = store.record_group(tenant, [ads])
     assert result.spent == {"a": 0.2}
     (again,) = store.record_group(tenant, [replace(ads)])

@@ -276,6 +276,16 @@ def test_a_judge_is_trained_and_asked(run: Path, creatives: Path) -> None:
     found = pl.read_parquet(out)
     assert found["click_rate"].is_between(0, 0.2).all()
     assert (found["click_rate_high"] > found["click_rate_low"]).all()
+    url = f"sqlite:///{creatives.parent / 'adwright.db'}"
+    told = ("creative", "score", new, "--model", run, "--store", url, "--tenant", "acme")
+    assert "no such store" in call(*told, code=2)
+    with Store.open(url) as store:
+        store.create_tenant("acme")
+        assert "no such creative" in call(*told, code=2)
+        store.put_creatives("acme", [{"creative_id": one, "item_id": "tea"} for one in "xy"])
+        assert "2 answers of click_rate are kept" in call(*told).replace("\n", " ")
+        kept = store.creative_scores("acme", ["x", "y"])
+    assert [kept[one]["click_rate"].value for one in "xy"] == found["click_rate"].to_list()
     page = creatives.parent / "ads.html"
     call("creative", "explain", new, "--model", run, "--out", page)
     assert "Nearest past ads" in page.read_text("utf-8")

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from adwright.cli.shared import IntoStore, Writing, allowed_to_replace, column_pairs, show_table
+from adwright.cli.shared import (
+    InStore,
+    IntoStore,
+    Writing,
+    allowed_to_replace,
+    column_pairs,
+    opened_store,
+    show_table,
+)
 from adwright.core.assets import cache_folder
 from adwright.core.config import Count, Ge, Help, Natural
 from adwright.core.errors import ConfigError
@@ -186,11 +195,13 @@ def score(
     offline: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    into: InStore = InStore(),
 ) -> None:
     """Answer for new ads: of each judge a value, an interval, and whether the ad is unlike
     anything that it was trained on.
 
-    The table has a row an ad in the order of yours, with its id.
+    The table has a row an ad in the order of yours, with its id. With --store, of ads that
+    `creatives list --out` wrote, the answers are kept beside them, for decisions to begin with.
 
     Options:
         model: Run of `creative train`; repeat it for several judges.
@@ -203,6 +214,7 @@ def score(
         raise ConfigError(
             "answers are written as CSV or Parquet", where=str(out), hint="name it scores.csv"
         )
+    into.check()
     with _judges(model) as judges:
         table = _seen(ads, reading, judges, out, offline=offline, dry_run=dry_run)
         if dry_run:
@@ -211,6 +223,8 @@ def score(
             allowed_to_replace(out, force=force)
         found = judged_by(_with_images(judges, table, offline=offline), table)
     _say_unlike(found)
+    if into.store:
+        _keep_answers(into, table, found)
     if out is None:
         _show(table, found)
         return
@@ -318,6 +332,20 @@ def _say_unlike(found: dict[str, Judgements]) -> None:
                 "read their numbers as guesses",
                 err=True,
             )
+
+
+def _keep_answers(into: InStore, table: AdTable, found: Mapping[str, Judgements]) -> None:
+    """Keep what judges say beside the ads in a store."""
+    with opened_store(into.store, into.tenant) as opened:
+        for judge, answers in found.items():
+            rows = zip(table.ids, answers.value, answers.low, answers.high, strict=True)
+            scores = {
+                creative_id: (float(value), float(low), float(high))
+                for creative_id, value, low, high in rows
+                if isfinite(low) and isfinite(high)
+            }
+            opened.set_priors(into.tenant, judge, scores)
+            typer.echo(f"{len(scores):,} answers of {judge} are kept in {opened.url}")
 
 
 def _show(table: AdTable, found: dict[str, Judgements]) -> None:
