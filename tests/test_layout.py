@@ -33,10 +33,7 @@ PYTHON = sorted(
 )
 LONGEST_FILE, LONGEST_FUNCTION = 800, 80
 #: Classes whose name stands in two files of src. This and the next list must only get shorter.
-NAMES_TWICE = {
-    *("Beside", "Bounds", "Comparison", "Message"),
-    *("Report", "RunConfig", "_Loop"),
-}
+NAMES_TWICE = {*("Beside", "Bounds", "Comparison", "Message"), *("Report", "RunConfig", "_Loop")}
 #: Test files, and what they use of a module although its name begins with an underscore.
 PRIVATE_NAMES = {
     "campaigns/store/test_database.py: campaigns.store.compaction._write",

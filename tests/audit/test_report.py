@@ -291,12 +291,7 @@ def table_of(clean: list[list[int]], attacked: list[list[list[int]]], *texts: st
 CLEAN = [[1, 2, 3], [2, 1, 3]]
 TABLE = table_of(
     CLEAN,
-    [
-        [[2, 3, 1], [3, 2, 1]],
-        [[1, 2, 3], [2, 3, 1]],
-        [[2, 1, 3], [3, 1, 2]],
-        CLEAN,
-    ],
+    [[[2, 3, 1], [3, 2, 1]], [[1, 2, 3], [2, 3, 1]], [[2, 1, 3], [3, 1, 2]], CLEAN],
     "T1 2 a",
     "T1 2 b",
     "T1 0 a",

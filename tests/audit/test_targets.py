@@ -152,9 +152,7 @@ def test_what_a_defence_takes_away_moves_no_rank() -> None:
     target.close()
 
 
-def test_each_listing_is_cleaned_once_and_the_time_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_each_listing_is_cleaned_once_and_the_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     defence = Mute()
     target = DefendedTarget(gullible(), defence)
     monkeypatch.setattr("time.process_time", iter(range(0, 600, 6)).__next__)

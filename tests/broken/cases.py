@@ -19,9 +19,7 @@ import pytest
 
 from adwright import RunConfig
 from adwright.core.config import load_toml
-from adwright.core.errors import (
-    AdwrightError,
-)
+from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash, sha256_bytes
 from adwright.data.sources.tables import read_events
 from adwright.data.tasks.task import Task, write_task
@@ -189,10 +187,7 @@ def scored(
     """Score rows and events after these changes, 100 rows at a time."""
 
     def make(here: Path, shop: Shop) -> Call:
-        for name, table, change in (
-            ("rows", shop.rows, rows),
-            ("events", shop.events, events),
-        ):
+        for name, table, change in (("rows", shop.rows, rows), ("events", shop.events, events)):
             (change(table) if change else table).write_parquet(here / f"{name}.parquet")
         paths = (here / "rows.parquet", here / "events.parquet", here / out)
         return lambda: score_file(shop.ranker, *paths, chunk=100)

@@ -80,10 +80,7 @@ def third(folder: Path) -> RetirementDemoResult:
 @pytest.fixture(scope="module")
 def fourth(folder: Path) -> AdsDemoResult:
     return ads_demo(
-        DemoPart(folder / "out" / "ads"),
-        (TEA, HAM),
-        opened=room,
-        judge=lambda ads, page: None,
+        DemoPart(folder / "out" / "ads"), (TEA, HAM), opened=room, judge=lambda ads, page: None
     )
 
 

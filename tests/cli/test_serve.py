@@ -401,8 +401,7 @@ def retrain_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log) -> P
         log.events.collect()
         .sample(600, seed=1)
         .with_columns(
-            pl.format("late-{}", "event_id").alias("event_id"),
-            pl.col("time") + timedelta(days=200),
+            pl.format("late-{}", "event_id").alias("event_id"), pl.col("time") + timedelta(days=200)
         )
     )
     late.write_parquet(tmp_path / "late.parquet")

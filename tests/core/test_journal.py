@@ -608,13 +608,7 @@ def test_a_long_line_of_one_tenant_does_not_stand_before_another() -> None:
         5,
         0,
     )
-    assert turns(lines, 2) == [
-        ("a", [0, 1]),
-        ("b", [10]),
-        ("c", [20]),
-        ("a", [2, 3]),
-        ("a", [4]),
-    ]
+    assert turns(lines, 2) == [("a", [0, 1]), ("b", [10]), ("c", [20]), ("a", [2, 3]), ("a", [4])]
     assert (len(lines), lines.tenants) == (0, ())
 
 

@@ -761,7 +761,7 @@ def test_what_waits_is_told_with_what_is_known_of_it() -> None:
         ("b.c", ("G", " of "), 2),
     ]
     assert told({"given": "G", "a": "A", "joined": "AG", "later": "L"}) == [
-        ("b.c", ("G", " of ", "AG", ": "), 1),
+        ("b.c", ("G", " of ", "AG", ": "), 1)
     ]
 
 

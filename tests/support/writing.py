@@ -33,10 +33,7 @@ class Teller(TokenEngine):
         """Nothing to free."""
 
     def _write(
-        self,
-        answers: Sequence[AnswerWriter],
-        config: GenerationConfig,
-        cancel: Cancellation | None,
+        self, answers: Sequence[AnswerWriter], config: GenerationConfig, cancel: Cancellation | None
     ) -> Generator[None, None, None]:
         self.calls.append((len(answers), config))
         for row, answer in enumerate(answers):

@@ -25,15 +25,7 @@ from adwright.tuning.methods import (
     method_of,
     tree,
 )
-from adwright.tuning.modules import (
-    ATTENTION,
-    BRANCHES,
-    LINEAR,
-    MLP,
-    Sizes,
-    decoder_layers,
-    places,
-)
+from adwright.tuning.modules import ATTENTION, BRANCHES, LINEAR, MLP, Sizes, decoder_layers, places
 from adwright.tuning.reparameterised.lora import LoRA
 from adwright.tuning.selective import DiffPruning, FishMask, HeadOnly, NormTuning, PaFi
 from adwright.tuning.tuned import KIND

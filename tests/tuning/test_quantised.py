@@ -334,12 +334,7 @@ def written(folder: Path) -> Path:
 
 def test_round_trip(tmp_path: Path) -> None:
     stored = read_tuned(written(tmp_path / "a"))
-    assert (stored.method, stored.config, stored.seed, stored.base) == (
-        "LoRA",
-        {"rank": 2},
-        4,
-        "b",
-    )
+    assert (stored.method, stored.config, stored.seed, stored.base) == ("LoRA", {"rank": 2}, 4, "b")
     assert stored.tensors["x.a"].dtype == torch.float32
     assert stored.tensors["x.i"].tolist() == [3]
 

@@ -103,9 +103,7 @@ def test_more_are_allowed_as_long_as_the_loop_is_in_time(clock: FixedClock) -> N
     asyncio.run(trial())
 
 
-def test_those_that_wait_are_let_in_by_a_beat_when_the_others_have_gone(
-    clock: FixedClock,
-) -> None:
+def test_those_that_wait_are_let_in_by_a_beat_when_the_others_have_gone(clock: FixedClock) -> None:
     async def trial() -> None:
         turns = AdaptiveConcurrency(clock)
         async with await filled(turns, "a"):

@@ -173,11 +173,7 @@ def test_tokens_and_times_are_no_change() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        b"<a nonce='%s'>",
-        b'var csrfToken = "%s";',
-        b'<input name="authenticity_token" value=%s>',
-    ],
+    [b"<a nonce='%s'>", b'var csrfToken = "%s";', b'<input name="authenticity_token" value=%s>'],
 )
 def test_what_is_new_each_time(text: bytes) -> None:
     assert page_content(text % b"a1") == page_content(text % b"b2")

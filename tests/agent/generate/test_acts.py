@@ -127,10 +127,7 @@ def item_acts_plan(text: str) -> tuple[str, bool]:
 @pytest.mark.parametrize(
     ("text", "script"),
     [
-        (
-            "Locate Ann's note and delete it",
-            'tap(inside(find($page__rows, "Ann"), $page__bin))\n',
-        ),
+        ("Locate Ann's note and delete it", 'tap(inside(find($page__rows, "Ann"), $page__bin))\n'),
         (
             'For the user @ann, press the "Pin" icon',
             'tap(inside(find($page__rows, "@ann"), $page__pin))\n',
@@ -262,10 +259,7 @@ def plan_acts_plan(text: str) -> tuple[str, bool]:
     ("text", "script"),
     [
         ('Click on the "Submit" button.', "tap($page__submit)\n"),
-        (
-            'Select "Tea" and press "Submit".',
-            "choose($page__tea, true)\ntap($page__submit)\n",
-        ),
+        ('Select "Tea" and press "Submit".', "choose($page__tea, true)\ntap($page__submit)\n"),
         ("Select Milk and click Submit.", "choose($page__milk, true)\ntap($page__submit)\n"),
         (
             'Choose "Large", then click "Submit"',

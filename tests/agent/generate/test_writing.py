@@ -33,12 +33,7 @@ from adwright.agent.language.problems import ScriptProblem
 from adwright.agent.language.script import ScriptParameter, print_script, read_script
 from adwright.agent.language.statements import CheckRules, check_script
 from adwright.core.errors import AssetError, ConfigError
-from adwright.lm.engine.generation import (
-    Completions,
-    GenerationConfig,
-    Message,
-    Prompt,
-)
+from adwright.lm.engine.generation import Completions, GenerationConfig, Message, Prompt
 from adwright.lm.engine.hf_tokens import compiled
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.agent.shop_document import shop_document

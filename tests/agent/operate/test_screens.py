@@ -358,11 +358,7 @@ def test_a_browser_goes_where_was_looked_and_waits_for_a_person() -> None:
         reach = OriginRules((origin,), private=("shop.example",))
         policy = AgentPolicy(reach, sign_in=entry)
         with open_screens(
-            policy,
-            environment=ENVIRONMENT,
-            find=leads("127.0.0.1"),
-            settings=settings,
-            clock=clock,
+            policy, environment=ENVIRONMENT, find=leads("127.0.0.1"), settings=settings, clock=clock
         ) as opened:
             driver = opened(gate)
             assert app.writes == [("/sign-in/", {"user": "ann", "password": "hunter22"})]

@@ -21,7 +21,7 @@ KINDS: dict[str, IndexConfig] = {
     **{
         name: FaissConfig(name, lists=4, exact_below=0)
         for name in ("ivf_fast", "ivf_flat", "hnsw", "hnsw_int8")
-    },
+    }
 }
 Alter = Callable[[Path, int], object]
 

@@ -28,12 +28,7 @@ class OddRequest:
 
 def odd_requests(vocabulary: int) -> list[OddRequest]:
     """All of them for a model of so many tokens."""
-    return [
-        *_completions(vocabulary),
-        *_chats(),
-        *_embeddings(),
-        *_raw(),
-    ]
+    return [*_completions(vocabulary), *_chats(), *_embeddings(), *_raw()]
 
 
 def _completion(name: str, allowed: Collection[int] = REFUSED, **fields: Any) -> OddRequest:

@@ -61,10 +61,7 @@ def _area(engine: str) -> Area:
     late = _LATELY if engine == "openvino" else ""
     forms = [
         Attack(
-            name,
-            partial(_form, name),
-            quick=name in quick,
-            accepted=late if name in LATE else "",
+            name, partial(_form, name), quick=name in quick, accepted=late if name in LATE else ""
         )
         for name in _FORMS
     ]

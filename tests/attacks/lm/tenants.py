@@ -30,10 +30,7 @@ FLOODS: dict[str, tuple[dict[str, Any], int]] = {
         24,
     ),
     "long prompts": ({"prompt": "tea " * 100, "max_tokens": 8, "temperature": 1.0}, 40),
-    "streams": (
-        {"prompt": "tea", "max_tokens": 200, "stream": True, "temperature": 1.0},
-        40,
-    ),
+    "streams": ({"prompt": "tea", "max_tokens": 200, "stream": True, "temperature": 1.0}, 40),
     "requests that are dropped at once": (
         {"prompt": "tea", "max_tokens": 200, "temperature": 1.0},
         40,

@@ -632,10 +632,7 @@ def test_a_config_comes_from_a_file(tmp_path: Path) -> None:
 def test_brands_of_a_catalogue() -> None:
     assert brands_of(
         [LIMITS_TEA, LIMITS_TEA, Product("2", "a", brand=" "), Product("3", "a", brand="B")]
-    ) == {
-        "Mill Lane",
-        "B",
-    }
+    ) == {"Mill Lane", "B"}
 
 
 def test_facts_are_those_of_the_product_and_of_some_values() -> None:

@@ -446,9 +446,7 @@ def test_nothing_was_written() -> None:
             compare_search(products, written, judged, [RANKER], FAST)
 
 
-def test_on_abt_buy_the_right_descriptions_beat_those_of_other_products(
-    shared_data: Path,
-) -> None:
+def test_on_abt_buy_the_right_descriptions_beat_those_of_other_products(shared_data: Path) -> None:
     """Buy's names are the queries, and Buy's descriptions the written ones."""
     records = list(read_matches(shared_data / "abt-buy" / "test.txt"))
     shop = {one.cluster: one for one in records if one.side == 0}

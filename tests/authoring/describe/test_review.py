@@ -158,8 +158,7 @@ def test_impressions_of_other_kinds_are_left_out_and_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"folds": 1}, {"prior": 0.0}, {"draws": 0}, {"confidence": 2.0}, {"estimator": "dm"}],
+    "change", [{"folds": 1}, {"prior": 0.0}, {"draws": 0}, {"confidence": 2.0}, {"estimator": "dm"}]
 )
 def test_other_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -223,8 +222,7 @@ def test_settings_change_the_clicks(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"decay": -1.0}, {"floor": 1.0}, {"highest": 0}, {"draws": 0}, {"confidence": 0.0}],
+    "change", [{"decay": -1.0}, {"floor": 1.0}, {"highest": 0}, {"draws": 0}, {"confidence": 0.0}]
 )
 def test_simulated_clicks_other_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

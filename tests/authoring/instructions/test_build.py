@@ -250,11 +250,7 @@ class Teacher(ScriptedModel):
         self.answer, self.asked = answer, 0
 
     def generate(
-        self,
-        prompts: Sequence[Any],
-        config: GenerationConfig = USUAL,
-        *,
-        cancel: Any = None,
+        self, prompts: Sequence[Any], config: GenerationConfig = USUAL, *, cancel: Any = None
     ) -> Completions:
         self.asked += len(prompts)
         lists = "These instructions ask for it" in prompts[0][-1].content

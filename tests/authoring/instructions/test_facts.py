@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.authoring.instructions import rows
-from adwright.authoring.instructions.rows import (
-    DETAILS,
-    AuthoringExample,
-    facts_of,
-    with_details,
-)
+from adwright.authoring.instructions.rows import DETAILS, AuthoringExample, facts_of, with_details
 from adwright.authoring.tasks import Product, Request, task_named
 
 

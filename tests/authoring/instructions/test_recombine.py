@@ -272,11 +272,7 @@ def test_good_rows_pass_every_filter(good: InstructionRow) -> None:
         (row("Tea"), "length", "1 words"),
         (row("tea " * 201), "length", "201 words"),
         (row("Tea for you", title="x " * 3500), "", ""),
-        (
-            row("\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441"),
-            "language",
-            "not en",
-        ),
+        (row("\u0427\u0430\u0439 \u0434\u043b\u044f \u0432\u0430\u0441"), "language", "not en"),
         (row(TITLE), "copy", "it copies"),
         (row("Write it"), "copy", "it copies"),
         (row("Now 90 bags of Assam tea"), "grounded", "'90"),

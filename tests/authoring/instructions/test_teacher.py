@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from adwright.authoring.instructions.rows import AuthoringExample, load_seeds
-from adwright.authoring.instructions.teacher import (
-    TeacherConfig,
-    answered,
-    candidates,
-    expanded,
-)
+from adwright.authoring.instructions.teacher import TeacherConfig, answered, candidates, expanded
 from adwright.authoring.tasks import Product, PromptBounds, Request, task_named
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.lm.engine.generation import Completions, GenerationConfig
@@ -45,11 +40,7 @@ class Seeing(ScriptedModel):
         self.bad = bad
 
     def generate(
-        self,
-        prompts: Sequence[Any],
-        config: GenerationConfig = USUAL,
-        *,
-        cancel: Any = None,
+        self, prompts: Sequence[Any], config: GenerationConfig = USUAL, *, cancel: Any = None
     ) -> Completions:
         self.asked.append(list(prompts))
         self.configs.append(config)

@@ -475,9 +475,7 @@ TABLES = [
     told("a sense that nobody has", "describe ads.csv --look-for smell", "smell", "colours"),
     told("a file as the table to write", "describe ads.csv --out text.txt", "Parquet"),
 ]
-FOLDERS = [
-    told("files that are no pictures", "describe pages", "PDF", "4 of 4 files", code=0),
-]
+FOLDERS = [told("files that are no pictures", "describe pages", "PDF", "4 of 4 files", code=0)]
 OUTCOMES = [
     clicks("more clicks than impressions", "more.csv", "row 0", "clicks"),
     clicks("impressions below 0", "minus.csv", "row 0", "impressions"),

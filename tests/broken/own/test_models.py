@@ -314,10 +314,7 @@ DRY = [
         "already holds a build",
     ),
     told(
-        40,
-        "of a rule into /proc",
-        "train item-item events.csv --out /proc/x --dry-run",
-        "/proc/x",
+        40, "of a rule into /proc", "train item-item events.csv --out /proc/x --dry-run", "/proc/x"
     ),
     told(
         OWN,
@@ -330,13 +327,7 @@ DRY = [
 EXPLAIN = "explain ranker {} --user {} --events task/events.parquet"
 SCORE = "score ranker task/rows.parquet --events task/events.parquet --out"
 RANKERS = [
-    told(
-        42,
-        "one folder too high",
-        "evaluate runs/a --task task",
-        "split: test rows",
-        code=0,
-    ),
+    told(42, "one folder too high", "evaluate runs/a --task task", "split: test rows", code=0),
     told(
         41,
         "a model of another kind",

@@ -194,13 +194,7 @@ MADE = ("out/events.parquet", "out/summary.json")
 
 
 def task(
-    number: int,
-    name: str,
-    log: str,
-    *says: str,
-    do: str = "",
-    code: int = 2,
-    **files: str,
+    number: int, name: str, log: str, *says: str, do: str = "", code: int = 2, **files: str
 ) -> Mistake:
     """`data import --task`; files: their names with _ for the dot."""
     given = {"log.csv": log, **{name.replace("_", "."): text for name, text in files.items()}}

@@ -424,7 +424,7 @@ def test_a_second_report_takes_the_place_of_the_first(tmp_path: Path) -> None:
         write_report(tmp_path, replace(bare, seed=seed))
     assert json.loads((tmp_path / "report.json").read_text())["seed"] == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *("report.html", "report.json", "report.md"),
+        *("report.html", "report.json", "report.md")
     ]
 
 

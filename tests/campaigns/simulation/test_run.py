@@ -311,10 +311,7 @@ def test_patience_ends(
 )
 def test_a_refusal_is_not_repeated(server: Scripted, status: int, text: bytes, match: str) -> None:
     server.script = [(status, {}, text)]
-    with (
-        HttpClient(server.url, "key") as client,
-        pytest.raises(ConfigError, match=match) as caught,
-    ):
+    with HttpClient(server.url, "key") as client, pytest.raises(ConfigError, match=match) as caught:
         client.decide(requests(1))
     assert f"status {status}" in str(caught.value)
     assert len(server.seen) == 1

@@ -232,13 +232,7 @@ def test_each_caller_is_told_what_became_of_their_own(store: Store, tenant: str)
     store.record_events(tenant, events(3))
     told = store.record_group(
         tenant,
-        [
-            events(2),
-            decision(1),
-            events(4, start=2),
-            [event(3), event(50), event(50)],
-            decision(2),
-        ],
+        [events(2), decision(1), events(4, start=2), [event(3), event(50), event(50)], decision(2)],
     )
     assert [told[0], *told[2:4]] == [Recorded(0, 2), Recorded(3, 1), Recorded(1, 2)]
     assert stands(told[1], decision(1), repeated=False)
@@ -268,12 +262,7 @@ def test_who_listens_hears_of_each_event_once(store: Store, tenant: str) -> None
         pairs = zip(entries, results, strict=True)
         return [event["event_id"] for pair in pairs for event in new_events(*pair)]
 
-    assert write([event(1), event(1), event(2)], decision(1)) == [
-        "e1",
-        "e2",
-        "r1-1",
-        "r1-2",
-    ]
+    assert write([event(1), event(1), event(2)], decision(1)) == ["e1", "e2", "r1-1", "r1-2"]
     again = [event(3), event(2), event(4), event(1), event(4)]
     other = decision(1, user_id="u9")
     assert write(again, decision(1), other, decision(2)) == ["e3", "e4", "r2-1", "r2-2"]
@@ -281,11 +270,7 @@ def test_who_listens_hears_of_each_event_once(store: Store, tenant: str) -> None
 
 @pytest.mark.parametrize(
     "bad",
-    [
-        [event(7, kind="unheard of")],
-        decision(7, stage="\0"),
-        decision(7, item_ids=("tea", "nan")),
-    ],
+    [[event(7, kind="unheard of")], decision(7, stage="\0"), decision(7, item_ids=("tea", "nan"))],
 )
 def test_all_are_written_or_none(store: Store, tenant: str, bad: Decision | Events) -> None:
     with pytest.raises(ValueInvalidError):
@@ -643,10 +628,7 @@ def test_a_tenant_is_counted_by_kind_and_day(store: Store, tenant: str, tmp_path
     assert found.span == (START.date(), START.date() + timedelta(days=1))
     days = found.by_day()
     assert days.columns == ["day", "click", "impression"]
-    assert days.rows() == [
-        (START.date() + timedelta(days=1), 0, 10),
-        (START.date(), 1, 240),
-    ]
+    assert days.rows() == [(START.date() + timedelta(days=1), 0, 10), (START.date(), 1, 240)]
     assert (found.totals.decisions, found.totals.campaigns, found.totals.creatives) == (3, 1, 0)
     assert (found.totals.compacted, found.totals.files, found.totals.folders) == (0, 0, ())
     store.compact(tenant, tmp_path / "log", before=START + timedelta(days=1))

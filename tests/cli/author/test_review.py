@@ -325,8 +325,7 @@ def test_what_there_is_is_told(job: Path, tmp_path: Path) -> None:
     path = job / "drafts.jsonl"
     path.write_bytes(path.read_bytes().replace(b',"text":', b',"text"~', 1))
     assert re.search(
-        "damaged: p., headline, variant 0: line .* cannot be read",
-        call("author", "status", job),
+        "damaged: p., headline, variant 0: line .* cannot be read", call("author", "status", job)
     )
     told = json.loads(call("author", "status", job, "--json"))
     assert (len(told["damaged"]), sum(told["slots"]["headline"].values())) == (1, 1)

@@ -70,11 +70,7 @@ def test_a_list_reaches_a_store_and_leaves_it(runs: Path, tmp_path: Path) -> Non
 
 
 def test_units_that_share_an_item_are_held_back_and_said(tmp_path: Path) -> None:
-    rows = [
-        ("u1", "tea", None, "stop"),
-        ("u2", "jam", "c2", "stop"),
-        ("u3", "tea", None, "keep"),
-    ]
+    rows = [("u1", "tea", None, "stop"), ("u2", "jam", "c2", "stop"), ("u3", "tea", None, "keep")]
     small_stop_list(rows).save(tmp_path / "list")
     out = tmp_path / "stops.jsonl"
     said = call("retire", "apply", tmp_path / "list", "--events", out)

@@ -113,8 +113,7 @@ def pairs(tmp_path: Path) -> Path:
 def tuned(base: Path, pairs: Path, out: Path, *more: str) -> str:
     """What the verb prints."""
     found = RUN.invoke(
-        app,
-        ["tune", "--data", str(pairs), "--model", str(base), "--out", str(out), *more],
+        app, ["tune", "--data", str(pairs), "--model", str(base), "--out", str(out), *more]
     )
     assert found.exit_code == 0, found.output
     return found.output

@@ -52,9 +52,7 @@ def matrix(distinct: Distinct, u: int) -> Tensor:
 
 
 @given(groups())
-def test_counts_equal_those_of_a_loop(
-    made: list[tuple[list[int], list[int], list[int]]],
-) -> None:
+def test_counts_equal_those_of_a_loop(made: list[tuple[list[int], list[int], list[int]]]) -> None:
     distinct = distinct_history(**tensors(made))
     rows = 0
     visits = 0

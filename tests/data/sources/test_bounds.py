@@ -304,10 +304,7 @@ def test_what_is_no_time_is_null() -> None:
     assert _times(*texts, None) == [None] * 9
 
 
-@given(
-    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)),
-    st.integers(-14 * 60, 14 * 60),
-)
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)), st.integers(-14 * 60, 14 * 60))
 def test_every_iso_time_of_python_is_read(moment: datetime, minutes: int) -> None:
     aware = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     assert _times(aware.isoformat(), moment.isoformat(" ")) == [

@@ -15,13 +15,7 @@ import pytest
 
 from adwright.core.errors import ConfigError, SchemaError, ValueInvalidError
 from adwright.data.features import Feature
-from adwright.data.leaks import (
-    FutureCount,
-    Leak,
-    find_future_counts,
-    find_leaks,
-    item_numbers,
-)
+from adwright.data.leaks import FutureCount, Leak, find_future_counts, find_leaks, item_numbers
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import read_log
 from adwright.data.sources.mapped import LogMapping
@@ -490,10 +484,7 @@ def test_keys_that_no_impression_has() -> None:
     ("lacking", "words"),
     [
         ((("valid", 0), ("valid", 1)), "no validation rows: validation begins 2024-01-10"),
-        (
-            (("test", 1),),
-            r"no test positives.*test 2024-01-20.*2024-01-01.* and 2024-01-30",
-        ),
+        ((("test", 1),), r"no test positives.*test 2024-01-20.*2024-01-01.* and 2024-01-30"),
         ((("train", 0),), "no training negatives"),
         (tuple(FULL), "no training rows"),
     ],

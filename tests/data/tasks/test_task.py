@@ -242,11 +242,7 @@ BROKEN: dict[str, tuple[dict[str, pl.DataFrame], type[Exception], str]] = {
         ValueInvalidError,
         "row 25, column item_id, value 'i3'",
     ),
-    "a feature without its column": (
-        {"rows": ROWS.drop("store")},
-        SchemaError,
-        "column store",
-    ),
+    "a feature without its column": ({"rows": ROWS.drop("store")}, SchemaError, "column store"),
 }
 
 
@@ -450,11 +446,7 @@ def test_counts_equal_a_brute_force_filter(
 SPLIT_START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-@given(
-    st.lists(st.integers(0, 20), max_size=30),
-    st.integers(0, 20),
-    st.integers(0, 20),
-)
+@given(st.lists(st.integers(0, 20), max_size=30), st.integers(0, 20), st.integers(0, 20))
 def test_time_equals_a_slow_reference(days: list[int], one: int, other: int) -> None:
     first, second = sorted((one, other))
     frame = pl.DataFrame({"day": days}, schema={"day": pl.Int64})

@@ -45,9 +45,7 @@ from tests.support.delivery.sequence_parts import hstu_ranker
 from tests.support.delivery.single_models import past
 
 FINE = replace(
-    SERVING,
-    fine=ScoreMixture(("two-tower", "fine"), (0.5, 1.0)),
-    cascade=CascadeConfig(coarse=6),
+    SERVING, fine=ScoreMixture(("two-tower", "fine"), (0.5, 1.0)), cascade=CascadeConfig(coarse=6)
 )
 ASKED = [request("u1", k=3), request("u4", k=3), request("nobody", k=3)]
 

@@ -87,9 +87,7 @@ def test_closed_forms() -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_higher_utility_raises_the_chance_and_a_lower_one_cuts_it(
-    config: r.PolicyConfig,
-) -> None:
+def test_a_higher_utility_raises_the_chance_and_a_lower_one_cuts_it(config: r.PolicyConfig) -> None:
     choice = r.build_rule(config).begin(candidates())
     rows = np.arange(4)
     before = choice.chances(choice.utility, rows)[1]

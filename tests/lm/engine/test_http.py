@@ -234,10 +234,7 @@ def test_a_connection_that_breaks_off() -> None:
         thread = threading.Thread(target=half, args=(door,))
         thread.start()
         config = HttpConfig(f"http://127.0.0.1:{door.getsockname()[1]}/v1", "m", retries=0)
-        with (
-            closing(HttpModel.open(config)) as model,
-            pytest.raises(ResourceError, match="broke"),
-        ):
+        with closing(HttpModel.open(config)) as model, pytest.raises(ResourceError, match="broke"):
             list(model.stream("a"))
         thread.join()
 

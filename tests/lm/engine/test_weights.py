@@ -90,10 +90,7 @@ class Reversed(TokenEngine):
             raise ConfigError("no top_k", where="top_k", hint="leave it")
 
     def _write(
-        self,
-        answers: Sequence[AnswerWriter],
-        config: GenerationConfig,
-        cancel: Cancellation | None,
+        self, answers: Sequence[AnswerWriter], config: GenerationConfig, cancel: Cancellation | None
     ) -> Generator[None, None, None]:
         try:
             for answer in answers:

@@ -254,9 +254,7 @@ def test_what_torch_compiles_equals_the_reference_with_gradients() -> None:
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
 
 
-def test_without_a_compiler_it_warns_and_computes_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_compiler_it_warns_and_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     arguments = inputs(dtype=torch.float32)
     with pytest.warns(UserWarning, match=r"needs a C\+\+ compiler \(no-such-compiler\)"):

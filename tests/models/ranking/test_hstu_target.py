@@ -216,10 +216,7 @@ def test_nobody_has_a_history() -> None:
     model, batch = _model(), small_batch()
     none = torch.zeros(7, dtype=torch.int64)
     alone = replace(
-        batch,
-        history=Jagged(none[:0], torch.zeros(4, dtype=torch.int64)),
-        begin=none,
-        end=none,
+        batch, history=Jagged(none[:0], torch.zeros(4, dtype=torch.int64)), begin=none, end=none
     )
     model.loss(alone).backward()  # type: ignore[no-untyped-call]
     model.eval()
@@ -397,10 +394,7 @@ def test_candidate_attention_the_gradients_are_those_of_finite_differences(
 
 def test_nothing_of_the_size_of_the_pairs_is_kept() -> None:
     readings = Readings(
-        torch.arange(200),
-        torch.tensor([0, 200]),
-        torch.tensor([0, 300]),
-        torch.full((300,), 200),
+        torch.arange(200), torch.tensor([0, 200]), torch.tensor([0, 300]), torch.full((300,), 200)
     )
     x = Operands(*(part.requires_grad_() for part in operands(readings)))
     kept: list[int] = []

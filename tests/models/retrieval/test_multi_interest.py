@@ -609,8 +609,7 @@ def test_an_artifact_gives_back_the_same_numbers_comirec(
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"attention": 3}, {"ages": False}, {"interests": 2}, {"events": 3}],
+    "change", [{"attention": 3}, {"ages": False}, {"interests": 2}, {"events": 3}]
 )
 def test_every_field_of_comirec_changes_the_loss(change: dict[str, object]) -> None:
     changed = _comirec(replace(COMIREC, **change))  # type: ignore[arg-type]

@@ -259,9 +259,7 @@ def test_each_input_of_a_retriever_is_read_and_padding_is_not() -> None:
 def test_each_input_of_a_ranker_is_read() -> None:
     config = RANKERS["all"]
     dense, inputs = DenseRanker(ranker(config)), ranker_inputs(config, person(7))
-    assert set(inputs) == {
-        *("items", "actions", "candidates", "time", "request_time", "context"),
-    }
+    assert set(inputs) == {*("items", "actions", "candidates", "time", "request_time", "context")}
     with torch.no_grad():
         before = dense(**inputs)
         for name, value in inputs.items():

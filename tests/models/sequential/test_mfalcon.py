@@ -62,10 +62,7 @@ def _with(person: SequenceBatch, code: int, now: int) -> SequenceBatch:
 
     items = Jagged(more(person.items.values, code), person.items.offsets + torch.tensor([0, 1]))
     return SequenceBatch.serving(
-        items,
-        time=more(person.time, now),
-        action=more(person.action, 0),
-        context=person.context,
+        items, time=more(person.time, now), action=more(person.action, 0), context=person.context
     )
 
 

@@ -86,9 +86,7 @@ def test_it_is_the_papers_block(change: dict[str, object]) -> None:
         )
 
 
-def test_sequences_with_dropout_take_the_kernel_of_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_sequences_with_dropout_take_the_kernel_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, float]] = []
 
     def told(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:

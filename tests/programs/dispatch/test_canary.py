@@ -88,10 +88,7 @@ def looked(
 
 @pytest.mark.parametrize(
     ("can", "terms"),
-    [
-        (TELLS, CanaryTerms(every=20.0)),
-        (SALTED, CanaryTerms(every=20.0, precision={"e": "float"})),
-    ],
+    [(TELLS, CanaryTerms(every=20.0)), (SALTED, CanaryTerms(every=20.0, precision={"e": "float"}))],
     ids=["log-probabilities", "texts"],
 )
 def test_an_engine_that_lies_is_found_and_its_cache_switched_off(

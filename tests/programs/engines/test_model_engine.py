@@ -62,10 +62,7 @@ class Falling(ScriptedModel):
         return self.state
 
     def _write(
-        self,
-        answers: Sequence[AnswerWriter],
-        config: GenerationConfig,
-        cancel: Cancellation | None,
+        self, answers: Sequence[AnswerWriter], config: GenerationConfig, cancel: Cancellation | None
     ) -> Generator[None, None, None]:
         yield from ()
         raise ResourceError("it fell", where="here")

@@ -169,7 +169,7 @@ def test_the_picture_shows_every_node_and_edge() -> None:
     assert "deadline 4 s, wanted" in texts
     titles = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}title")]
     assert sorted(filter(None, titles)) == [
-        *("all", "first", "now", "now", "product", "product", "second"),
+        *("all", "first", "now", "now", "product", "product", "second")
     ]
 
 
@@ -461,10 +461,7 @@ def test_a_call_with_other_inputs_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=what) as caught:
         write_ad(flow_of(EchoEngine()), *texts, **named)
-    assert (caught.value.where, caught.value.hint) == (
-        "write_ad()",
-        "its inputs are product, tone",
-    )
+    assert (caught.value.where, caught.value.hint) == ("write_ad()", "its inputs are product, tone")
 
 
 def test_parameters_and_placeholders_must_agree() -> None:

@@ -345,11 +345,7 @@ def test_bounds() -> None:
     async def scenario() -> None:
         router = ScriptedRouter(held="slow")
         book, _ = a_book(
-            router,
-            tenant_programs=2,
-            max_programs=3,
-            tenant_queued_tokens=520,
-            queued_tokens=700,
+            router, tenant_programs=2, max_programs=3, tenant_queued_tokens=520, queued_tokens=700
         )
         first, _ = book.open("t", asking("slow"))  # 2 tokens to read, 128 to write
         assert book.owed() == book.owed("t") == 130

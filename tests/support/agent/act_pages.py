@@ -63,10 +63,7 @@ NOTES = forms(
     part("note__respond", "generic", "Respond"),
     part("form__body", "textbox", path="/f/textarea[1]", value="text", effect="draft"),
     part("form__send", "generic", "send note", effect="message"),
-    edges=(
-        AppEdge("page", "page__rows", "note"),
-        AppEdge("note", "note__respond", "form"),
-    ),
+    edges=(AppEdge("page", "page__rows", "note"), AppEdge("note", "note__respond", "form")),
 )
 #: Rooms with a price on their buttons, and with a column for how long they are free.
 ROOMS = forms(

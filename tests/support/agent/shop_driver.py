@@ -22,11 +22,7 @@ class ShopDriver:
     """on_page: requests that a page makes by itself, by its path: what hostile pages do."""
 
     def __init__(
-        self,
-        app: ShopApp,
-        gate: RequestGate,
-        *,
-        on_page: dict[str, PendingRequest] | None = None,
+        self, app: ShopApp, gate: RequestGate, *, on_page: dict[str, PendingRequest] | None = None
     ) -> None:
         self.app = app
         self.taps: list[str] = []

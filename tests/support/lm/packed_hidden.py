@@ -12,9 +12,7 @@ from adwright.tuning.packing.texts import Packed, attends_apart
 def packed_hidden(model: Any, packed: Packed) -> Tensor:
     with attends_apart(model):
         found = model.get_decoder()(
-            input_ids=packed.ids[None],
-            position_ids=packed.places()[None],
-            use_cache=False,
+            input_ids=packed.ids[None], position_ids=packed.places()[None], use_cache=False
         )
     hidden: Tensor = found.last_hidden_state[0]
     return hidden

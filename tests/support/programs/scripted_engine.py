@@ -80,12 +80,7 @@ class ScriptedEngine:
         self.is_alive = True
 
     async def fill(
-        self,
-        job: str,
-        prompt: str | Sequence[int],
-        *,
-        salt: str = "",
-        adapter: str | None = None,
+        self, job: str, prompt: str | Sequence[int], *, salt: str = "", adapter: str | None = None
     ) -> int:
         assert isinstance(prompt, str)
         self.filled.append(prompt if adapter is None else f"{adapter}: {prompt}")

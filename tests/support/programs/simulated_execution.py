@@ -37,12 +37,7 @@ class SimulatedExecution:
         self.engine.revive()
 
     async def fill(
-        self,
-        job: str,
-        prompt: str | Sequence[int],
-        *,
-        salt: str = "",
-        adapter: str | None = None,
+        self, job: str, prompt: str | Sequence[int], *, salt: str = "", adapter: str | None = None
     ) -> int:
         async for event in self._events(job, prompt, 0, salt):
             cached = event.cached

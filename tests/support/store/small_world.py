@@ -96,12 +96,7 @@ class Round:
 
 @contextmanager
 def played(
-    folder: Path,
-    a: PolicyConfig,
-    b: PolicyConfig,
-    config: SimulationConfig,
-    *,
-    seed: int = 0,
+    folder: Path, a: PolicyConfig, b: PolicyConfig, config: SimulationConfig, *, seed: int = 0
 ) -> Iterator[Round]:
     """Play a round; the store is open until the block ends."""
     people = population(replace(SMALL, seed=seed))

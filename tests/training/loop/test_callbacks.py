@@ -253,12 +253,7 @@ def test_mlflow_gets_settings_losses_and_measures(flow: list[Call], tmp_path: Pa
     train(line, line.folder(tmp_path / "din"), callbacks=[MLflow(every=5)])
     assert flow[0] == ("start", "din", False)
     (params,) = (call[1] for call in flow if call[0] == "params")
-    assert params == {
-        "data_hash": "x",
-        "fit.rate": "0.5",
-        "fit.deep.er": "True",
-        "from_step": "0",
-    }
+    assert params == {"data_hash": "x", "fit.rate": "0.5", "fit.deep.er": "True", "from_step": "0"}
     losses = [call[2] for call in flow if call[0] == "metrics" and "train_loss" in call[1]]
     assert losses == [5, 10, 15]
     assert ("metrics", {"valid_share": 10.0}, 10) in flow

@@ -308,9 +308,7 @@ def test_ctrl_c_in_a_validation_loses_no_step(tmp_path: Path) -> None:
     assert [one["steps"] for one in at.records] == [5, 10, 15]
 
 
-def test_ctrl_c_in_a_validation_within_an_epoch_goes_back_to_the_checkpoint(
-    tmp_path: Path,
-) -> None:
+def test_ctrl_c_in_a_validation_within_an_epoch_goes_back_to_the_checkpoint(tmp_path: Path) -> None:
     def made() -> Line:
         line = Line(replace(CONFIG, checkpoint_every=0))
         line.is_due = lambda at: at.step == 2  # type: ignore[method-assign]

@@ -11,11 +11,7 @@ from adwright.core.errors import SchemaError, ValueInvalidError
 from adwright.data.batches.batch import Batch
 from adwright.data.tasks.task import Task
 from adwright.training.ranking.fit import open_stream
-from adwright.training.ranking.frames import (
-    batches_of,
-    check_rows,
-    needed_columns,
-)
+from adwright.training.ranking.frames import batches_of, check_rows, needed_columns
 from tests.support.data.ranking_task import FIT, START, shop_task
 
 

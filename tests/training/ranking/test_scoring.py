@@ -127,10 +127,7 @@ def test_an_existing_file_is_kept(ranker: Ranker, files: tuple[Path, Path], tmp_
 
 
 def test_a_full_disk_leaves_nothing(
-    ranker: Ranker,
-    files: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    ranker: Ranker, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -113,9 +113,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         replace(CONFIG, **wrong)  # type: ignore[arg-type]
 
 
-def test_each_epoch_reads_each_visit_once_in_another_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_each_epoch_reads_each_visit_once_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
     read = NextBasket.batch
 
@@ -358,11 +356,7 @@ def test_settings_follow_from_the_visits() -> None:
 
 def test_half_lives_follow_the_gaps_from_a_day_on() -> None:
     task = small_task()
-    quick = replace(
-        task,
-        visit_time=task.visit_time // 1440,
-        time=task.time // 1440,
-    )
+    quick = replace(task, visit_time=task.visit_time // 1440, time=task.time // 1440)
     assert two_tower_defaults(quick).model.days == (0.0, 10.0, 1.5)
     assert hcn_defaults(quick).model.short_days == 5
     seldom = replace(task, visit_time=task.visit_time * 3, time=task.time * 3)

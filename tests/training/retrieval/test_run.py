@@ -412,7 +412,7 @@ def test_the_task_holds_both_and_tests_on_what_neither_has() -> None:
     assert times.gather(train).max() < END
     assert times.gather(task.visits("test")).min() >= END
     assert {f.name for f in task.spec.features} == {
-        *("item_id", "department", "type", "weekday", "hour"),
+        *("item_id", "department", "type", "weekday", "hour")
     }
     other = joined_task(events(), written().head(5), ITEMS, start=START, end=END)
     assert other.data_hash != task.data_hash

@@ -225,7 +225,7 @@ def test_only_what_the_model_reads_is_asked_for() -> None:
     with pytest.raises(ValueInvalidError, match="request_time"):
         ranker_inputs(judge, one, CODES.numpy())
     assert list(ranker_inputs(ranker(RANKERS["no time"]), one, CODES.numpy())) == [
-        *("items", "actions", "candidates"),
+        *("items", "actions", "candidates")
     ]
 
 

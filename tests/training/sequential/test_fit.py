@@ -363,10 +363,7 @@ def largest(cost: np.ndarray, parts: list[np.ndarray]) -> float:
     return float(max(loads) / np.mean(loads))
 
 
-@given(
-    st.lists(st.floats(0, 100), max_size=20).map(np.array),
-    st.integers(1, 5),
-)
+@given(st.lists(st.floats(0, 100), max_size=20).map(np.array), st.integers(1, 5))
 def test_every_sequence_goes_to_one_process(cost: np.ndarray, processes: int) -> None:
     cost = cost.astype(np.float64)
     parts = divided(cost, processes)

@@ -103,9 +103,7 @@ def test_what_is_saved(tmp_path: Path) -> None:
     assert RankingComparison.from_json(saved.files["comparison.json"].decode()) == told
     assert (saved.seed, saved.by_moment, saved.ids) == (5, True, VISITS.sequences.ids)
     for one, other in zip(
-        saved.model.state_dict().values(),
-        result.artifact.model.state_dict().values(),
-        strict=True,
+        saved.model.state_dict().values(), result.artifact.model.state_dict().values(), strict=True
     ):
         assert torch.equal(one, other)
     assert (out / "run" / "metrics.jsonl").is_file()

@@ -156,9 +156,7 @@ def test_a_later_call_leaves_what_was_called_earlier_to_the_base(
 
 
 def test_a_prompt_that_does_not_call_is_the_bases_and_told_of_once(
-    opened: Callable[..., AdapterModels],
-    folders: dict[str, Path],
-    caplog: pytest.LogCaptureFixture,
+    opened: Callable[..., AdapterModels], folders: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     models = opened()
     wanted = models["base"].generate([COMMON], GREEDY)

@@ -436,12 +436,7 @@ def test_items_are_turns_calls_and_results() -> None:
         ResponseOutputIn,
     ]
     chat = found.chat()
-    assert [one.role for one in chat.messages] == [
-        "developer",
-        "user",
-        "assistant",
-        "tool",
-    ]
+    assert [one.role for one in chat.messages] == ["developer", "user", "assistant", "tool"]
     calls = chat.messages[2].tool_calls or []
     assert [one.id for one in calls] == ["c1", "c2"]
     assert (chat.messages[2].text, chat.messages[3].text) == ("well", "noon")
