@@ -43,6 +43,7 @@ from adwright.programs.program import (
 )
 from adwright.programs.runner import Failure, Session, run_program
 from adwright.programs.scheduling.engine import LatencyCurve
+from tests.support.looped import in_a_loop
 from tests.support.programs.asking import Said, asked_for
 from tests.support.programs.dispatching import QUICK, check_empty, dispatcher_of, with_terms
 from tests.support.programs.echo_engine import EchoEngine
@@ -132,15 +133,14 @@ def test_what_has_run_is_not_run_again(log: ProgramLog) -> None:
     assert not engine.begun
 
 
-def test_what_is_cancelled_is_not_kept(path: Path, log: ProgramLog) -> None:
-    async def main() -> None:
-        chains = KeptChains(EchoEngine(held="c"), log)
-        task = asyncio.create_task(chains.generate(asked_for("tea"), Said()))
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+@in_a_loop
+async def test_what_is_cancelled_is_not_kept(path: Path, log: ProgramLog) -> None:
+    chains = KeptChains(EchoEngine(held="c"), log)
+    task = asyncio.create_task(chains.generate(asked_for("tea"), Said()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
 
-    asyncio.run(main())
     assert not path.read_bytes()
 
 
@@ -280,23 +280,21 @@ def test_a_program_goes_on_from_wherever_it_was_cut_off(drawn: Drawn, seed: int)
             asyncio.run(lived_again(drawn, kept, DrawnEngine(seed + 1)))
 
 
-def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
-    async def main() -> None:
-        first, second = KeptFolder(tmp_path / "kept"), KeptFolder(tmp_path / "kept", patience=0.1)
-        await first.open()
-        assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
-        with pytest.raises(ResourceError, match="another service keeps its programs there"):
-            await second.open()
-        third = KeptFolder(tmp_path / "kept")
-        waits = asyncio.create_task(third.open())
-        await asyncio.sleep(0.15)
-        assert not waits.done()
-        first.close()
-        first.close()
-        await waits
-        third.close()
-
-    asyncio.run(main())
+@in_a_loop
+async def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
+    first, second = KeptFolder(tmp_path / "kept"), KeptFolder(tmp_path / "kept", patience=0.1)
+    await first.open()
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(ResourceError, match="another service keeps its programs there"):
+        await second.open()
+    third = KeptFolder(tmp_path / "kept")
+    waits = asyncio.create_task(third.open())
+    await asyncio.sleep(0.15)
+    assert not waits.done()
+    first.close()
+    first.close()
+    await waits
+    third.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

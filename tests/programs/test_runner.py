@@ -26,6 +26,7 @@ from adwright.programs.runner import (
     Variable,
     run_program,
 )
+from tests.support.looped import in_a_loop
 from tests.support.programs.echo_engine import EchoEngine
 from tests.support.programs.fake_engine import DrawnEngine
 from tests.support.programs.fake_model import answer
@@ -91,22 +92,19 @@ def test_values_go_from_call_to_call() -> None:
     assert found == {"c": "[c [b [a : ]: ]: ]", "other": "[other : ]"}
 
 
-def test_parrot_fault_5_one_error_leaves_the_rest_of_the_session_alone() -> None:
+@in_a_loop
+async def test_parrot_fault_5_one_error_leaves_the_rest_of_the_session_alone() -> None:
     """There an engine's error made the whole session unusable."""
 
-    async def work() -> None:
-        async with Session(EchoEngine(broken="a")) as session:
-            session.submit(CHAIN)
-            assert await session.get("other") == "[other : ]"
-            with pytest.raises(ProgramError) as caught:
-                await session.get("c")
-            assert caught.value.where == "variable c, from a.a"
-            session.submit(Program(calls=(call("d", "other"), call("e", "a"))))
-            assert await session.get("d") == "[d [other : ]: ]"
-            assert session.variable("e").failure == session.variable("a").failure
-
-    asyncio.run(work())
-    assert True
+    async with Session(EchoEngine(broken="a")) as session:
+        session.submit(CHAIN)
+        assert await session.get("other") == "[other : ]"
+        with pytest.raises(ProgramError) as caught:
+            await session.get("c")
+        assert caught.value.where == "variable c, from a.a"
+        session.submit(Program(calls=(call("d", "other"), call("e", "a"))))
+        assert await session.get("d") == "[d [other : ]: ]"
+        assert session.variable("e").failure == session.variable("a").failure
 
 
 def test_parrot_fault_3_a_call_goes_on_behind_its_own_answer() -> None:
@@ -124,145 +122,124 @@ def test_parrot_fault_3_a_call_goes_on_behind_its_own_answer() -> None:
     assert engine.asked["s"].segments == ("one ", first, " two ", "G", " ", second, " three ")
 
 
-def test_parrot_fault_6_cancelling_ends_what_nobody_else_needs() -> None:
+@in_a_loop
+async def test_parrot_fault_6_cancelling_ends_what_nobody_else_needs() -> None:
     """There was no cancelling at all."""
 
-    async def work() -> None:
-        engine = EchoEngine(held="a b other")
-        async with Session(engine) as session:
-            session.submit(CHAIN)
-            await breathe()
-            assert session.running == ("a.a", "other.other")
-            session.cancel("c")
-            await breathe()
-            assert (session.running, engine.cancelled) == (("other.other",), ["a"])
-            states = [session.variable(one).state for one in ("a", "b", "c", "other")]
-            assert states == ["pending", "pending", "cancelled", "pending"]
-            # What was ended may still be asked for; then it is begun anew.
-            engine.held["a"].set()
-            assert await session.get("a") == "[a : ]"
-            session.cancel("a")
-            assert session.variable("a").state == "set"
-
-    asyncio.run(work())
-    assert True
+    engine = EchoEngine(held="a b other")
+    async with Session(engine) as session:
+        session.submit(CHAIN)
+        await breathe()
+        assert session.running == ("a.a", "other.other")
+        session.cancel("c")
+        await breathe()
+        assert (session.running, engine.cancelled) == (("other.other",), ["a"])
+        states = [session.variable(one).state for one in ("a", "b", "c", "other")]
+        assert states == ["pending", "pending", "cancelled", "pending"]
+        # What was ended may still be asked for; then it is begun anew.
+        engine.held["a"].set()
+        assert await session.get("a") == "[a : ]"
+        session.cancel("a")
+        assert session.variable("a").state == "set"
 
 
-def test_parrot_fault_6_who_disconnects_ends_only_what_nobody_else_reads() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a")
-        async with Session(engine) as session:
-            session.submit(replace(CHAIN, outputs=()))
-            await breathe()
-            assert engine.begun == []
-            readers = [asyncio.ensure_future(session.get(one)) for one in ("b", "c")]
-            await breathe()
-            for reader in readers:
-                assert session.running == ("a.a",)
-                reader.cancel()
-                await breathe()
-            assert (session.running, engine.cancelled) == ((), ["a"])
-
-    asyncio.run(work())
-    assert True
-
-
-def test_what_is_asked_for_again_while_it_is_being_ended_is_begun_anew() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a")
-        async with Session(engine) as session:
-            session.submit(replace(CHAIN, outputs=()))
-            reader = asyncio.ensure_future(session.get("a"))
-            await breathe()
-            reader.cancel()
-            await asyncio.sleep(0)  # it leaves
+@in_a_loop
+async def test_parrot_fault_6_who_disconnects_ends_only_what_nobody_else_reads() -> None:
+    engine = EchoEngine(held="a")
+    async with Session(engine) as session:
+        session.submit(replace(CHAIN, outputs=()))
+        await breathe()
+        assert engine.begun == []
+        readers = [asyncio.ensure_future(session.get(one)) for one in ("b", "c")]
+        await breathe()
+        for reader in readers:
             assert session.running == ("a.a",)
-            again = asyncio.ensure_future(session.get("a"))
-            engine.held["a"].set()
-            assert await again == "[a : ]"
-            assert (engine.begun, engine.cancelled) == (["a", "a"], ["a"])
-
-    asyncio.run(work())
-    assert True
-
-
-def test_who_reads_a_stream_and_leaves_asks_no_more() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a")
-        async with Session(engine) as session:
-            session.submit(replace(CHAIN, outputs=()))
-            stream = session.stream("a", Objective("ttft", 1.0))
-            assert await anext(stream) == "["
-            assert engine.asked["a"].deduced.objective == Objective("ttft", 1.0)
-            again = session.stream("a")
-            assert await anext(again) == "["
-            await stream.aclose()
-            await breathe()
-            assert session.running == ("a.a",)
-            engine.held["a"].set()
-            assert "".join([piece async for piece in again]) == "a : ]"
-
-    asyncio.run(work())
-    assert True
-
-
-def test_an_answer_that_comes_after_all_is_kept_where_it_may_be() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a", deaf="a")
-        async with Session(engine) as session:
-            session.submit(replace(CHAIN, outputs=()))
-            reader = asyncio.ensure_future(session.get("a"))
-            await breathe()
             reader.cancel()
             await breathe()
-            assert session.variable("a").text == "[late]"
-
-    asyncio.run(work())
-    assert True
+        assert (session.running, engine.cancelled) == ((), ["a"])
 
 
-def test_a_variable_is_set_from_outside_once() -> None:
-    async def work() -> None:
-        async with Session(EchoEngine()) as session:
-            session.submit(Program(calls=(call("a", "tool"),), awaited=("tool", "other")))
-            reader = asyncio.ensure_future(session.get("a"))
-            await breathe()
-            assert not reader.done()
-            session.set("tool", "42")
-            assert await reader == "[a 42: ]"
-            with pytest.raises(ProgramError, match="it is set already"):
-                session.set("tool", "43")
-            with pytest.raises(ConfigError, match="not set from outside"):
-                session.set("a", "x")
-            with pytest.raises(ConfigError, match="no variable 'none'"):
-                session.set("none", "x")
-            session.fail("other", "the tool is gone")
-            with pytest.raises(ProgramError, match="the tool is gone"):
-                await session.get("other")
-
-    asyncio.run(work())
-    assert True
+@in_a_loop
+async def test_what_is_asked_for_again_while_it_is_being_ended_is_begun_anew() -> None:
+    engine = EchoEngine(held="a")
+    async with Session(engine) as session:
+        session.submit(replace(CHAIN, outputs=()))
+        reader = asyncio.ensure_future(session.get("a"))
+        await breathe()
+        reader.cancel()
+        await asyncio.sleep(0)  # it leaves
+        assert session.running == ("a.a",)
+        again = asyncio.ensure_future(session.get("a"))
+        engine.held["a"].set()
+        assert await again == "[a : ]"
+        assert (engine.begun, engine.cancelled) == (["a", "a"], ["a"])
 
 
-def test_what_is_added_reads_what_is_there() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="b")
-        async with Session(engine) as session:
-            session.submit(CHAIN)
-            await breathe()
-            session.submit(Program(calls=(call("d", "a c"),), outputs=(WantedOutput("d"),)))
-            with pytest.raises(ConfigError, match="two have the name a"):
-                session.submit(Program(calls=(call("a"),)))
-            with pytest.raises(ConfigError, match="nobody sets nothing"):
-                session.submit(Program(calls=(call("x"), call("y", "nothing"))))
-            engine.held["b"].set()
-            found = await session.variable("d").get()
-            assert found == "[d [a : ] [c [b [a : ]: ]: ]: ]"
-            assert "x.x" not in session.graph.nodes
-            assert engine.begun.count("a") == 1
+@in_a_loop
+async def test_who_reads_a_stream_and_leaves_asks_no_more() -> None:
+    engine = EchoEngine(held="a")
+    async with Session(engine) as session:
+        session.submit(replace(CHAIN, outputs=()))
+        stream = session.stream("a", Objective("ttft", 1.0))
+        assert await anext(stream) == "["
+        assert engine.asked["a"].deduced.objective == Objective("ttft", 1.0)
+        again = session.stream("a")
+        assert await anext(again) == "["
+        await stream.aclose()
+        await breathe()
+        assert session.running == ("a.a",)
+        engine.held["a"].set()
+        assert "".join([piece async for piece in again]) == "a : ]"
 
-    asyncio.run(work())
-    assert True
+
+@in_a_loop
+async def test_an_answer_that_comes_after_all_is_kept_where_it_may_be() -> None:
+    engine = EchoEngine(held="a", deaf="a")
+    async with Session(engine) as session:
+        session.submit(replace(CHAIN, outputs=()))
+        reader = asyncio.ensure_future(session.get("a"))
+        await breathe()
+        reader.cancel()
+        await breathe()
+        assert session.variable("a").text == "[late]"
+
+
+@in_a_loop
+async def test_a_variable_is_set_from_outside_once() -> None:
+    async with Session(EchoEngine()) as session:
+        session.submit(Program(calls=(call("a", "tool"),), awaited=("tool", "other")))
+        reader = asyncio.ensure_future(session.get("a"))
+        await breathe()
+        assert not reader.done()
+        session.set("tool", "42")
+        assert await reader == "[a 42: ]"
+        with pytest.raises(ProgramError, match="it is set already"):
+            session.set("tool", "43")
+        with pytest.raises(ConfigError, match="not set from outside"):
+            session.set("a", "x")
+        with pytest.raises(ConfigError, match="no variable 'none'"):
+            session.set("none", "x")
+        session.fail("other", "the tool is gone")
+        with pytest.raises(ProgramError, match="the tool is gone"):
+            await session.get("other")
+
+
+@in_a_loop
+async def test_what_is_added_reads_what_is_there() -> None:
+    engine = EchoEngine(held="b")
+    async with Session(engine) as session:
+        session.submit(CHAIN)
+        await breathe()
+        session.submit(Program(calls=(call("d", "a c"),), outputs=(WantedOutput("d"),)))
+        with pytest.raises(ConfigError, match="two have the name a"):
+            session.submit(Program(calls=(call("a"),)))
+        with pytest.raises(ConfigError, match="nobody sets nothing"):
+            session.submit(Program(calls=(call("x"), call("y", "nothing"))))
+        engine.held["b"].set()
+        found = await session.variable("d").get()
+        assert found == "[d [a : ] [c [b [a : ]: ]: ]: ]"
+        assert "x.x" not in session.graph.nodes
+        assert engine.begun.count("a") == 1
 
 
 def test_an_output_that_is_not_of_its_schema_fails_its_readers() -> None:
@@ -331,23 +308,20 @@ def test_what_an_engine_may_not_say_fails_its_chain(
     assert what in found.what
 
 
-def test_closing_ends_everything_and_wakes_everybody() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a other")
-        session = Session(engine)
-        session.submit(CHAIN)
-        reader = asyncio.ensure_future(session.get("c"))
-        await breathe()
-        await session.close()
-        with pytest.raises(ProgramError, match="the session was closed"):
-            await reader
-        assert (session.running, sorted(engine.cancelled)) == ((), ["a", "other"])
-        with pytest.raises(ProgramError, match="the session is closed"):
-            session.submit(Program())
-        await session.close()
-
-    asyncio.run(work())
-    assert True
+@in_a_loop
+async def test_closing_ends_everything_and_wakes_everybody() -> None:
+    engine = EchoEngine(held="a other")
+    session = Session(engine)
+    session.submit(CHAIN)
+    reader = asyncio.ensure_future(session.get("c"))
+    await breathe()
+    await session.close()
+    with pytest.raises(ProgramError, match="the session was closed"):
+        await reader
+    assert (session.running, sorted(engine.cancelled)) == ((), ["a", "other"])
+    with pytest.raises(ProgramError, match="the session is closed"):
+        session.submit(Program())
+    await session.close()
 
 
 def test_a_chain_that_the_engine_itself_cancels_fails() -> None:
@@ -360,39 +334,35 @@ def test_a_chain_that_the_engine_itself_cancels_fails() -> None:
     assert found == Failure("call", "a.a", "the engine cancelled it")
 
 
-def test_asking_and_leaving_again_and_again_keeps_nothing() -> None:
-    async def work() -> None:
-        engine = EchoEngine(held="a")
-        async with Session(engine, in_flight=1) as session:
-            session.submit(Program(calls=(call("a"), call("b"))))
-            first = asyncio.ensure_future(session.get("a"))
-            await breathe()
-            for _ in range(300):
-                reader = asyncio.ensure_future(session.get("b"))
-                await asyncio.sleep(0)
-                reader.cancel()
-                await asyncio.sleep(0)
-            assert len(session.deduction.chains) == 1
-            assert engine.begun == ["a"]
-            engine.held["a"].set()
-            assert await first == "[a : ]"
-
-    asyncio.run(work())
-    assert True
+@in_a_loop
+async def test_asking_and_leaving_again_and_again_keeps_nothing() -> None:
+    engine = EchoEngine(held="a")
+    async with Session(engine, in_flight=1) as session:
+        session.submit(Program(calls=(call("a"), call("b"))))
+        first = asyncio.ensure_future(session.get("a"))
+        await breathe()
+        for _ in range(300):
+            reader = asyncio.ensure_future(session.get("b"))
+            await asyncio.sleep(0)
+            reader.cancel()
+            await asyncio.sleep(0)
+        assert len(session.deduction.chains) == 1
+        assert engine.begun == ["a"]
+        engine.held["a"].set()
+        assert await first == "[a : ]"
 
 
-def test_templates_that_share_less_than_they_could_are_named_once(
+@in_a_loop
+async def test_templates_that_share_less_than_they_could_are_named_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     template = "At {{now}}: " + "follow the rules of the house, " * 9 + "{{ad:output}}"
 
-    async def work() -> None:
-        async with Session(EchoEngine()) as session:
-            session.submit(Program(values={"now": "noon"}))
-            for name in ("a", "b"):
-                session.submit(Program(calls=(SemanticCall(name, template, {"ad": name}),)))
+    async with Session(EchoEngine()) as session:
+        session.submit(Program(values={"now": "noon"}))
+        for name in ("a", "b"):
+            session.submit(Program(calls=(SemanticCall(name, template, {"ad": name}),)))
 
-    asyncio.run(work())
     (record,) = caplog.records
     assert record.getMessage().startswith("call a, template, line 1: {{now}} changes from call")
 
@@ -435,11 +405,6 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
     return asyncio.run(main())
-
-
-async def variable_breathe() -> None:
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 def test_a_variable_is_set_once() -> None:
@@ -491,10 +456,10 @@ def test_all_who_wait_are_woken_and_nobody_is_kept() -> None:
 
         loop.create_future = begun  # type: ignore[method-assign]
         waiting = [asyncio.ensure_future(variable.get()) for _ in range(3)]
-        await variable_breathe()
+        await breathe()
         assert len(made) == 3
         waiting.pop().cancel()
-        await variable_breathe()
+        await breathe()
         assert len(made) == 2
         variable.set("Tea")
         found = [await one for one in waiting]
@@ -504,17 +469,14 @@ def test_all_who_wait_are_woken_and_nobody_is_kept() -> None:
     assert run(work) == ["Tea"] * 3
 
 
-def test_who_waits_for_what_fails_gets_the_error() -> None:
-    async def work() -> None:
-        variable = Variable("ad")
-        waiting = asyncio.ensure_future(variable.get())
-        await variable_breathe()
-        variable.fail(BROKEN)
-        with pytest.raises(ProgramError, match="the engine broke"):
-            await waiting
-
-    run(work)
-    assert True
+@in_a_loop
+async def test_who_waits_for_what_fails_gets_the_error() -> None:
+    variable = Variable("ad")
+    waiting = asyncio.ensure_future(variable.get())
+    await breathe()
+    variable.fail(BROKEN)
+    with pytest.raises(ProgramError, match="the engine broke"):
+        await waiting
 
 
 @given(st.lists(st.text(max_size=3), max_size=6), st.text(max_size=3), st.integers(0, 6))
@@ -527,7 +489,7 @@ def test_a_stream_is_the_text_whenever_it_is_begun(
         for at, piece in enumerate([*pieces, None]):
             if at == min(start, len(pieces)):
                 reader = asyncio.ensure_future(read(variable))
-            await variable_breathe()
+            await breathe()
             if piece is not None:
                 variable.add(piece)
         variable.set("".join(pieces) + rest)
@@ -541,19 +503,16 @@ def test_a_stream_is_the_text_whenever_it_is_begun(
     assert run(work) == "".join(pieces) + rest
 
 
-def test_a_stream_comes_piece_by_piece_and_ends_with_the_error() -> None:
-    async def work() -> None:
-        variable = Variable("ad")
-        stream = variable.stream()
-        variable.add("Te")
-        assert await anext(stream) == "Te"
-        variable.add("a")
-        variable.fail(BROKEN)
-        with pytest.raises(ProgramError, match="the engine broke"):
-            await anext(stream)
-
-    run(work)
-    assert True
+@in_a_loop
+async def test_a_stream_comes_piece_by_piece_and_ends_with_the_error() -> None:
+    variable = Variable("ad")
+    stream = variable.stream()
+    variable.add("Te")
+    assert await anext(stream) == "Te"
+    variable.add("a")
+    variable.fail(BROKEN)
+    with pytest.raises(ProgramError, match="the engine broke"):
+        await anext(stream)
 
 
 def test_a_text_that_was_not_streamed_so_is_refused() -> None:
@@ -564,24 +523,21 @@ def test_a_text_that_was_not_streamed_so_is_refused() -> None:
     assert variable.state == "pending"
 
 
-def test_what_was_said_may_be_taken_back_while_nobody_has_read_it() -> None:
-    async def work() -> None:
-        variable = Variable("ad")
-        early, late = variable.stream(), variable.stream()
-        variable.add("Cof")
-        assert await anext(early) == "Cof"
-        waiting = asyncio.ensure_future(anext(early))
-        await variable_breathe()
-        variable.take_back()
-        assert (variable.said, variable.characters) == ("", 0)
-        with pytest.raises(ProgramError, match="begun anew"):
-            await waiting
-        variable.add("Tea")
-        assert await anext(late) == "Tea"
-        await late.aclose()
-
-    run(work)
-    assert True
+@in_a_loop
+async def test_what_was_said_may_be_taken_back_while_nobody_has_read_it() -> None:
+    variable = Variable("ad")
+    early, late = variable.stream(), variable.stream()
+    variable.add("Cof")
+    assert await anext(early) == "Cof"
+    waiting = asyncio.ensure_future(anext(early))
+    await breathe()
+    variable.take_back()
+    assert (variable.said, variable.characters) == ("", 0)
+    with pytest.raises(ProgramError, match="begun anew"):
+        await waiting
+    variable.add("Tea")
+    assert await anext(late) == "Tea"
+    await late.aclose()
 
 
 PROGRAM = Program(

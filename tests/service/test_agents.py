@@ -572,9 +572,6 @@ def test_a_history_with_kills_freezes_and_steps_of_clocks(store_url: str) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"stop_seconds": float("inf")}, "stop_seconds must be above 0"),
-        ({"grace_ms": -1}, "grace_ms must not be negative"),
         ({"deadline_ms": 5000}, "deadline_ms must not exceed max_deadline_ms, 2000"),
         ({"agent_model_url": "http://h/v1"}, "agent_model must name the model"),
         ({"replica": "a\r\nb"}, "replica must be plain text"),

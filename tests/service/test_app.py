@@ -31,6 +31,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import state
 from adwright.service.registry.registry import FixedModels, FolderModels, publish
+from tests.support.data.event_rows import event_row
 from tests.support.service.small_shop import (
     ITEMS,
     NOW,
@@ -43,14 +44,7 @@ from tests.support.service.small_shop import (
     wait_until,
 )
 
-EVENT = {
-    "event_id": "e1",
-    "time": NOW.isoformat(),
-    "request_id": "r1",
-    "user_id": "u1",
-    "kind": "click",
-    "item_id": "item-001",
-}
+EVENT = event_row("e1", NOW.isoformat(), "r1", "u1", "click", "item-001")
 PATIENT = ServiceConfig(deadline_ms=2000)
 
 

@@ -40,6 +40,7 @@ from adwright.service.registry.publishing import load_deployed
 from adwright.service.registry.registry import SETTINGS, FolderModels, publish
 from adwright.service.simulation import local_service, remote_service, two_tower_retrain
 from adwright.training.retrieval.run import Retrained
+from tests.support.data.event_rows import event_row
 from tests.support.service.small_shop import ITEMS, NOW, running, wait_until
 from tests.support.store.small_world import ITEMS as small_world_ITEMS
 from tests.support.store.small_world import START, events, population
@@ -89,14 +90,7 @@ def shared(tmp_path: Path) -> Shared:
 
 
 def event(number: int) -> dict[str, Any]:
-    return {
-        "event_id": f"e{number}",
-        "time": NOW.isoformat(),
-        "request_id": "r1",
-        "user_id": "u1",
-        "kind": "click",
-        "item_id": ITEMS[0],
-    }
+    return event_row(f"e{number}", NOW.isoformat(), "r1", "u1", "click", ITEMS[0])
 
 
 class Sender(threading.Thread):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from adwright.web.server import (
     serve,
     uvicorn_config,
 )
+from tests.support.looped import in_a_loop
 from tests.support.service.small_shop import NOW, deployed, save_version, wait_until
 
 PROGRAM = Path(__file__).parents[1] / "support" / "service" / "service_process.py"
@@ -352,9 +353,6 @@ class Recorded(Connection):
         self.why = reason
 
 
-Scenario = Callable[[], Coroutine[Any, Any, None]]
-
-
 def book_of(**settings: Any) -> tuple[Connections, ServiceMetrics]:
     metrics = ServiceMetrics()
     return Connections(GateLimits(**settings), metrics), metrics
@@ -365,82 +363,73 @@ def closed(metrics: ServiceMetrics, reason: str) -> float:
     return metrics.registry.get_sample_value(name, {"reason": reason}) or 0
 
 
-def test_for_one_more_the_one_goes_that_has_waited_longest() -> None:
-    async def main() -> None:
-        book, metrics = book_of(max_connections=3)
-        busy, first, second, newcomer = (Recorded() for _ in range(4))
-        for one in (busy, first, second):
-            assert book.opened(one, "a")
-        book.works(busy)
-        assert book.opened(newcomer, "a")
-        assert [one.why for one in (busy, first, second, newcomer)] == ["", "most", "", ""]
-        assert closed(metrics, "most") == 1
-        assert metrics.registry.get_sample_value("adwright_connections") == 3
-        # Who waits anew has waited for the least time.
-        book.waits(second, 10)
+@in_a_loop
+async def test_for_one_more_the_one_goes_that_has_waited_longest() -> None:
+    book, metrics = book_of(max_connections=3)
+    busy, first, second, newcomer = (Recorded() for _ in range(4))
+    for one in (busy, first, second):
+        assert book.opened(one, "a")
+    book.works(busy)
+    assert book.opened(newcomer, "a")
+    assert [one.why for one in (busy, first, second, newcomer)] == ["", "most", "", ""]
+    assert closed(metrics, "most") == 1
+    assert metrics.registry.get_sample_value("adwright_connections") == 3
+    # Who waits anew has waited for the least time.
+    book.waits(second, 10)
+    assert book.opened(Recorded(), "a")
+    assert (second.why, newcomer.why) == ("", "most")
+
+
+@in_a_loop
+async def test_where_none_waits_there_is_no_room() -> None:
+    book, metrics = book_of(max_connections=1)
+    busy, late = Recorded(), Recorded()
+    assert book.opened(busy, "a")
+    book.works(busy)
+    assert not book.opened(late, "b")
+    assert (busy.why, closed(metrics, "refused")) == ("", 1)
+    book.closed(busy)
+    book.closed(busy)
+    book.closed(late)
+    assert book.opened(late, "b")
+
+
+@in_a_loop
+async def test_an_address_may_have_a_bound_of_its_own() -> None:
+    book, metrics = book_of(connections_per_address=1)
+    other, first, second = Recorded(), Recorded(), Recorded()
+    assert book.opened(other, "b")
+    assert book.opened(first, "a")
+    assert book.opened(second, "a")
+    assert (other.why, first.why, second.why) == ("", "address", "")
+    assert closed(metrics, "address") == 1
+    book.works(second)
+    assert not book.opened(Recorded(), "a")
+
+
+@in_a_loop
+async def test_who_does_not_come_to_the_point_is_closed() -> None:
+    book, metrics = book_of(head_seconds=0.01)
+    silent, busy, patient = Recorded(), Recorded(), Recorded()
+    for one in (silent, busy, patient):
+        assert book.opened(one, "a")
+    book.works(busy)
+    book.waits(patient, 60)
+    async with asyncio.timeout(20):
+        while not silent.why:
+            await asyncio.sleep(0.01)
+    assert (silent.why, busy.why, patient.why) == ("time", "", "")
+    # What is closed is forgotten, whatever comes of it later.
+    book.waits(silent, 0)
+    assert metrics.registry.get_sample_value("adwright_connections") == 2
+
+
+@in_a_loop
+async def test_crowds_are_told_to_the_log_but_not_each(caplog: pytest.LogCaptureFixture) -> None:
+    book, _ = book_of(max_connections=1)
+    for _ in range(5):
         assert book.opened(Recorded(), "a")
-        assert (second.why, newcomer.why) == ("", "most")
 
-    asyncio.run(main())
-
-
-def test_where_none_waits_there_is_no_room() -> None:
-    async def main() -> None:
-        book, metrics = book_of(max_connections=1)
-        busy, late = Recorded(), Recorded()
-        assert book.opened(busy, "a")
-        book.works(busy)
-        assert not book.opened(late, "b")
-        assert (busy.why, closed(metrics, "refused")) == ("", 1)
-        book.closed(busy)
-        book.closed(busy)
-        book.closed(late)
-        assert book.opened(late, "b")
-
-    asyncio.run(main())
-
-
-def test_an_address_may_have_a_bound_of_its_own() -> None:
-    async def main() -> None:
-        book, metrics = book_of(connections_per_address=1)
-        other, first, second = Recorded(), Recorded(), Recorded()
-        assert book.opened(other, "b")
-        assert book.opened(first, "a")
-        assert book.opened(second, "a")
-        assert (other.why, first.why, second.why) == ("", "address", "")
-        assert closed(metrics, "address") == 1
-        book.works(second)
-        assert not book.opened(Recorded(), "a")
-
-    asyncio.run(main())
-
-
-def test_who_does_not_come_to_the_point_is_closed() -> None:
-    async def main() -> None:
-        book, metrics = book_of(head_seconds=0.01)
-        silent, busy, patient = Recorded(), Recorded(), Recorded()
-        for one in (silent, busy, patient):
-            assert book.opened(one, "a")
-        book.works(busy)
-        book.waits(patient, 60)
-        async with asyncio.timeout(20):
-            while not silent.why:
-                await asyncio.sleep(0.01)
-        assert (silent.why, busy.why, patient.why) == ("time", "", "")
-        # What is closed is forgotten, whatever comes of it later.
-        book.waits(silent, 0)
-        assert metrics.registry.get_sample_value("adwright_connections") == 2
-
-    asyncio.run(main())
-
-
-def test_crowds_are_told_to_the_log_but_not_each(caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        book, _ = book_of(max_connections=1)
-        for _ in range(5):
-            assert book.opened(Recorded(), "a")
-
-    asyncio.run(main())
     (record,) = caplog.records
     assert "too many connections" in record.getMessage()
 

@@ -31,6 +31,7 @@ from adwright.programs.frontend.explain import explain
 from adwright.programs.program import THROUGHPUT, Program, SemanticCall, WantedOutput
 from adwright.programs.runner import AskedChain, ChainEngine, Failure, Saying, Session, run_program
 from adwright.programs.scheduling.engine import EngineCapabilities
+from tests.support.looped import in_a_loop
 from tests.support.programs.asking import SEAT, Said, asked_for
 from tests.support.programs.dispatching import check_empty, dispatcher_of, with_terms
 from tests.support.programs.fake_model import answer
@@ -409,16 +410,15 @@ def test_an_engine_that_mixes_tenants_is_taken_for_one_domain_only() -> None:
     run_virtually(work())
 
 
-def test_it_works_in_real_time_too() -> None:
+@in_a_loop
+async def test_it_works_in_real_time_too() -> None:
     engines = {"e": ScriptedEngine(pace=0.001)}
 
-    async def work() -> None:
-        async with dispatcher_of(engines) as dispatcher:
-            with dispatcher.for_program("p", "shop") as engine:
-                assert await run_program(TEAM, engine) == {"final": FINAL}
-            check_empty(dispatcher, engines)
+    async with dispatcher_of(engines) as dispatcher:
+        with dispatcher.for_program("p", "shop") as engine:
+            assert await run_program(TEAM, engine) == {"final": FINAL}
+        check_empty(dispatcher, engines)
 
-    asyncio.run(work())
     assert len(engines["e"].begun) == 5
 
 
@@ -631,52 +631,46 @@ async def texts(dispatcher: ChainDispatcher, name: str, tenant: str) -> list[str
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_all_programs_finish_while_one_of_four_servers_is_healthy(fault: Fault) -> None:
-    async def main() -> None:
-        servers = [FaultyServer(slow=0.1) for _ in range(4)]
-        async with before(*servers) as dispatcher:
-            for healthy in (3, 0):
-                for at, one in enumerate(servers):
-                    one.fault = "" if at == healthy else fault
-                names = [(f"p{healthy}-{at}", "ab"[at % 2]) for at in range(10)]
-                found = await asyncio.gather(*(texts(dispatcher, *one) for one in names))
-                assert found == [["fine"]] * 10
-                assert servers[healthy].asked[""] > 0
-            for one in servers:
-                one.fault = ""
-            until = time.monotonic() + 20
-            while not all(dispatcher.stats.alive.values()) and time.monotonic() < until:
-                await asyncio.sleep(0.05)
-            assert all(dispatcher.stats.alive.values()), "all come back"
-
-    asyncio.run(main())
+@in_a_loop
+async def test_all_programs_finish_while_one_of_four_servers_is_healthy(fault: Fault) -> None:
+    servers = [FaultyServer(slow=0.1) for _ in range(4)]
+    async with before(*servers) as dispatcher:
+        for healthy in (3, 0):
+            for at, one in enumerate(servers):
+                one.fault = "" if at == healthy else fault
+            names = [(f"p{healthy}-{at}", "ab"[at % 2]) for at in range(10)]
+            found = await asyncio.gather(*(texts(dispatcher, *one) for one in names))
+            assert found == [["fine"]] * 10
+            assert servers[healthy].asked[""] > 0
+        for one in servers:
+            one.fault = ""
+        until = time.monotonic() + 20
+        while not all(dispatcher.stats.alive.values()) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        assert all(dispatcher.stats.alive.values()), "all come back"
 
 
-def test_one_at_a_time_goes_to_the_one_that_answers() -> None:
-    async def main() -> None:
-        servers = [FaultyServer(), FaultyServer()]
-        servers[0].fault = "500"
-        async with before(*servers) as dispatcher:
-            for at in range(10):
-                assert await texts(dispatcher, f"p{at}", "t") == ["fine"]
-        assert servers[1].asked[""] == 40
-        # Beside the first few failures only we ask it, not the calls of programs.
-        assert servers[0].asked["500"] < 25
-
-    asyncio.run(main())
+@in_a_loop
+async def test_one_at_a_time_goes_to_the_one_that_answers() -> None:
+    servers = [FaultyServer(), FaultyServer()]
+    servers[0].fault = "500"
+    async with before(*servers) as dispatcher:
+        for at in range(10):
+            assert await texts(dispatcher, f"p{at}", "t") == ["fine"]
+    assert servers[1].asked[""] == 40
+    # Beside the first few failures only we ask it, not the calls of programs.
+    assert servers[0].asked["500"] < 25
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_key_that_no_server_knows_is_told(number: int) -> None:
-    async def main() -> None:
-        servers = [FaultyServer() for _ in range(number)]
-        for one in servers:
-            one.fault = "401"
-        async with before(*servers) as dispatcher:
-            for at in range(2):
-                began = time.monotonic()
-                with pytest.raises(ProgramError, match=r"401.*the key is not known"):
-                    await texts(dispatcher, f"p{at}", "t")
-                assert time.monotonic() - began < (2 if number == 1 else 20)
-
-    asyncio.run(main())
+@in_a_loop
+async def test_a_key_that_no_server_knows_is_told(number: int) -> None:
+    servers = [FaultyServer() for _ in range(number)]
+    for one in servers:
+        one.fault = "401"
+    async with before(*servers) as dispatcher:
+        for at in range(2):
+            began = time.monotonic()
+            with pytest.raises(ProgramError, match=r"401.*the key is not known"):
+                await texts(dispatcher, f"p{at}", "t")
+            assert time.monotonic() - began < (2 if number == 1 else 20)

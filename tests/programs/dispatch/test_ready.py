@@ -35,6 +35,7 @@ from adwright.programs.program import LATENCY, Objective, Program, SemanticCall,
 from adwright.programs.runner import AskedChain, Session
 from adwright.programs.scheduling.scheduler import PlacementScore
 from adwright.programs.steps import ConstantText
+from tests.support.looped import in_a_loop
 from tests.support.programs.asking import SEAT as asking_SEAT
 from tests.support.programs.asking import Said, job_of
 from tests.support.programs.echo_engine import EchoEngine
@@ -208,31 +209,31 @@ def test_prefixes_are_told_with_their_steps_and_taken_back_once_they_are_over() 
     looked(look, "a")
 
 
-def test_what_nobody_will_read_any_more_is_told_once() -> None:
+@in_a_loop
+async def test_what_nobody_will_read_any_more_is_told_once() -> None:
     said: list[dict[int, int | None]] = []
 
-    async def work() -> None:
-        engine = EchoEngine(held="a b")
-        async with Session(engine) as session:
-            session.submit(PROGRAM)
-            reader = outlook_reader_of()
-            outlook = ProgramOutlook(session, asking_SEAT, reader)
-            texts = PrefixTexts(reader)
-            for name in ("a", "b"):
-                for _ in range(20):
-                    await asyncio.sleep(0)
-                told = outlook.upcoming([], texts)
-                said.append({one.prefix: one.steps for one in told})
-                engine.held[name].set()
-            await session.variable("best").get()
+    engine = EchoEngine(held="a b")
+    async with Session(engine) as session:
+        session.submit(PROGRAM)
+        reader = outlook_reader_of()
+        outlook = ProgramOutlook(session, asking_SEAT, reader)
+        texts = PrefixTexts(reader)
+        for name in ("a", "b"):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            told = outlook.upcoming([], texts)
+            said.append({one.prefix: one.steps for one in told})
+            engine.held[name].set()
+        await session.variable("best").get()
 
-    asyncio.run(work())
     assert said[0][hash_of("Write: ", "tea")] == 1
     assert said[1][hash_of("Write: ", "tea")] is None
     assert said[1][hash_of("Write: ")] == 1
 
 
-def test_texts_that_take_long_to_count_are_left_for_later() -> None:
+@in_a_loop
+async def test_texts_that_take_long_to_count_are_left_for_later() -> None:
     program = Program(
         calls=(
             SemanticCall("a", "Write: {{o:output}}", {"o": "ad"}),
@@ -242,16 +243,13 @@ def test_texts_that_take_long_to_count_are_left_for_later() -> None:
         outputs=(WantedOutput("best"),),
     )
 
-    async def work() -> None:
-        engine = EchoEngine(held="a")
-        async with Session(engine) as session:
-            session.submit(program)
-            reader = outlook_reader_of()
-            outlook = ProgramOutlook(session, asking_SEAT, reader)
-            found = {one.prefix for one in outlook.upcoming([], PrefixTexts(reader))}
-            assert found == {hash_of("Judge: ")}
-
-    asyncio.run(work())
+    engine = EchoEngine(held="a")
+    async with Session(engine) as session:
+        session.submit(program)
+        reader = outlook_reader_of()
+        outlook = ProgramOutlook(session, asking_SEAT, reader)
+        found = {one.prefix for one in outlook.upcoming([], PrefixTexts(reader))}
+        assert found == {hash_of("Judge: ")}
 
 
 def test_texts_of_prefixes_are_forgotten_with_the_last_program_that_has_them() -> None:
@@ -447,12 +445,6 @@ def test_lengths_follow_what_changes_and_are_bounded() -> None:
     for name in "ab":
         lengths.note((name,), 5)
     assert lengths.expected(("t",), 100) == 100
-
-
-@pytest.mark.parametrize("name", ["call_seconds", "retry_seconds", "stop_seconds", "cache_quota"])
-def test_seconds_and_tokens_are_positive(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} must be (above 0|at least 1)"):
-        DispatchTerms(**{name: 0})  # type: ignore[arg-type]
 
 
 def test_weights_are_positive_and_named() -> None:

@@ -29,6 +29,7 @@ from adwright.programs.scheduling.engine import EngineReport, ExecutionEngine
 from adwright.tuning.reparameterised.lora import LoRA
 from tests.support.lm.adapter_engine import BLOCK, models_of, saved_parts
 from tests.support.lm.tiny_llama import save_tiny
+from tests.support.looped import in_a_loop
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
 
@@ -151,7 +152,8 @@ def test_in_a_process(config: PagedEngineConfig, tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_public_texts_are_shared_by_all_salts_and_nothing_behind_them(
+@in_a_loop
+async def test_public_texts_are_shared_by_all_salts_and_nothing_behind_them(
     config: PagedEngineConfig,
 ) -> None:
     async def cached(engine: PagedEngine, prompt: str, salt: str) -> int:
@@ -159,39 +161,26 @@ def test_public_texts_are_shared_by_all_salts_and_nothing_behind_them(
         (first, *_) = await all_of(engine.generate(job, prompt, max_tokens=2, salt=salt))
         return first.cached_tokens or 0
 
-    async def main() -> None:
-        async with PagedEngine(replace(config, public=(RULES,))) as engine:
-            secret = f"{RULES} and the secret of the shop is the water of the well"
-            assert await cached(engine, secret, "one") == 0
-            public = await cached(engine, f"{RULES} in the morning", "two")
-            assert public >= 8
-            # Another tenant's secret is found as far as it is public, and no further.
-            assert await cached(engine, secret, "two") - public < 8
-            assert await cached(engine, secret, "one") > public + 8
-
-    asyncio.run(main())
+    async with PagedEngine(replace(config, public=(RULES,))) as engine:
+        secret = f"{RULES} and the secret of the shop is the water of the well"
+        assert await cached(engine, secret, "one") == 0
+        public = await cached(engine, f"{RULES} in the morning", "two")
+        assert public >= 8
+        # Another tenant's secret is found as far as it is public, and no further.
+        assert await cached(engine, secret, "two") - public < 8
+        assert await cached(engine, secret, "one") > public + 8
 
 
-def test_a_model_that_is_not_there() -> None:
-    async def main() -> None:
-        engine = PagedEngine(PagedEngineConfig(TorchConfig("/no/model", offline=True)))
-        with pytest.raises(ConfigError, match="not open"):
-            engine.capabilities  # noqa: B018
-        with pytest.raises(AssetError, match="no such model"):
-            await engine.restart()
-        with pytest.raises(EngineGoneError, match="no process"):
-            await engine.stats()
-        await engine.close()
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("name", ["rows", "block", "quiet_seconds"])
-def test_settings_that_cannot_be(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        PagedEngineConfig(**dict[str, Any]({name: 0}))
-    with pytest.raises(ConfigError, match="prefix_bytes"):
-        PagedEngineConfig(prefix_bytes=-1)
+@in_a_loop
+async def test_a_model_that_is_not_there() -> None:
+    engine = PagedEngine(PagedEngineConfig(TorchConfig("/no/model", offline=True)))
+    with pytest.raises(ConfigError, match="not open"):
+        engine.capabilities  # noqa: B018
+    with pytest.raises(AssetError, match="no such model"):
+        await engine.restart()
+    with pytest.raises(EngineGoneError, match="no process"):
+        await engine.stats()
+    await engine.close()
 
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")
@@ -565,9 +554,7 @@ def test_closing_ends_what_waits() -> None:
     played(work)
 
 
-def test_a_process_that_cannot_begin() -> None:
-    async def main() -> None:
-        with pytest.raises(AssetError, match="cannot be opened"):
-            await ChildLink.open("tiny", "no_such_module", {}, open_seconds=60, quiet_seconds=60)
-
-    asyncio.run(main())
+@in_a_loop
+async def test_a_process_that_cannot_begin() -> None:
+    with pytest.raises(AssetError, match="cannot be opened"):
+        await ChildLink.open("tiny", "no_such_module", {}, open_seconds=60, quiet_seconds=60)

@@ -43,6 +43,7 @@ from adwright.programs.program import (
 from adwright.programs.runner import Session
 from adwright.programs.steps import Join, Numbered, TextLines
 from adwright.web.server import on_loopback
+from tests.support.looped import in_a_loop
 from tests.support.programs.echo_engine import EchoEngine
 from tests.support.service.program_apps import ScriptedRouter, program_app
 from tests.support.service.small_shop import wait_until
@@ -347,23 +348,21 @@ def test_a_call_is_bound_to_texts_and_futures() -> None:
     assert build_graph(flow.program)
 
 
-def test_all_that_was_added_is_submitted_once_with_what_is_asked_for() -> None:
-    async def work() -> None:
-        runtime = Recorder()
-        flow = Flow(runtime)
-        (one,) = flow.call(FLOW_CALL, {"x": "text"}, ("y",))
-        one.want(THROUGHPUT)
-        assert runtime.submitted == []
-        assert await one.get(Objective("ttft", 1.0)) == "y"
-        assert [piece async for piece in one.stream()] == ["y"]
-        tool = flow.awaited("tool")
-        tool.set("42")
-        (first, second) = runtime.submitted
-        assert first.joined(second) == flow.program
-        assert (first.outputs[0].objective, second.awaited) == (THROUGHPUT, ("tool",))
-        assert runtime.told == [("y", "ttft 1 s"), ("y", "latency"), ("tool", "42")]
-
-    asyncio.run(work())
+@in_a_loop
+async def test_all_that_was_added_is_submitted_once_with_what_is_asked_for() -> None:
+    runtime = Recorder()
+    flow = Flow(runtime)
+    (one,) = flow.call(FLOW_CALL, {"x": "text"}, ("y",))
+    one.want(THROUGHPUT)
+    assert runtime.submitted == []
+    assert await one.get(Objective("ttft", 1.0)) == "y"
+    assert [piece async for piece in one.stream()] == ["y"]
+    tool = flow.awaited("tool")
+    tool.set("42")
+    (first, second) = runtime.submitted
+    assert first.joined(second) == flow.program
+    assert (first.outputs[0].objective, second.awaited) == (THROUGHPUT, ("tool",))
+    assert runtime.told == [("y", "ttft 1 s"), ("y", "latency"), ("tool", "42")]
 
 
 def test_a_future_of_another_flow_is_refused() -> None:
@@ -372,19 +371,17 @@ def test_a_future_of_another_flow_is_refused() -> None:
         one.call(FLOW_CALL, {"x": other.value("t")}, ("y",))
 
 
-def test_a_session_is_a_runtime() -> None:
-    async def work() -> None:
-        async with Session(EchoEngine()) as session:
-            flow = Flow(session)
-            tool = flow.awaited("tool")
-            (answer,) = flow.call(FLOW_CALL, {"x": tool}, ("y",))
-            reader = asyncio.ensure_future(answer.get())
-            await asyncio.sleep(0)
-            tool.set("42")
-            assert await reader == "[Ask 42: ]"
-            assert "".join([piece async for piece in answer.stream()]) == "[Ask 42: ]"
-
-    asyncio.run(work())
+@in_a_loop
+async def test_a_session_is_a_runtime() -> None:
+    async with Session(EchoEngine()) as session:
+        flow = Flow(session)
+        tool = flow.awaited("tool")
+        (answer,) = flow.call(FLOW_CALL, {"x": tool}, ("y",))
+        reader = asyncio.ensure_future(answer.get())
+        await asyncio.sleep(0)
+        tool.set("42")
+        assert await reader == "[Ask 42: ]"
+        assert "".join([piece async for piece in answer.stream()]) == "[Ask 42: ]"
 
 
 @semantic_function(settings={"ad": GenerationConfig(max_tokens=60)}, model="small", adapter="house")
@@ -411,26 +408,24 @@ def test_a_docstring_is_the_template_of_a_call() -> None:
     assert (write_ad.inputs, write_ad.outputs) == (("product", "tone"), ("ad",))
 
 
-def test_calling_runs_nothing_and_get_runs_what_is_needed() -> None:
-    async def work() -> None:
-        engine = EchoEngine()
-        flow = flow_of(engine)
-        product = flow.value("tea")
-        ads = [write_ad(flow, product, tone=tone) for tone in ("warm", "bold")]
-        (listed,) = flow.step(Numbered(), ads)
-        best, why = judge(flow, listed)
-        idle = write_ad(flow, "milk", "dry")
-        assert engine.begun == []
-        first, second = (f"[Write an ad for tea.\nBe {tone}: ]" for tone in ("warm", "bold"))
-        told = f"Of 1. {first}\n2. {second} the best is "
-        assert await best.get(THROUGHPUT) == f"[{told}]"
-        assert await why.get() == f"[{told}[{told}], because ]"
-        assert engine.begun == ["write_ad", "write_ad_2", "judge", "judge"]
-        assert engine.asked["write_ad"].deduced.objective == THROUGHPUT
-        assert engine.asked["judge"].deduced.objective == LATENCY
-        assert isinstance(idle, TextFuture)
-
-    asyncio.run(work())
+@in_a_loop
+async def test_calling_runs_nothing_and_get_runs_what_is_needed() -> None:
+    engine = EchoEngine()
+    flow = flow_of(engine)
+    product = flow.value("tea")
+    ads = [write_ad(flow, product, tone=tone) for tone in ("warm", "bold")]
+    (listed,) = flow.step(Numbered(), ads)
+    best, why = judge(flow, listed)
+    idle = write_ad(flow, "milk", "dry")
+    assert engine.begun == []
+    first, second = (f"[Write an ad for tea.\nBe {tone}: ]" for tone in ("warm", "bold"))
+    told = f"Of 1. {first}\n2. {second} the best is "
+    assert await best.get(THROUGHPUT) == f"[{told}]"
+    assert await why.get() == f"[{told}[{told}], because ]"
+    assert engine.begun == ["write_ad", "write_ad_2", "judge", "judge"]
+    assert engine.asked["write_ad"].deduced.objective == THROUGHPUT
+    assert engine.asked["judge"].deduced.objective == LATENCY
+    assert isinstance(idle, TextFuture)
 
 
 def test_parrot_fault_7_no_code_goes_to_the_runtime() -> None:
@@ -502,49 +497,46 @@ def url(router: ScriptedRouter) -> Iterator[str]:
         yield url
 
 
-def test_a_flow_runs_elsewhere(url: str) -> None:
-    async def scenario() -> None:
-        remote = RemoteProgram(f"{url}/v1", key="key")
-        flow = Flow(remote)
-        word = flow.awaited("word")
-        call = SemanticCall("ad", "An ad for {{what}}: {{text:output}}")
-        (ad,) = flow.call(call, {"what": word}, ["text"])
-        (both,) = flow.step(Join(" and "), [ad, "tea"])
-        word.set("cups")
-        assert await ad.get(Objective("ttft", 2.0)) == "[An ad for cups: ]"
-        assert await both.get() == "[An ad for cups: ] and tea"
-        assert "".join([one async for one in both.stream()]) == "[An ad for cups: ] and tea"
-        found = await remote.status()
-        assert (found["id"], found["state"]) == (remote.program_id, "done")
-        await remote.close()
-        await remote.close()
-        assert remote.program_id == ""
-
-    asyncio.run(scenario())
+@in_a_loop
+async def test_a_flow_runs_elsewhere(url: str) -> None:
+    remote = RemoteProgram(f"{url}/v1", key="key")
+    flow = Flow(remote)
+    word = flow.awaited("word")
+    call = SemanticCall("ad", "An ad for {{what}}: {{text:output}}")
+    (ad,) = flow.call(call, {"what": word}, ["text"])
+    (both,) = flow.step(Join(" and "), [ad, "tea"])
+    word.set("cups")
+    assert await ad.get(Objective("ttft", 2.0)) == "[An ad for cups: ]"
+    assert await both.get() == "[An ad for cups: ] and tea"
+    assert "".join([one async for one in both.stream()]) == "[An ad for cups: ] and tea"
+    found = await remote.status()
+    assert (found["id"], found["state"]) == (remote.program_id, "done")
+    await remote.close()
+    await remote.close()
+    assert remote.program_id == ""
 
 
-def test_what_fails_and_what_is_refused(url: str, router: ScriptedRouter) -> None:
-    async def scenario() -> None:
-        remote = RemoteProgram(url, key="key", on_disconnect="cancel")
-        calls = (SemanticCall("bad", "a{{x:output}}"), SemanticCall("slow", "b{{y:output}}"))
-        remote.submit(Program(calls=calls))
-        with pytest.raises(ProgramError, match=r"bad is broken.*variable x, from bad\.x"):
-            await remote.get("x")
-        with pytest.raises(ProgramError, match="bad is broken"):
-            assert [one async for one in remote.stream("x")] == []
-        waits = asyncio.create_task(remote.get("y"))
-        await asyncio.sleep(0.05)
-        remote.cancel("y")
-        with pytest.raises(ProgramError, match="it was cancelled"):
-            await waits
-        with pytest.raises(ConfigError, match=r"calls\.0: nobody sets z"):
-            remote.submit(Program(calls=(SemanticCall("c", "{{z}}{{w:output}}"),)))
-        with pytest.raises(ConfigError, match="no variable of this name"):
-            await remote.get("none")
-        with pytest.raises(ConfigError, match="key is missing"):
-            RemoteProgram(url).submit(Program(calls=calls))
+@in_a_loop
+async def test_what_fails_and_what_is_refused(url: str, router: ScriptedRouter) -> None:
+    remote = RemoteProgram(url, key="key", on_disconnect="cancel")
+    calls = (SemanticCall("bad", "a{{x:output}}"), SemanticCall("slow", "b{{y:output}}"))
+    remote.submit(Program(calls=calls))
+    with pytest.raises(ProgramError, match=r"bad is broken.*variable x, from bad\.x"):
+        await remote.get("x")
+    with pytest.raises(ProgramError, match="bad is broken"):
+        assert [one async for one in remote.stream("x")] == []
+    waits = asyncio.create_task(remote.get("y"))
+    await asyncio.sleep(0.05)
+    remote.cancel("y")
+    with pytest.raises(ProgramError, match="it was cancelled"):
+        await waits
+    with pytest.raises(ConfigError, match=r"calls\.0: nobody sets z"):
+        remote.submit(Program(calls=(SemanticCall("c", "{{z}}{{w:output}}"),)))
+    with pytest.raises(ConfigError, match="no variable of this name"):
+        await remote.get("none")
+    with pytest.raises(ConfigError, match="key is missing"):
+        RemoteProgram(url).submit(Program(calls=calls))
 
-    asyncio.run(scenario())
     wait_until(lambda: router.cancelled == ["slow"])
 
 

@@ -248,8 +248,6 @@ def test_a_chain_beyond_context_or_memory_is_not_accepted() -> None:
 
 
 def test_numbers_and_flags_are_checked() -> None:
-    with pytest.raises(ConfigError, match="max_batch"):
-        EngineCapabilities(("model",), max_batch=0)
     with pytest.raises(ConfigError, match="in flight"):
         EngineCapabilities(("model",), prefix_cache=False, in_flight_prefix=True)
 

@@ -26,6 +26,8 @@ from adwright.service.decide.decider import (
 )
 from adwright.service.decide.schemas import decision_answer
 from adwright.web.errors import ApiError, Busy
+from tests.support.data.event_rows import event_row
+from tests.support.looped import in_a_loop
 from tests.support.service.bench import AMPLE, Bench, Held, event
 from tests.support.service.small_shop import ITEMS, Hashed, Shuffle, deployed, request, wait_until
 
@@ -348,14 +350,7 @@ def test_the_model_takes_note_of_what_was_stored(store: Store) -> None:
     bench = Bench(
         store, {"acme": deployed(observe=observe, kinds=frozenset({"click", "impression"}))}
     )
-    event = {
-        "event_id": "e1",
-        "time": request().time,
-        "request_id": "r1",
-        "user_id": "u1",
-        "kind": "click",
-        "item_id": "item-001",
-    }
+    event = event_row("e1", request().time, "r1", "u1", "click", "item-001")
 
     async def record(decider: Decider) -> Any:
         await decider.decide("acme", request(k=1), AMPLE)
@@ -387,43 +382,39 @@ def test_equal_models_decide_equally_wherever_they_run(store: Store, tmp_path: A
     assert np.isfinite(store.events("acme")["propensity"].to_numpy()).all()
 
 
-def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
-    async def main() -> None:
-        pulse = LoopLagMonitor(SystemClock())
-        assert pulse.lag == 0
-        pulse.start()
-        await asyncio.sleep(0.03)
-        time.sleep(0.3)  # somebody blocks the loop
-        await asyncio.sleep(0.02)
-        late = pulse.lag
-        assert 0.2 < late < 5
-        ends = time.monotonic() + 10
-        while pulse.lag > late / 2:
-            assert time.monotonic() < ends
-            await asyncio.sleep(0.01)
-        pulse.stop()
-        await asyncio.sleep(0.03)
-        after = pulse.lag
-        time.sleep(0.1)
-        await asyncio.sleep(0.03)
-        assert pulse.lag == after, "it measures no more"
-        pulse.stop()
-
-    asyncio.run(main())
+@in_a_loop
+async def test_a_loop_that_was_blocked_is_late_and_is_forgiven() -> None:
+    pulse = LoopLagMonitor(SystemClock())
+    assert pulse.lag == 0
+    pulse.start()
+    await asyncio.sleep(0.03)
+    time.sleep(0.3)  # somebody blocks the loop
+    await asyncio.sleep(0.02)
+    late = pulse.lag
+    assert 0.2 < late < 5
+    ends = time.monotonic() + 10
+    while pulse.lag > late / 2:
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.01)
+    pulse.stop()
+    await asyncio.sleep(0.03)
+    after = pulse.lag
+    time.sleep(0.1)
+    await asyncio.sleep(0.03)
+    assert pulse.lag == after, "it measures no more"
+    pulse.stop()
 
 
-def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
-    async def main() -> None:
-        beats: list[float] = []
-        pulse = LoopLagMonitor(SystemClock(), beats.append)
-        pulse.start()
-        ends = time.monotonic() + 10
-        while len(beats) < 3:
-            assert time.monotonic() < ends
-            await asyncio.sleep(0.01)
-        pulse.stop()
-
-    asyncio.run(main())
+@in_a_loop
+async def test_what_is_to_be_looked_at_is_looked_at_at_each_beat() -> None:
+    beats: list[float] = []
+    pulse = LoopLagMonitor(SystemClock(), beats.append)
+    pulse.start()
+    ends = time.monotonic() + 10
+    while len(beats) < 3:
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.01)
+    pulse.stop()
 
 
 MODEL = deployed()

@@ -28,6 +28,7 @@ from adwright.service.decide.state import LEASE, ServiceState, StopList
 from adwright.service.registry.registry import FixedModels, ModelStatus
 from adwright.web.errors import ApiError
 from tests.support.data.small_stop_list import small_stop_list
+from tests.support.looped import in_a_loop
 from tests.support.service.small_shop import ITEMS, NOW, deployed, request, running, wait_until
 
 
@@ -379,7 +380,8 @@ def test_models_are_counted(store: Store, clock: FixedClock) -> None:
     assert "adwright_models_refused 2.0" in text
 
 
-def test_the_store_is_asked_at_most_twice_a_second(
+@in_a_loop
+async def test_the_store_is_asked_at_most_twice_a_second(
     store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
@@ -393,15 +395,12 @@ def test_the_store_is_asked_at_most_twice_a_second(
     monkeypatch.setattr(store, "ping", ping)
     state = state_of(create_app(ServiceConfig(), store, FixedModels({}, clock), clock=clock))
 
-    async def main() -> None:
-        assert await state.store_answers()
-        up[0] = False
-        assert await state.store_answers()
-        clock.advance(0.6)
-        assert not await state.store_answers()
-        assert asked == [True, False]
-
-    asyncio.run(main())
+    assert await state.store_answers()
+    up[0] = False
+    assert await state.store_answers()
+    clock.advance(0.6)
+    assert not await state.store_answers()
+    assert asked == [True, False]
 
 
 def test_a_store_that_hangs_is_answered_for(
@@ -434,28 +433,25 @@ def test_a_store_that_hangs_is_answered_for(
     asyncio.run(main())
 
 
-def test_writes_that_hang_hold_no_reads_up_and_are_counted_where_they_are_too_many(
+@in_a_loop
+async def test_writes_that_hang_hold_no_reads_up_and_are_counted_where_they_are_too_many(
     store: Store, clock: FixedClock
 ) -> None:
     config = ServiceConfig(store_seconds=0.2)
     state = state_of(create_app(config, store, FixedModels({}, clock), clock=clock))
     goes_on = threading.Event()
 
-    async def main() -> None:
-        writes = [
-            asyncio.create_task(state.write_store("acme", partial(goes_on.wait, 30)))
-            for _ in range(30)
-        ]
-        await asyncio.sleep(0)
-        assert await state.read_store("acme", lambda: "read") == "read"
-        assert await state.write_store("umbrella", lambda: "written") == "written"
-        errors = await asyncio.gather(*writes, return_exceptions=True)
-        goes_on.set()
-        statuses = Counter(each.status for each in errors if isinstance(each, ApiError))
-        assert statuses == {503: 2 + 16, 429: 12}
-        assert 'adwright_shed_total{reason="store_writes"} 12.0' in state.metrics.text().decode()
-
-    asyncio.run(main())
+    writes = [
+        asyncio.create_task(state.write_store("acme", partial(goes_on.wait, 30))) for _ in range(30)
+    ]
+    await asyncio.sleep(0)
+    assert await state.read_store("acme", lambda: "read") == "read"
+    assert await state.write_store("umbrella", lambda: "written") == "written"
+    errors = await asyncio.gather(*writes, return_exceptions=True)
+    goes_on.set()
+    statuses = Counter(each.status for each in errors if isinstance(each, ApiError))
+    assert statuses == {503: 2 + 16, 429: 12}
+    assert 'adwright_shed_total{reason="store_writes"} 12.0' in state.metrics.text().decode()
 
 
 def test_ready_says_what_is_missing(store: Store, clock: FixedClock) -> None:

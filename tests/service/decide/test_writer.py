@@ -32,6 +32,7 @@ from adwright.service.decide.writer import (
 )
 from adwright.web.errors import ApiError
 from adwright.web.gate import ServiceMetrics
+from tests.support.looped import in_a_loop
 from tests.support.service.bench import AMPLE, Bench, Held, event
 from tests.support.service.small_shop import deployed, request, wait_until
 
@@ -169,50 +170,46 @@ def test_what_was_stored_is_told_and_a_listener_that_fails_undoes_nothing() -> N
     assert told == [("acme", 1), ("umbrella", 2)]
 
 
-def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
+@in_a_loop
+async def test_writes_gather_while_a_transaction_waits_for_the_disk() -> None:
     ledger = Ledger()
     ledger.go_on.clear()
 
-    async def main() -> None:
-        writer = Writer(ledger, ServiceConfig(), ServiceMetrics(), SystemClock())
-        loop = asyncio.get_running_loop()
-        writer.start(Answers(loop))
-        writes = [Write("acme", loop.create_future(), [{"kind": "click"}]) for _ in range(20)]
-        writer.put(writes[0])
-        await asyncio.to_thread(ledger.entered.wait, 10)
-        for one in writes[1:]:
-            writer.put(one)
-        assert not writes[0].answer.done()
-        await asyncio.sleep(0.05)
-        assert 0.04 < writer.age < 10
-        assert writer.before("umbrella") == 0, "the one in work should be over"
-        ledger.go_on.set()
-        await asyncio.gather(*(one.answer for one in writes))
-        await asyncio.to_thread(writer.stop)
-        assert writer.per_commit > 0
-        assert writer.age == 0
+    writer = Writer(ledger, ServiceConfig(), ServiceMetrics(), SystemClock())
+    loop = asyncio.get_running_loop()
+    writer.start(Answers(loop))
+    writes = [Write("acme", loop.create_future(), [{"kind": "click"}]) for _ in range(20)]
+    writer.put(writes[0])
+    await asyncio.to_thread(ledger.entered.wait, 10)
+    for one in writes[1:]:
+        writer.put(one)
+    assert not writes[0].answer.done()
+    await asyncio.sleep(0.05)
+    assert 0.04 < writer.age < 10
+    assert writer.before("umbrella") == 0, "the one in work should be over"
+    ledger.go_on.set()
+    await asyncio.gather(*(one.answer for one in writes))
+    await asyncio.to_thread(writer.stop)
+    assert writer.per_commit > 0
+    assert writer.age == 0
 
-    asyncio.run(main())
     assert ledger.groups == [("acme", 1), ("acme", 19)]
 
 
 @pytest.mark.parametrize("kind", ["click", "bad", "down"])
-def test_whoever_waits_to_settle_is_called_after_the_events_were_told(kind: str) -> None:
+@in_a_loop
+async def test_whoever_waits_to_settle_is_called_after_the_events_were_told(kind: str) -> None:
     calls: list[str] = []
 
-    async def main() -> None:
-        ledger, config, clock = Ledger(), ServiceConfig(), SystemClock()
-        writer = Writer(
-            ledger, config, ServiceMetrics(), clock, stored=lambda *_: calls.append("told")
-        )
-        loop = asyncio.get_running_loop()
-        writer.start(Answers(loop))
-        one = Write("acme", loop.create_future(), [{"kind": kind}], lambda: calls.append("settled"))
-        writer.put(one)
-        await asyncio.gather(one.answer, return_exceptions=True)
-        await asyncio.to_thread(writer.stop)
+    ledger, config, clock = Ledger(), ServiceConfig(), SystemClock()
+    writer = Writer(ledger, config, ServiceMetrics(), clock, stored=lambda *_: calls.append("told"))
+    loop = asyncio.get_running_loop()
+    writer.start(Answers(loop))
+    one = Write("acme", loop.create_future(), [{"kind": kind}], lambda: calls.append("settled"))
+    writer.put(one)
+    await asyncio.gather(one.answer, return_exceptions=True)
+    await asyncio.to_thread(writer.stop)
 
-    asyncio.run(main())
     assert calls == (["told", "settled"] if kind == "click" else ["settled"])
 
 
@@ -304,98 +301,86 @@ def write_queue_write(tenant: str, entry: Any, loop: asyncio.AbstractEventLoop) 
     return Write(tenant, loop.create_future(), entry)
 
 
-def test_decisions_are_written_whole_and_events_in_pieces() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        (whole,) = pieces_of(write_queue_write("a", decision(99), loop))
-        assert (whole.rows, whole.last) == (100, True)
-        events = [{"event_id": str(n)} for n in range(120)]
-        pieces = pieces_of(write_queue_write("a", events, loop))
-        assert [(piece.rows, piece.last) for piece in pieces] == [
-            (50, False),
-            (50, False),
-            (20, True),
-        ]
-        assert [row for piece in pieces for row in piece.entry] == events  # type: ignore[union-attr]
-        (single,) = pieces_of(write_queue_write("a", events[:50], loop))
-        assert (single.rows, single.last) == (50, True)
-
-    asyncio.run(main())
+@in_a_loop
+async def test_decisions_are_written_whole_and_events_in_pieces() -> None:
+    loop = asyncio.get_running_loop()
+    (whole,) = pieces_of(write_queue_write("a", decision(99), loop))
+    assert (whole.rows, whole.last) == (100, True)
+    events = [{"event_id": str(n)} for n in range(120)]
+    pieces = pieces_of(write_queue_write("a", events, loop))
+    assert [(piece.rows, piece.last) for piece in pieces] == [(50, False), (50, False), (20, True)]
+    assert [row for piece in pieces for row in piece.entry] == events  # type: ignore[union-attr]
+    (single,) = pieces_of(write_queue_write("a", events[:50], loop))
+    assert (single.rows, single.last) == (50, True)
 
 
-def test_what_became_of_the_pieces_is_summed_up_at_the_last() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        pieces = pieces_of(write_queue_write("a", [{}] * 120, loop))
-        error = ValueError("no")
-        assert pieces[0].result(error) is error
-        assert pieces[0].result(Recorded(49, 1, 1, frozenset({7}))) is None
-        assert pieces[1].result(Recorded(50, 0)) is None
-        total = pieces[2].result(Recorded(18, 2, 1, frozenset({0, 19})))
-        assert total == Recorded(117, 3, 2)
-        assert total.repeated == {7, 100, 119}
-
-    asyncio.run(main())
+@in_a_loop
+async def test_what_became_of_the_pieces_is_summed_up_at_the_last() -> None:
+    loop = asyncio.get_running_loop()
+    pieces = pieces_of(write_queue_write("a", [{}] * 120, loop))
+    error = ValueError("no")
+    assert pieces[0].result(error) is error
+    assert pieces[0].result(Recorded(49, 1, 1, frozenset({7}))) is None
+    assert pieces[1].result(Recorded(50, 0)) is None
+    total = pieces[2].result(Recorded(18, 2, 1, frozenset({0, 19})))
+    assert total == Recorded(117, 3, 2)
+    assert total.repeated == {7, 100, 119}
 
 
-def test_in_each_round_all_decisions_come_before_the_events_of_one_tenant() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        lines = WriteQueue(lambda: 50)
-        order = []
+@in_a_loop
+async def test_in_each_round_all_decisions_come_before_the_events_of_one_tenant() -> None:
+    loop = asyncio.get_running_loop()
+    lines = WriteQueue(lambda: 50)
+    order = []
 
-        def put(tenant: str, entry: Any) -> None:
-            for piece in pieces_of(write_queue_write(tenant, entry, loop)):
-                lines.put(tenant, piece)
+    def put(tenant: str, entry: Any) -> None:
+        for piece in pieces_of(write_queue_write(tenant, entry, loop)):
+            lines.put(tenant, piece)
 
-        def take() -> None:
-            tenant = lines.free()
-            assert tenant is not None
-            taken = lines.turn(tenant)
-            order.append((tenant, len(taken), isinstance(taken[0].entry, Decision)))
+    def take() -> None:
+        tenant = lines.free()
+        assert tenant is not None
+        taken = lines.turn(tenant)
+        order.append((tenant, len(taken), isinstance(taken[0].entry, Decision)))
 
-        put("flood", [{}] * 200)
-        put("other", [{}] * 60)
-        for _ in range(40):
-            put("flood", decision(9))
-        put("b", decision())
-        assert (lines.deciding("b"), lines.deciding("new"), lines.waits("flood")) == (1, 2, 44)
-        for _ in range(3):
-            take()
-        put("b", decision())  # while events are written
-        for _ in range(4):
-            take()
-        assert order == [
-            ("flood", 5, True),
-            ("b", 1, True),
-            ("flood", 1, False),
-            ("flood", 5, True),
-            ("b", 1, True),
-            ("other", 1, False),
-            ("flood", 5, True),
-        ]
-        assert len(lines.drain("flood")) == 28
+    put("flood", [{}] * 200)
+    put("other", [{}] * 60)
+    for _ in range(40):
+        put("flood", decision(9))
+    put("b", decision())
+    assert (lines.deciding("b"), lines.deciding("new"), lines.waits("flood")) == (1, 2, 44)
+    for _ in range(3):
         take()
-        assert lines.free() is None
+    put("b", decision())  # while events are written
+    for _ in range(4):
+        take()
+    assert order == [
+        ("flood", 5, True),
+        ("b", 1, True),
+        ("flood", 1, False),
+        ("flood", 5, True),
+        ("b", 1, True),
+        ("other", 1, False),
+        ("flood", 5, True),
+    ]
+    assert len(lines.drain("flood")) == 28
+    take()
+    assert lines.free() is None
 
-    asyncio.run(main())
 
-
-def test_events_that_nobody_waits_for_are_left_out() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        lines = WriteQueue(lambda: 50)
-        given_up, kept = write_queue_write("a", [{}], loop), write_queue_write("a", [{}], loop)
-        made = write_queue_write("a", decision(), loop)
-        for one in (given_up, kept, made):
-            for piece in pieces_of(one):
-                lines.put("a", piece)
-        given_up.answer.cancel()
-        made.answer.cancel()
-        assert [piece.write for piece in lines.turn("a")] == [made], "it was decided"
-        assert [piece.write for piece in lines.turn("a")] == [kept]
-
-    asyncio.run(main())
+@in_a_loop
+async def test_events_that_nobody_waits_for_are_left_out() -> None:
+    loop = asyncio.get_running_loop()
+    lines = WriteQueue(lambda: 50)
+    given_up, kept = write_queue_write("a", [{}], loop), write_queue_write("a", [{}], loop)
+    made = write_queue_write("a", decision(), loop)
+    for one in (given_up, kept, made):
+        for piece in pieces_of(one):
+            lines.put("a", piece)
+    given_up.answer.cancel()
+    made.answer.cancel()
+    assert [piece.write for piece in lines.turn("a")] == [made], "it was decided"
+    assert [piece.write for piece in lines.turn("a")] == [kept]
 
 
 def test_a_transaction_takes_what_it_can_write_in_time() -> None:
@@ -577,37 +562,33 @@ def test_a_moving_average_begins_with_the_first_and_follows_slowly() -> None:
     assert average.value == pytest.approx(5.0)
 
 
-def test_only_the_first_may_decide(clock: FixedClock) -> None:
-    async def main() -> None:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        job = DecisionJob("acme", request(), Deadline.after(1, clock), future)
-        assert not job.claimed
-        won: list[bool] = []
-        threads = [threading.Thread(target=lambda: won.append(job.claim())) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(won) == [False] * 7 + [True]
-        assert job.claimed
-
-    asyncio.run(main())
-
-
-def test_results_and_errors_reach_the_loop_and_late_ones_are_dropped() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in range(3)]
-        futures[2].cancel()
-        results = list(zip(futures, (1, ValueError("no"), 3), strict=True))
-        thread = threading.Thread(target=Answers(loop).deliver, args=(results,))
+@in_a_loop
+async def test_only_the_first_may_decide(clock: FixedClock) -> None:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    job = DecisionJob("acme", request(), Deadline.after(1, clock), future)
+    assert not job.claimed
+    won: list[bool] = []
+    threads = [threading.Thread(target=lambda: won.append(job.claim())) for _ in range(8)]
+    for thread in threads:
         thread.start()
-        assert await futures[0] == 1
-        with pytest.raises(ValueError, match="no"):
-            await futures[1]
+    for thread in threads:
         thread.join()
+    assert sorted(won) == [False] * 7 + [True]
+    assert job.claimed
 
-    asyncio.run(main())
+
+@in_a_loop
+async def test_results_and_errors_reach_the_loop_and_late_ones_are_dropped() -> None:
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in range(3)]
+    futures[2].cancel()
+    results = list(zip(futures, (1, ValueError("no"), 3), strict=True))
+    thread = threading.Thread(target=Answers(loop).deliver, args=(results,))
+    thread.start()
+    assert await futures[0] == 1
+    with pytest.raises(ValueError, match="no"):
+        await futures[1]
+    thread.join()
 
 
 def test_a_loop_that_is_closed_is_no_error() -> None:

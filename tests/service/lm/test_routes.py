@@ -28,6 +28,7 @@ from adwright.lm.engine.scripted import ByteTokens, ScriptedConfig, ScriptedMode
 from adwright.service.lm.work import Asked, Gone, LmShares, LmWork, TimeUp, in_thread, prompt_tokens
 from adwright.web.errors import ApiError, Busy
 from adwright.web.server import on_loopback
+from tests.support.looped import in_a_loop
 from tests.support.service.scripted_models import Recorded, app_of, events_of
 from tests.support.service.small_shop import Client, running
 
@@ -409,55 +410,51 @@ def test_a_full_queue_is_told_at_once() -> None:
     asyncio.run(run())
 
 
-def test_streams() -> None:
-    async def run() -> None:
-        work, here = make(), request_of(asyncio.Event())
-        assert [one async for one in work.stream(lambda _: iter("abc"), here)] == ["a", "b", "c"]
+@in_a_loop
+async def test_streams() -> None:
+    work, here = make(), request_of(asyncio.Event())
+    assert [one async for one in work.stream(lambda _: iter("abc"), here)] == ["a", "b", "c"]
 
-        def broken(_: Cancellation) -> Iterator[int]:
-            yield 1
-            raise ValueError("broken")
+    def broken(_: Cancellation) -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
 
-        found: list[int] = []
+    found: list[int] = []
 
-        async def take() -> None:
-            async for one in work.stream(broken, here):
-                found.append(one)
+    async def take() -> None:
+        async for one in work.stream(broken, here):
+            found.append(one)
 
-        with pytest.raises(ValueError, match="broken"):
-            await take()
-        assert found == [1]
-        work.close()
-
-    asyncio.run(run())
+    with pytest.raises(ValueError, match="broken"):
+        await take()
+    assert found == [1]
+    work.close()
 
 
-def test_a_stream_that_is_left_ends() -> None:
-    async def run() -> None:
-        work, closed = make(), threading.Event()
-        gone = asyncio.Event()
+@in_a_loop
+async def test_a_stream_that_is_left_ends() -> None:
+    work, closed = make(), threading.Event()
+    gone = asyncio.Event()
 
-        def endless(cancel: Cancellation) -> Iterator[int]:
-            try:
-                while not cancel.cancelled:
-                    closed.wait(0.005)
-                    yield 1
-            finally:
-                closed.set()
+    def endless(cancel: Cancellation) -> Iterator[int]:
+        try:
+            while not cancel.cancelled:
+                closed.wait(0.005)
+                yield 1
+        finally:
+            closed.set()
 
-        stream: Any = work.stream(endless, request_of(asyncio.Event()))
-        assert await anext(stream) == 1
-        await stream.aclose()
-        assert await asyncio.to_thread(closed.wait, 10)
-        closed.clear()
-        asyncio.get_running_loop().call_later(0.05, gone.set)
-        with pytest.raises(Gone):
-            async for _ in work.stream(endless, request_of(gone)):
-                pass
-        assert await asyncio.to_thread(closed.wait, 10)
-        work.close()
-
-    asyncio.run(run())
+    stream: Any = work.stream(endless, request_of(asyncio.Event()))
+    assert await anext(stream) == 1
+    await stream.aclose()
+    assert await asyncio.to_thread(closed.wait, 10)
+    closed.clear()
+    asyncio.get_running_loop().call_later(0.05, gone.set)
+    with pytest.raises(Gone):
+        async for _ in work.stream(endless, request_of(gone)):
+            pass
+    assert await asyncio.to_thread(closed.wait, 10)
+    work.close()
 
 
 def test_closing_ends_what_runs() -> None:
@@ -530,15 +527,13 @@ def test_one_that_is_pushed_out_of_the_queue_is_told() -> None:
     asyncio.run(run())
 
 
-def test_aside_in_a_thread() -> None:
-    async def run() -> None:
-        assert await in_thread(lambda: 7, 20) == 7
-        with pytest.raises(ZeroDivisionError):
-            await in_thread(lambda: 1 // 0, 20)
-        with pytest.raises(TimeUp):
-            await in_thread(lambda: threading.Event().wait(1), 0.05)
-
-    asyncio.run(run())
+@in_a_loop
+async def test_aside_in_a_thread() -> None:
+    assert await in_thread(lambda: 7, 20) == 7
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 // 0, 20)
+    with pytest.raises(TimeUp):
+        await in_thread(lambda: threading.Event().wait(1), 0.05)
 
 
 def filled(shares: LmShares[str], *jobs: str, answers: int = 1, tokens: int = 0) -> list[str]:

@@ -44,6 +44,7 @@ from adwright.service.programs.engine_room import EngineRoom
 from adwright.service.programs.state import ProgramIn, ProgramPartIn, ProgramState, TextIn
 from adwright.web.errors import ApiError
 from adwright.web.gate import LOCAL_HOSTS
+from tests.support.looped import in_a_loop
 from tests.support.programs.scripted_engine import SALTED
 from tests.support.programs.virtual_loop import run_virtually
 from tests.support.service.program_apps import (
@@ -342,43 +343,41 @@ async def settle() -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_is_said_of_variables_is_kept_once(tmp_path: Path, kept: bool) -> None:
+@in_a_loop
+async def test_what_is_said_of_variables_is_kept_once(tmp_path: Path, kept: bool) -> None:
     path = tmp_path / "p"
 
-    async def main() -> None:
-        log = ProgramLog(path) if kept else None
-        one = opened(log)
-        assert (one.state, one.outputs) == ("running", ("x", "y"))
-        one.set("given", "tea")
-        with pytest.raises(ProgramError):
-            one.set("given", "coffee")
-        with pytest.raises(ConfigError):
-            one.set("x", "tea")
-        one.fail("other", "nobody came")
-        await settle()
-        assert one.state == "failed"
-        # What has its text stays as it is, so there is nothing to keep.
-        one.cancel("x")
-        if log is not None:
-            log.close()
+    log = ProgramLog(path) if kept else None
+    one = opened(log)
+    assert (one.state, one.outputs) == ("running", ("x", "y"))
+    one.set("given", "tea")
+    with pytest.raises(ProgramError):
+        one.set("given", "coffee")
+    with pytest.raises(ConfigError):
+        one.set("x", "tea")
+    one.fail("other", "nobody came")
+    await settle()
+    assert one.state == "failed"
+    # What has its text stays as it is, so there is nothing to keep.
+    one.cancel("x")
+    if log is not None:
+        log.close()
 
-    asyncio.run(main())
     told = path.read_text("utf-8") if kept else ""
     lines = ['{"set":["given","tea"]}', '{"fail":["other","nobody came"]}']
     assert told.splitlines() == (lines if kept else [])
 
 
-def test_a_cancelled_variable_is_kept(tmp_path: Path) -> None:
-    async def main() -> None:
-        log = ProgramLog(tmp_path / "p")
-        one = opened(log)
-        one.cancel("y")
-        one.set("given", "tea")
-        await settle()
-        assert (one.session.variable("x").text, one.state) == ("[tea ]", "failed")
-        log.close()
+@in_a_loop
+async def test_a_cancelled_variable_is_kept(tmp_path: Path) -> None:
+    log = ProgramLog(tmp_path / "p")
+    one = opened(log)
+    one.cancel("y")
+    one.set("given", "tea")
+    await settle()
+    assert (one.session.variable("x").text, one.state) == ("[tea ]", "failed")
+    log.close()
 
-    asyncio.run(main())
     assert '{"cancel":["y",""]}' in (tmp_path / "p").read_text("utf-8")
 
 

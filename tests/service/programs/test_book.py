@@ -18,6 +18,7 @@ from adwright.programs.program import Program, SemanticCall, WantedOutput
 from adwright.service.programs.book import ProgramBook, ProgramServiceConfig, Refused
 from adwright.service.programs.engine_room import EngineRoom, guessed_text, text_of_model
 from adwright.web.errors import ApiError, Busy
+from tests.support.looped import in_a_loop
 from tests.support.service.program_apps import (
     TEAM,
     OpenedEngine,
@@ -313,111 +314,104 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_programs_end_when_nobody_calls() -> None:
-    async def scenario() -> None:
-        router = ScriptedRouter(held="slow")
-        book, clock = a_book(router, keep_seconds=10, most_seconds=100)
-        one, _ = book.open("t", asking())
-        runs, _ = book.open("t", asking("slow"))
-        waited, _ = book.open("t", asking())
-        waited.waiting += 1
-        await settle()
-        assert (one.state, runs.state) == ("done", "running")
-        clock.advance(9)
-        assert book.get("t", one.program_id) is one
-        clock.advance(9)
-        book.look()
-        assert len(book) == 3
-        clock.advance(2)
-        book.look()
-        assert book.programs == (runs, waited)
-        clock.advance(100)
-        book.look()
-        await settle()
-        assert (len(book), router.cancelled) == (0, ["slow"])
-        assert book.ended == {"idle": 1, "old": 2}
-        await book.close()
-
-    asyncio.run(scenario())
+@in_a_loop
+async def test_programs_end_when_nobody_calls() -> None:
+    router = ScriptedRouter(held="slow")
+    book, clock = a_book(router, keep_seconds=10, most_seconds=100)
+    one, _ = book.open("t", asking())
+    runs, _ = book.open("t", asking("slow"))
+    waited, _ = book.open("t", asking())
+    waited.waiting += 1
+    await settle()
+    assert (one.state, runs.state) == ("done", "running")
+    clock.advance(9)
+    assert book.get("t", one.program_id) is one
+    clock.advance(9)
+    book.look()
+    assert len(book) == 3
+    clock.advance(2)
+    book.look()
+    assert book.programs == (runs, waited)
+    clock.advance(100)
+    book.look()
+    await settle()
+    assert (len(book), router.cancelled) == (0, ["slow"])
+    assert book.ended == {"idle": 1, "old": 2}
+    await book.close()
 
 
-def test_bounds() -> None:
-    async def scenario() -> None:
-        router = ScriptedRouter(held="slow")
-        book, _ = a_book(
-            router, tenant_programs=2, max_programs=3, tenant_queued_tokens=520, queued_tokens=700
-        )
-        first, _ = book.open("t", asking("slow"))  # 2 tokens to read, 128 to write
-        assert book.owed() == book.owed("t") == 130
+@in_a_loop
+async def test_bounds() -> None:
+    router = ScriptedRouter(held="slow")
+    book, _ = a_book(
+        router, tenant_programs=2, max_programs=3, tenant_queued_tokens=520, queued_tokens=700
+    )
+    first, _ = book.open("t", asking("slow"))  # 2 tokens to read, 128 to write
+    assert book.owed() == book.owed("t") == 130
+    book.open("t", asking())
+    with pytest.raises(Busy) as told:
         book.open("t", asking())
-        with pytest.raises(Busy) as told:
-            book.open("t", asking())
-        assert (told.value.reason, told.value.status) == ("tenant_programs", 429)
-        assert int(told.value.headers["Retry-After"]) >= 1
-        for n in range(2):
-            book.extend(first, asking(f"slow{n}"))
-        with pytest.raises(Busy) as told:
-            book.extend(first, asking("slow3"))
-        assert told.value.reason == "tenant_tokens"
-        assert first.session.graph.get_producer("slow3_text") is None
-        other, _ = book.open("u", asking())
-        with pytest.raises(Busy) as told:
-            book.extend(other, asking("slow3"))
-        assert told.value.reason == "tokens"
-        with pytest.raises(Busy) as told:
-            book.open("v", asking())
-        assert told.value.reason == "programs"
-        await settle()
-        router.let("slow")
-        await asyncio.sleep(0.01)
-        assert book.owed() == 0
-        await book.close()
-
-    asyncio.run(scenario())
+    assert (told.value.reason, told.value.status) == ("tenant_programs", 429)
+    assert int(told.value.headers["Retry-After"]) >= 1
+    for n in range(2):
+        book.extend(first, asking(f"slow{n}"))
+    with pytest.raises(Busy) as told:
+        book.extend(first, asking("slow3"))
+    assert told.value.reason == "tenant_tokens"
+    assert first.session.graph.get_producer("slow3_text") is None
+    other, _ = book.open("u", asking())
+    with pytest.raises(Busy) as told:
+        book.extend(other, asking("slow3"))
+    assert told.value.reason == "tokens"
+    with pytest.raises(Busy) as told:
+        book.open("v", asking())
+    assert told.value.reason == "programs"
+    await settle()
+    router.let("slow")
+    await asyncio.sleep(0.01)
+    assert book.owed() == 0
+    await book.close()
 
 
-def test_keys_and_models() -> None:
-    async def scenario() -> None:
-        router = ScriptedRouter()
-        book, _ = a_book(router)
-        one, is_new = book.open("t", asking(), key="k", digest="d")
-        assert (is_new, book.open("t", asking(), key="k", digest="d")) == (True, (one, False))
-        assert book.open("u", asking(), key="k", digest="d")[1]
-        with pytest.raises(ApiError) as told:
-            book.open("t", asking(), key="k", digest="other")
-        assert told.value.status == 409
-        assert book.extend(one, asking("b"), key="k2", digest="d")
-        assert not book.extend(one, asking("b"), key="k2", digest="d")
-        with pytest.raises(ApiError):
-            book.extend(one, asking("b"), key="k2", digest="e")
-        book.end(one, "deleted")
-        book.end(one, "deleted")
-        assert book.open("t", asking(), key="k", digest="d")[1]
-        assert book.ended == {"deleted": 1}
-        with pytest.raises(Refused):
-            book.open("t", asking(model="none"))
-        book.open("t", asking(model="other"))
-        await settle()
-        assert {asked.chain.call.model for _, asked in router.asked} == {"m", "other"}
-        await book.close()
-
-    asyncio.run(scenario())
+@in_a_loop
+async def test_keys_and_models() -> None:
+    router = ScriptedRouter()
+    book, _ = a_book(router)
+    one, is_new = book.open("t", asking(), key="k", digest="d")
+    assert (is_new, book.open("t", asking(), key="k", digest="d")) == (True, (one, False))
+    assert book.open("u", asking(), key="k", digest="d")[1]
+    with pytest.raises(ApiError) as told:
+        book.open("t", asking(), key="k", digest="other")
+    assert told.value.status == 409
+    assert book.extend(one, asking("b"), key="k2", digest="d")
+    assert not book.extend(one, asking("b"), key="k2", digest="d")
+    with pytest.raises(ApiError):
+        book.extend(one, asking("b"), key="k2", digest="e")
+    book.end(one, "deleted")
+    book.end(one, "deleted")
+    assert book.open("t", asking(), key="k", digest="d")[1]
+    assert book.ended == {"deleted": 1}
+    with pytest.raises(Refused):
+        book.open("t", asking(model="none"))
+    book.open("t", asking(model="other"))
+    await settle()
+    assert {asked.chain.call.model for _, asked in router.asked} == {"m", "other"}
+    await book.close()
 
 
-def test_what_runs_a_program_is_closed_with_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario() -> None:
-        router = ScriptedRouter(held="slow")
-        book, _ = a_book(router)
-        book.start()
-        book.open("t", asking("slow"))
-        with pytest.raises(Refused):
-            book.open("t", asking("9"))
-        assert router.closed == 1
-        await settle()
-        await book.close()
-        assert (router.closed, router.cancelled) == (2, ["slow"])
+@in_a_loop
+async def test_what_runs_a_program_is_closed_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    router = ScriptedRouter(held="slow")
+    book, _ = a_book(router)
+    book.start()
+    book.open("t", asking("slow"))
+    with pytest.raises(Refused):
+        book.open("t", asking("9"))
+    assert router.closed == 1
+    await settle()
+    await book.close()
+    assert (router.closed, router.cancelled) == (2, ["slow"])
 
-    asyncio.run(scenario())
     assert caplog.records == []
 
 
@@ -632,7 +626,10 @@ def test_an_engine_that_is_silent_while_it_is_measured_is_used_all_the_same(
     assert "engine e0 cannot be measured: e0 sent nothing for too long" in caplog.text
 
 
-def test_ready_is_what_its_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_a_loop
+async def test_ready_is_what_its_model_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A thing that is no LM server is not ready, whatever it says of models."""
     monkeypatch.setenv("ADWRIGHT_CACHE", str(tmp_path))
 
@@ -643,32 +640,28 @@ def test_ready_is_what_its_model_answers(tmp_path: Path, monkeypatch: pytest.Mon
             if self.error is not None:
                 raise self.error
 
-    async def scenario() -> None:
-        engines = {"e0": Probed(), "e1": Probed()}
-        engines["e0"].error = EngineRefusesError("the server answered 404")
-        async with EngineRoom(engines, len, measured_for="") as room:
-            assert room.ready() == await room.asked() == {"e0": False, "e1": True}
-            assert engines["e0"].begun == []
-            engines["e0"].error = None
-            while not room.ready()["e0"]:
-                await asyncio.sleep(0.05)
-            engines["e1"].error = EngineSilentError("nothing")
-            assert await room.asked() == {"e0": True, "e1": True}, "it was asked just now"
-
-    asyncio.run(scenario())
+    engines = {"e0": Probed(), "e1": Probed()}
+    engines["e0"].error = EngineRefusesError("the server answered 404")
+    async with EngineRoom(engines, len, measured_for="") as room:
+        assert room.ready() == await room.asked() == {"e0": False, "e1": True}
+        assert engines["e0"].begun == []
+        engines["e0"].error = None
+        while not room.ready()["e0"]:
+            await asyncio.sleep(0.05)
+        engines["e1"].error = EngineSilentError("nothing")
+        assert await room.asked() == {"e0": True, "e1": True}, "it was asked just now"
 
 
-def test_an_engine_that_cannot_be_opened() -> None:
+@in_a_loop
+async def test_an_engine_that_cannot_be_opened() -> None:
     good, bad = OpenedEngine(), OpenedEngine()
     bad.fails = True
     room = EngineRoom({"e0": good, "e1": bad}, len)
 
-    async def scenario() -> None:
-        with pytest.raises(AssetError):
-            async with room:
-                pass
+    with pytest.raises(AssetError):
+        async with room:
+            pass
 
-    asyncio.run(scenario())
     assert isinstance(room.error, AssetError)
     assert not good.is_open
 

@@ -46,6 +46,7 @@ from adwright.service.registry.publishing import (
 from adwright.service.registry.registry import SETTINGS, FolderModels, Load, inventory, publish
 from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_item
 from adwright.training.sequential.runfile import sequence_data
+from tests.support.data.event_rows import event_row
 from tests.support.data.small_sequences import small_sequences
 from tests.support.delivery.cascade_parts import LATER
 from tests.support.delivery.cascade_parts import request as cascade_parts_request
@@ -176,14 +177,7 @@ def test_what_cannot_be_served_is_refused(version: Path) -> None:
 
 def test_a_model_asks_for_the_events_that_it_does_not_know(store: Store) -> None:
     events = [
-        {
-            "event_id": f"e{n}",
-            "time": NOW + timedelta(hours=n),
-            "request_id": "r1",
-            "user_id": "u1",
-            "kind": kind,
-            "item_id": ITEMS[n],
-        }
+        event_row(f"e{n}", NOW + timedelta(hours=n), "r1", "u1", kind, ITEMS[n])
         for n, kind in enumerate(("purchase", "click", "purchase", "view"))
     ]
     store.record_events("acme", events)
@@ -321,14 +315,7 @@ def test_thompson_learns_from_the_clicks_that_come_in(version: Path, store: Stor
         shown = [next(iter(slate(client, f"r{n}", k=1))) for n in range(12)]
         assert {"a", "b"} == set(shown)
         clicks = [
-            {
-                "event_id": f"c{n}",
-                "time": NOON,
-                "request_id": f"r{n}",
-                "user_id": "u1",
-                "kind": "click",
-                "item_id": "a",
-            }
+            event_row(f"c{n}", NOON, f"r{n}", "u1", "click", "a")
             for n, item in enumerate(shown)
             if item == "a"
         ]
@@ -380,14 +367,7 @@ def model(tmp_path: Path) -> Deployed:
 
 def event(user_id: str, item_id: str) -> dict[str, object]:
     at = LATER - timedelta(hours=1)
-    return {
-        "event_id": f"{user_id}-{item_id}",
-        "time": at,
-        "request_id": f"r-{user_id}",
-        "user_id": user_id,
-        "kind": "click",
-        "item_id": item_id,
-    }
+    return event_row(f"{user_id}-{item_id}", at, f"r-{user_id}", user_id, "click", item_id)
 
 
 def test_it_decides_as_the_rule_says(model: Deployed) -> None:

@@ -1,4 +1,4 @@
-"""?"""
+"""Versions of models: looked at in their folder, published, taken back."""
 
 from __future__ import annotations
 
@@ -60,9 +60,19 @@ def folder_models(root: Path, clock: FixedClock) -> FolderModels:
     return FolderModels(root, load_version, clock, seconds=0.01)
 
 
-def decides(models: FolderModels, tenant: str = "acme") -> Deployed:
+def published(root: Path, name: str = "v1", tenant: str = "acme") -> None:
+    save_version(root, tenant, name)
+    publish(root, tenant, name)
+
+
+def status_of(models: FolderModels, tenant: str = "acme") -> ModelStatus:
     status = models.status(tenant)
     assert status is not None
+    return status
+
+
+def decides(models: FolderModels, tenant: str = "acme") -> Deployed:
+    status = status_of(models, tenant)
     assert status.deployed is not None
     return status.deployed
 
@@ -105,8 +115,7 @@ def test_a_published_version_takes_the_place_of_the_old_one(
 
 
 def test_the_same_pointer_is_not_loaded_twice(tmp_path: Path, clock: FixedClock) -> None:
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models = folder_models(tmp_path, clock)
     models.look()
     model = decides(models)
@@ -150,24 +159,20 @@ def break_link(folder: Path) -> None:
 def test_a_broken_version_is_refused_and_the_old_one_goes_on(
     tmp_path: Path, clock: FixedClock, damage: object, reason: str
 ) -> None:
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models = folder_models(tmp_path, clock)
     models.look()
     save_version(tmp_path, "acme", "v2")
     damage(tmp_path / "acme" / "v2")  # type: ignore[operator]
     publish(tmp_path, "acme", "v2")
     models.look()
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert status.deployed is not None
     assert (status.deployed.name, status.refused) == ("v1", "v2")
     assert reason in status.reason
-    save_version(tmp_path, "acme", "v3")
-    publish(tmp_path, "acme", "v3")
+    published(tmp_path, "v3")
     models.look()
-    mended = models.status("acme")
-    assert mended is not None
+    mended = status_of(models)
     assert (decides(models).name, mended.refused, mended.reason) == ("v3", "", "")
 
 
@@ -181,8 +186,7 @@ def test_a_version_that_is_mended_in_place_is_tried_again(
     manifest.write_bytes(good[:-20])
     models = folder_models(tmp_path, clock)
     models.look()
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert status.deployed is None
     assert status.refused == "v1"
     manifest.write_bytes(good)
@@ -199,8 +203,7 @@ def test_a_pointer_never_leaves_the_folder(tmp_path: Path, clock: FixedClock, po
     (tmp_path / "acme" / POINTER).write_text(pointer)
     models = folder_models(tmp_path, clock)
     models.look()
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert status.deployed is None
     assert status.refused
     assert status.reason
@@ -231,21 +234,17 @@ def folder(path: Path) -> None:
 def test_what_is_no_plain_file_is_refused_and_keeps_nobody_waiting(
     tmp_path: Path, clock: FixedClock, name: str, spoil: Callable[[Path], None]
 ) -> None:
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models = folder_models(tmp_path, clock)
     models.look()
-    save_version(tmp_path, "acme", "v2")
-    publish(tmp_path, "acme", "v2")
+    published(tmp_path, "v2")
     spoil(tmp_path / "acme" / name)
-    save_version(tmp_path, "umbrella", "v1")
-    publish(tmp_path, "umbrella", "v1")
+    published(tmp_path, tenant="umbrella")
     models.start()
     models.stop()
     assert decides(models).name == "v1"
     assert decides(models, "umbrella").name == "v1"
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert status.refused
     assert "Error" in status.reason
 
@@ -254,8 +253,7 @@ def test_a_tenant_that_cannot_be_looked_at_keeps_nobody_waiting(
     tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for tenant in ("acme", "umbrella"):
-        save_version(tmp_path, tenant, "v1")
-        publish(tmp_path, tenant, "v1")
+        published(tmp_path, tenant=tenant)
 
     def read(path: Path, *, most: int) -> bytes:
         if path.parent.name == "acme":
@@ -272,12 +270,10 @@ def test_a_model_that_fails_its_probe_is_refused(tmp_path: Path, clock: FixedClo
     def load(folder: Path) -> Deployed:
         return deployed(folder.name, recommender=Hashed(broken=True))
 
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models = FolderModels(tmp_path, load, clock)
     models.look()
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert "the model is broken" in status.reason
 
 
@@ -345,14 +341,12 @@ def test_a_new_model_hears_what_was_stored_and_what_happens_meanwhile_once(
         return list(log)
 
     models = FolderModels(tmp_path, listener, clock, stored=stored)
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models.look()
     assert listener.heard == {"v1": ["a", "b", "late-v1"]}
     models.tell("acme", named("c"))
     log.extend(named("late-v1", "c"))
-    save_version(tmp_path, "acme", "v2")
-    publish(tmp_path, "acme", "v2")
+    published(tmp_path, "v2")
     models.look()
     models.tell("acme", named("d"))
     # The old one is told too until the new one decides.
@@ -367,11 +361,9 @@ def test_a_model_that_cannot_take_the_past_is_refused(tmp_path: Path, clock: Fix
         raise OSError("the store is down")
 
     models = FolderModels(tmp_path, Listener(), clock, stored=stored)
-    save_version(tmp_path, "acme", "v1")
-    publish(tmp_path, "acme", "v1")
+    published(tmp_path)
     models.look()
-    status = models.status("acme")
-    assert status is not None
+    status = status_of(models)
     assert (status.deployed, status.refused) == (None, "v1")
     models.tell("acme", named("a"))
 
@@ -395,13 +387,11 @@ def test_settings_that_are_mounted_as_a_link_are_noticed_when_they_change(
     publish(tmp_path / "models", "acme", "v1")
     models = folder_models(tmp_path / "models", clock)
     models.look()
-    before = models.status("acme")
+    before = status_of(models)
     link.unlink()
     link.symlink_to(tmp_path / "settings-2")
     models.look()
-    after = models.status("acme")
-    assert before is not None
-    assert after is not None
+    after = status_of(models)
     assert after.refused == ""
     assert after.deployed is not before.deployed
 

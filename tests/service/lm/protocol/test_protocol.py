@@ -1,4 +1,4 @@
-"""?"""
+"""What is asked of and answered by a server of language models, as clients of others expect."""
 
 from __future__ import annotations
 
@@ -571,46 +571,46 @@ SCHEMAS_TOOL = {"type": "function", "function": {"name": "f"}}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"messages": [{"role": "tool", "content": "a"}]},
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "text": "a"}]}]},
-        {"temperature": 3},
-        {"temperature": float("nan")},
-        {"top_p": 0},
-        {"top_p": float("nan")},
-        {"top_k": 2**31},
-        {"repetition_penalty": 0.001},
-        {"seed": -1},
-        {"stop": "a" * 1001},
-        {"stop": ["a", "b" * 1001]},
-        {"stop": ["a"] * 17},
-        {"top_logprobs": 3},
-        {"top_logprobs": 21, "logprobs": True},
-        {"presence_penalty": 3},
-        {"logit_bias": {"x": 1}},
-        {"logit_bias": {"5": 101}},
-        {"tools": [{"type": "web_search"}]},
-        {"tools": [SCHEMAS_TOOL, SCHEMAS_TOOL]},
-        {"tools": [SCHEMAS_TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
-        {"tools": [{"type": "function", "function": {"name": "a b"}}]},
-        {"tools": [SCHEMAS_TOOL], "structured_outputs": {"regex": "a"}},
-        {"tool_choice": "required"},
-        {"reasoning_effort": "high"},
-        {"chat_template_kwargs": {"a b": 1}},
-        {"chat_template_kwargs": {"a": [1]}},
-        {"chat_template_kwargs": {"a": "b" * 1001}},
-        {"chat_template_kwargs": {f"a{n}": n for n in range(17)}},
-        {"chat_template": "{{ 7 }}"},
-        {"messages": [{"role": "user"}]},
-        {"messages": [{"role": "user", "content": "a", "tool_call_id": "c"}]},
-        {"structured_outputs": {"regex": "a", "choice": ["b"]}},
-        {"response_format": {"type": "json_schema"}},
-        {"response_format": {"type": "text", "json_schema": {"schema": {}}}},
-        {"structured_outputs": {}},
-        {"structured_outputs": {"grammar": "a"}, "response_format": {"type": "json_object"}},
+WRONG: dict[str, list[Any]] = {
+    "messages": [
+        [{"role": "tool", "content": "a"}],
+        [{"role": "user", "content": [{"type": "image_url", "text": "a"}]}],
+        [{"role": "user"}],
+        [{"role": "user", "content": "a", "tool_call_id": "c"}],
     ],
+    "temperature": [3, float("nan")],
+    "top_p": [0, float("nan")],
+    "top_k": [2**31],
+    "repetition_penalty": [0.001],
+    "seed": [-1],
+    "stop": ["a" * 1001, ["a", "b" * 1001], ["a"] * 17],
+    "top_logprobs": [3],
+    "presence_penalty": [3],
+    "logit_bias": [{"x": 1}, {"5": 101}],
+    "tools": [
+        [{"type": "web_search"}],
+        [SCHEMAS_TOOL, SCHEMAS_TOOL],
+        [{"type": "function", "function": {"name": "a b"}}],
+    ],
+    "tool_choice": ["required"],
+    "reasoning_effort": ["high"],
+    "chat_template_kwargs": [
+        *({"a b": 1}, {"a": [1]}, {"a": "b" * 1001}, {f"a{n}": n for n in range(17)})
+    ],
+    "chat_template": ["{{ 7 }}"],
+    "structured_outputs": [{"regex": "a", "choice": ["b"]}, {}],
+    "response_format": [{"type": "json_schema"}, {"type": "text", "json_schema": {"schema": {}}}],
+}
+WRONG_TOGETHER: list[dict[str, Any]] = [
+    {"top_logprobs": 21, "logprobs": True},
+    {"tools": [SCHEMAS_TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+    {"tools": [SCHEMAS_TOOL], "structured_outputs": {"regex": "a"}},
+    {"structured_outputs": {"grammar": "a"}, "response_format": {"type": "json_object"}},
+]
+
+
+@pytest.mark.parametrize(
+    "fields", [*({name: one} for name, some in WRONG.items() for one in some), *WRONG_TOGETHER]
 )
 def test_what_is_not_understood_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
