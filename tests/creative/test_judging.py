@@ -22,7 +22,6 @@ from adwright.core.errors import ArtifactError, ConfigError, DataError, ValueInv
 from adwright.creative.judges import JUDGES, open_judge
 from adwright.creative.judging import (
     IMAGE,
-    AdJudge,
     ConformalInterval,
     Judgements,
     Novelty,
@@ -213,22 +212,6 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 ONE, TWO = np.ones(1, np.float32), np.ones(2, np.float32)
-
-
-class Length:
-    name = "length"
-
-    def judge(self, ads: Sequence[AdRecord]) -> Judgements:
-        value = np.array([len(ad.text) for ad in ads], np.float32)
-        return Judgements(value, value - 1, value + 1, value == 0)
-
-
-def test_a_judge() -> None:
-    judge = Length()
-    assert isinstance(judge, AdJudge)
-    found = judge.judge([AdRecord(title="Bread"), AdRecord()])
-    assert len(found) == 2
-    assert found.unlike.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -428,7 +411,7 @@ def test_facts_of_a_record() -> None:
     assert empty["shows"] == "nothing that was looked for"
 
 
-class PagesLength:
+class Length:
     """Longer titles are clicked more often; vectors add their sum."""
 
     name = "click_rate"
@@ -461,7 +444,7 @@ def table(tmp_path: Path) -> object:
 
 def test_ads_with_answers_and_reasons(tmp_path: Path) -> None:
     ads = table(tmp_path)
-    judges = {"click_rate": PagesLength(), "memorability": Plain()}
+    judges = {"click_rate": Length(), "memorability": Plain()}
     found = judged_by(judges, ads)
     shown = shown_ads(ads, judges, found, explain=1, near=2)
     rate, recall = shown[0].answers
@@ -475,7 +458,7 @@ def test_ads_with_answers_and_reasons(tmp_path: Path) -> None:
 
 def test_vectors_go_with_their_ads(tmp_path: Path) -> None:
     ads = table(tmp_path)
-    judge = WithVectors(PagesLength(), {"image": np.array([[0.25], [0.5]], np.float32)})
+    judge = WithVectors(Length(), {"image": np.array([[0.25], [0.5]], np.float32)})
     found = judged_by({"click_rate": judge}, ads)
     np.testing.assert_allclose(found["click_rate"].value, [0.261, 0.503], rtol=1e-5)
     moved = shown_ads(ads, {"click_rate": judge}, found, explain=2)[1].answers[0].moved
@@ -494,12 +477,6 @@ def test_the_table_has_a_row_an_ad(tmp_path: Path) -> None:
         "memorability_unlike",
     ]
     assert frame["creative_id"].to_list() == ["a", "b"]
-
-
-def test_answers_are_said_in_their_unit() -> None:
-    rate = ShownAnswer("click_rate", 0.1, 0.0, 1.0)
-    score = ShownAnswer("d", 0.1, 0, 1, percent=False)
-    assert (rate.said(0.01234), score.said(1.23456)) == ("1.23%", "1.23")
 
 
 pytest.importorskip("PIL", reason="the extra creative is not installed")

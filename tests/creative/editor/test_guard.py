@@ -154,8 +154,11 @@ CASES = (
          years=50.0),
     Case("a synthetic minor", codes=("minor",), entries=entry(kind="synthetic", adult="minor")),
     Case("a minor by estimate", codes=("minor",), entries=entry(adult="unknown"), years=12.0),
-    Case("within the margin", codes=("minor",), entries=entry(adult="unknown"), years=24.0),
-    Case("declared adult, looks like a child", codes=("minor",), years=8.0),
+    Case("within the margin", codes=("minor",), entries=entry(adult="unknown"), years=24.9),
+    Case("declared adult, looks like a child", codes=("minor",), years=10.9),
+    Case("declared adult, looks young", years=15.0),
+    Case("declared adult, no estimate", years=float("nan")),
+    Case("just beyond the margin", entries=entry(adult="unknown"), years=25.0),
     Case("age neither declared nor estimated", codes=("age_unknown",),
          entries=entry(adult="unknown")),
     Case("an estimate that cannot tell", codes=("age_unknown",), entries=entry(adult="unknown"),
@@ -374,39 +377,12 @@ def test_moves_that_could_not_be_made_are_not_recorded(log: EditLog) -> None:
 CROP = np.zeros((64, 64, 3), np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("declared", "years", "code"),
-    [
-        ("minor", None, "minor"),
-        ("minor", 40.0, "minor"),
-        ("declared", None, None),
-        ("declared", 15.0, None),
-        ("declared", 10.9, "minor"),
-        ("declared", math.nan, None),
-        ("unknown", None, "age_unknown"),
-        ("unknown", math.nan, "age_unknown"),
-        ("unknown", 24.9, "minor"),
-        ("unknown", 25.0, None),
-        ("unknown", 8.0, "minor"),
-    ],
-)
-def test_who_may_be_edited(declared: str, years: float | None, code: str | None) -> None:
-    entry = ConsentEntry("synthetic", adult=declared, crop="0" * 64)  # type: ignore[arg-type]
-    check = AgeCheck(None if years is None else lambda crop: years)
-    refusal = check.refusal(entry, CROP, 3)
-    assert (refusal and refusal.code) == code
-    assert refusal is None or (refusal.face == 3 and refusal.reason)
-
-
 def test_margin_and_limit_count_and_are_checked() -> None:
     entry = ConsentEntry("synthetic", crop="0" * 64)
     estimate = 22.0
     assert AgeCheck(lambda crop: estimate, margin=4).refusal(entry, CROP, 0) is None
     assert AgeCheck(lambda crop: estimate, margin=5).refusal(entry, CROP, 0) is not None
     assert AgeCheck(lambda crop: estimate, margin=4, adult=21).refusal(entry, CROP, 0) is not None
-    for values in ({"margin": -1}, {"margin": math.nan}, {"adult": 0}):
-        with pytest.raises(ConfigError, match=next(iter(values))):
-            AgeCheck(**values)
 
 
 FACE = np.asarray(photograph("astronaut.png"))[60:190, 160:290]
@@ -562,26 +538,6 @@ BOX = PLACES[0].pixels(scene().shape)
 ENTRY = ConsentEntry("release", "contract 7", "declared", picture=NAME, box=BOX)
 
 
-def test_a_face_is_found_by_its_picture_and_about_its_box() -> None:
-    manifest = ConsentManifest((ENTRY,))
-    assert manifest.entry_for(NAME, BOX) == ENTRY
-    left, top, right, bottom = BOX
-    assert manifest.entry_for(NAME, (left + 5, top - 4, right + 5, bottom - 4)) == ENTRY
-    assert manifest.entry_for(NAME, PLACES[1].pixels(scene().shape)) is None
-    assert manifest.entry_for("0" * 64, BOX) is None
-    assert manifest.entry_for(NAME, (0, 0, 320, 240)) is None
-    assert ConsentManifest().entry_for(NAME, BOX) is None
-
-
-def test_a_face_is_found_by_its_crop_in_any_picture() -> None:
-    name = crop_hash(scene(), PLACES[0])
-    entry = ConsentEntry("synthetic", crop=name)
-    manifest = ConsentManifest((ENTRY, entry))
-    assert manifest.entry_for("0" * 64, BOX, name) == entry
-    assert manifest.entry_for("0" * 64, BOX) is None
-    assert crop_hash(255 - scene(), PLACES[0]) != name
-
-
 def test_of_two_entries_the_nearer_counts() -> None:
     left, top, right, bottom = BOX
     wide = ConsentEntry("synthetic", picture=NAME, box=(left - 6, top - 6, right + 6, bottom + 6))
@@ -639,15 +595,8 @@ def test_an_entry_that_is_none_is_refused(tmp_path: Path, line: str, said: str) 
     assert str(path) in str(caught.value)
 
 
-GUARD_RULES_CARDS = tuple(
-    DirectionCard.of(name, "expression", VECTORS[name])
-    for name in ("smile", "gaze", "glow", "calm")
-)
-GUARD_RULES_RULES = DirectionRules(GUARD_RULES_CARDS, LOCKED, unknown=("ethnicity",))
-
-
 def codes(amounts: dict[str, float], vectors: dict = VECTORS, **more: dict) -> list[str]:
-    return [one.code for one in GUARD_RULES_RULES.refusals(vectors, amounts, 0, **more)]
+    return [one.code for one in RULES.refusals(vectors, amounts, 0, **more)]
 
 
 def test_small_steps_add_up() -> None:
@@ -664,7 +613,7 @@ def test_whatever_passes_leaks_little(amounts: list[float]) -> None:
     moved = np.sum([value * VECTORS[name] for name, value in told.items()], axis=0)
     # The literal projection on the locked axes of the made-up space.
     leak = float(np.linalg.norm(moved[[4, 5, 6]]))
-    assert GUARD_RULES_RULES.leak(moved) == pytest.approx(leak, abs=1e-9)
+    assert RULES.leak(moved) == pytest.approx(leak, abs=1e-9)
     if not codes(told):
         assert leak <= 0.25 + 1e-9
         assert leak <= 0.35 * np.linalg.norm(moved) + 1e-9
@@ -682,16 +631,16 @@ def test_locked_directions_span_what_they_span() -> None:
 
 def test_nobody_forgets_a_group_unseen() -> None:
     with pytest.raises(ConfigError, match="locked groups"):
-        DirectionRules(GUARD_RULES_CARDS, LOCKED)
+        DirectionRules(CARDS, LOCKED)
     with pytest.raises(ConfigError, match="two cards"):
-        DirectionRules((GUARD_RULES_CARDS[0], GUARD_RULES_CARDS[0]), LOCKED, ("ethnicity",))
+        DirectionRules((CARDS[0], CARDS[0]), LOCKED, ("ethnicity",))
     for vector in (np.zeros(8), np.full(8, np.nan), np.ones(7)):
         with pytest.raises(ConfigError, match="locked direction"):
-            DirectionRules(GUARD_RULES_CARDS, LOCKED | {"ethnicity": vector})
+            DirectionRules(CARDS, LOCKED | {"ethnicity": vector})
     with pytest.raises(ConfigError, match="a direction has shape"):
-        GUARD_RULES_RULES.leak(np.ones(7))
+        RULES.leak(np.ones(7))
     with pytest.raises(ConfigError, match="group"):
         DirectionCard("smile", "beauty", "0")  # type: ignore[arg-type]
-    open_rules = DirectionRules(GUARD_RULES_CARDS, {}, ("gender", "age", "skin", "ethnicity"))
+    open_rules = DirectionRules(CARDS, {}, ("gender", "age", "skin", "ethnicity"))
     assert open_rules.leak(VECTORS["age"]) == 0
     assert vector_hash(VECTORS["age"]) != vector_hash(VECTORS["smile"])

@@ -164,12 +164,12 @@ def test_a_judge_of_texts_alone_is_blind(bright_runs: dict[str, Path]) -> None:
         sees_pictures(words, "runs/words")
 
 
-RECORD_ASKED_JUDGES = AdRecord(kind="image", title="Bread")
+BREAD = AdRecord(kind="image", title="Bread")
 
 
 def test_several_of_a_name_are_an_ensemble(bright: AskedJudges) -> None:
     pictures = shop_windows(2, seed=3)
-    found = bright.of(RECORD_ASKED_JUDGES)
+    found = bright.of(BREAD)
     (ensemble,) = found.objectives
     assert isinstance(ensemble, EnsembleJudge)
     assert bright.several
@@ -189,11 +189,11 @@ def test_runs_are_opened(bright_runs: dict[str, Path]) -> None:
         assert not one.colours
         assert one.encoder is not None
         assert one.second is not None
-        assert not isinstance(one.of(RECORD_ASKED_JUDGES).objectives[0], EnsembleJudge)
+        assert not isinstance(one.of(BREAD).objectives[0], EnsembleJudge)
         digest = one.digest
     with opened_judges([bright_runs["a"] / "model"]) as same:
         assert same.digest == (digest[0], "")
-        assert same.of(RECORD_ASKED_JUDGES).second is None
+        assert same.of(BREAD).second is None
 
 
 @pytest.mark.parametrize(

@@ -83,18 +83,6 @@ def test_the_papers_budget_is_the_papers_settings() -> None:
     [
         ({"edits": ()}, "no edit"),
         ({"edits": ("crop", "crop")}, "twice"),
-        ({"edits": ("smell",)}, "smell"),
-        ({"calls": 11}, "at least 12"),
-        ({"seed": -1}, "seed"),
-        ({"coverage": 1.0}, "coverage"),
-        ({"least": -0.1}, "least"),
-        ({"noise": 11}, "noise"),
-        ({"unlike": -1}, "unlike"),
-        ({"latent": float("nan")}, "latent"),
-        ({"realness": -1}, "realness"),
-        ({"side": 0}, "side"),
-        ({"method": "luck"}, "luck"),
-        ({"form": "GIF"}, "GIF"),
         ({"line": "Fresh"}, "go together"),
         ({"edits": ("text",)}, "go together"),
         ({"edits": ("text",), "line": "a\nb"}, "control"),
@@ -199,8 +187,6 @@ def test_a_row_says_how_to_go_back_and_that_it_is_an_estimate() -> None:
     assert ESTIMATE in row["first"]["said"]
     same = AdOutcome(**{**vars(BLANK), "status": "unchanged"})
     assert same.undo == ""
-    with pytest.raises(ConfigError, match="lost"):
-        AdOutcome(**{**vars(BLANK), "status": "lost"})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ad": 3}', "{" * 9999])

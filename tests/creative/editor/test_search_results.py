@@ -54,7 +54,6 @@ from adwright.creative.editor.searches import (
     write_contact_sheet,
     write_edits_page,
 )
-from benchmarks.creative.editing.drawn_rule import DrawnRule
 from tests.support.creative.edited_pictures import LOCKED, PLACES, VECTORS, scene, scene_context
 from tests.support.creative.searches import PICTURE, PLAN, ColourJudge, SlopedColour, colour_fitness
 
@@ -440,6 +439,3 @@ def test_nothing_to_show_is_refused(tmp_path: Path, edits_page: Callable[..., st
         edits_page({})
     with pytest.raises(DataError, match="front"):
         front_chart([])
-
-
-RULE = DrawnRule()

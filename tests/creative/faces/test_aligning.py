@@ -98,8 +98,6 @@ def test_a_place_that_is_none_is_refused() -> None:
             FacePlace(**({"middle": (0, 0), "side": 4} | values))
     with pytest.raises(ConfigError, match="no area"):
         FacePlace.of_box(4, 0, 4, 9)
-    with pytest.raises(ConfigError, match="shape"):
-        FacePlace((0, 0), 4, shape="star")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="0 pixels"):
         FacePlace((0, 0), 4).matrix(0)
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)):

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def test_it_does_without_some_inputs() -> None:
 
 
 #: The short head ends in the midst of the long one's second bin.
-TERMS_CURVES = LifeTerms(short=(1.0, 2.0, 4.0, 6.0), long=(1.0, 3.0, 9.0, 20.0))
+APART = LifeTerms(short=(1.0, 2.0, 4.0, 6.0), long=(1.0, 3.0, 9.0, 20.0))
 #: Of all units, what has ended by the edges of their curve.
 TYPICAL = (0.0, 0.3, 0.5, 0.65, 0.8, 0.9)
 #: It ends at an edge of the long one.
@@ -226,7 +227,7 @@ EVEN = LifeTerms(short=(0.0, 2.0, 4.0), long=(0.0, 4.0, 8.0))
 
 
 def _curves(
-    terms: LifeTerms = TERMS_CURVES, units: int = 40, causes: int = 1, entry: float | None = 0.0
+    terms: LifeTerms = APART, units: int = 40, causes: int = 1, entry: float | None = 0.0
 ) -> LifeCurves:
     rng = np.random.default_rng(0)
     steps = tuple(
@@ -262,7 +263,7 @@ def _literal(curves: LifeCurves, unit: int, age: float) -> float:
     return _head(terms.short, short, last) * beyond
 
 
-@pytest.mark.parametrize("terms", [TERMS_CURVES, EVEN, TERMS_CURVES.one_head])
+@pytest.mark.parametrize("terms", [APART, EVEN, APART.one_head])
 @pytest.mark.parametrize("entry", [0.0, 3.5, None])
 def test_the_curve_is_the_literal_one(terms: LifeTerms, entry: float | None) -> None:
     curves = _curves(terms, entry=entry)
@@ -315,11 +316,11 @@ def test_so_great_a_share_has_ended_by_the_quantile(share: float, entry: float |
 def test_risks_are_minus_the_mean_time_lived_in_the_term() -> None:
     curves = _curves()
     for unit in range(len(curves)):
-        for term, edges in (("short", TERMS_CURVES.short), ("all", TERMS_CURVES.joined)):
+        for term, edges in (("short", APART.short), ("all", APART.joined)):
             s = [_literal(curves, unit, edge) for edge in edges]
             area = sum((s[i] + s[i + 1]) / 2 * (edges[i + 1] - edges[i]) for i in range(len(s) - 1))
             assert curves.risk(term)[unit] == pytest.approx(-area, rel=1e-5)  # type: ignore[arg-type]
-        s = [_head(TERMS_CURVES.long, curves.steps[1][unit], edge) for edge in TERMS_CURVES.long]
+        s = [_head(APART.long, curves.steps[1][unit], edge) for edge in APART.long]
         area = (s[0] + s[1]) + (s[1] + s[2]) * 3 + (s[2] + s[3]) * 5.5
         assert curves.risk("long")[unit] == pytest.approx(-area, rel=1e-5)
 
@@ -357,28 +358,20 @@ def test_what_cannot_be_answered_is_refused() -> None:
         curves.risk("both")  # type: ignore[arg-type]
 
 
-TERMS_TRAINING_SPELLS = LifeTerms(short=(0.0, 1.0, 2.0), long=(0.0, 2.0, 4.0, 13.0))
-TABLE_TRAINING_SPELLS = small_spells(300)
+LATER = LifeTerms(short=(0.0, 1.0, 2.0), long=(0.0, 2.0, 4.0, 13.0))
+SOME = small_spells(300)
 
 
-def _spells(terms: LifeTerms = TERMS_TRAINING_SPELLS) -> TrainingSpells:
-    return TrainingSpells(TABLE_TRAINING_SPELLS, InputSpec.fit(TABLE_TRAINING_SPELLS), terms, None)
+def _spells(terms: LifeTerms = LATER) -> TrainingSpells:
+    return TrainingSpells(SOME, InputSpec.fit(SOME), terms, None)
 
 
 def test_the_curve_of_all_is_the_product_over_literal_bins() -> None:
-    ended = typical_ends(
-        _spells().marginal_logits(TERMS_TRAINING_SPELLS, 1),
-        TERMS_TRAINING_SPELLS,
-        TABLE_TRAINING_SPELLS.causes,
-    )
+    ended = typical_ends(_spells().marginal_logits(LATER, 1), LATER, SOME.causes)
     left, found = 1.0, [0.0]
-    for low, high in zip(
-        TERMS_TRAINING_SPELLS.joined, TERMS_TRAINING_SPELLS.joined[1:], strict=False
-    ):
-        through = (TABLE_TRAINING_SPELLS.time >= high) | (
-            TABLE_TRAINING_SPELLS.ended & (TABLE_TRAINING_SPELLS.time > low)
-        )
-        died = through & TABLE_TRAINING_SPELLS.ended & (TABLE_TRAINING_SPELLS.time <= high)
+    for low, high in zip(LATER.joined, LATER.joined[1:], strict=False):
+        through = (SOME.time >= high) | (SOME.ended & (SOME.time > low))
+        died = through & SOME.ended & (SOME.time <= high)
         there = np.count_nonzero(through)
         left *= 1 - (np.count_nonzero(died) + 0.5) / (there + 1)
         found.append(1 - left)
@@ -387,21 +380,21 @@ def test_the_curve_of_all_is_the_product_over_literal_bins() -> None:
 
 def test_a_hash_is_of_all_that_training_reads() -> None:
     vectors = {"text": np.zeros((300, 2), np.float32)}
-    changed = TABLE_TRAINING_SPELLS.numbers.copy()
+    changed = SOME.numbers.copy()
     changed[3, 1] += 1
     hashes = {
-        hash_of(TABLE_TRAINING_SPELLS, None),
-        hash_of(TABLE_TRAINING_SPELLS, vectors),
-        hash_of(replace(TABLE_TRAINING_SPELLS, numbers=changed), None),
-        hash_of(replace(TABLE_TRAINING_SPELLS, unit="day"), None),
+        hash_of(SOME, None),
+        hash_of(SOME, vectors),
+        hash_of(replace(SOME, numbers=changed), None),
+        hash_of(replace(SOME, unit="day"), None),
     }
     assert len(hashes) == 4
-    assert hash_of(small_spells(300), None) == hash_of(TABLE_TRAINING_SPELLS, None)
+    assert hash_of(small_spells(300), None) == hash_of(SOME, None)
 
 
-HAZARD_FIT_TABLE, VALID = small_spells(400), small_spells(200, seed=1)
+SPELLS, VALID = small_spells(400), small_spells(200, seed=1)
 NETWORK = SurvivalConfig(hidden=(16,), width=4, word_width=4, number_bins=4)
-HAZARD_FIT_CONFIG = LifetimeConfig(
+FIT = LifetimeConfig(
     terms=TERMS,
     network=NETWORK,
     epochs=3,
@@ -426,9 +419,7 @@ class _Stopped(Exception):
 
 
 def test_it_learns_who_ends_soon() -> None:
-    model = fit_lifetime(
-        small_spells(1500), VALID, replace(HAZARD_FIT_CONFIG, epochs=4, validations=4)
-    )
+    model = fit_lifetime(small_spells(1500), VALID, replace(FIT, epochs=4, validations=4))
     marginal = [
         hazard_loss(marginal_logits(targets, 3, 1).expand(200, -1, -1), targets).mean()
         for edges in TERMS.heads
@@ -444,7 +435,7 @@ def test_it_learns_who_ends_soon() -> None:
 
 @pytest.mark.parametrize("cut", [4, 7, 13])
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int) -> None:
-    whole = fit_lifetime(HAZARD_FIT_TABLE, VALID, HAZARD_FIT_CONFIG)
+    whole = fit_lifetime(SPELLS, VALID, FIT)
 
     class Stop(Callback):
         def on_step(self, step: StepDone) -> None:
@@ -453,8 +444,8 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, cut: int
 
     run = tmp_path / "run"
     with pytest.raises(_Stopped):
-        fit_lifetime(HAZARD_FIT_TABLE, VALID, HAZARD_FIT_CONFIG, out=run, callbacks=(Stop(),))
-    again = fit_lifetime(HAZARD_FIT_TABLE, VALID, HAZARD_FIT_CONFIG, out=run, resume=True)
+        fit_lifetime(SPELLS, VALID, FIT, out=run, callbacks=(Stop(),))
+    again = fit_lifetime(SPELLS, VALID, FIT, out=run, resume=True)
     assert _same(whole, again)
     assert again.records == whole.records
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
@@ -467,23 +458,21 @@ def test_the_batch_follows_from_the_number_of_spells() -> None:
 
     steps: list[int] = []
     many = small_spells(1100)
-    fit_lifetime(many, None, replace(HAZARD_FIT_CONFIG, batch=None, epochs=1), callbacks=(Steps(),))
+    fit_lifetime(many, None, replace(FIT, batch=None, epochs=1), callbacks=(Steps(),))
     assert steps == [1, 2, 3, 4, 5]  # Batches of 256, the least.
 
 
 def test_edges_come_from_the_training_spells_and_are_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = fit_lifetime(HAZARD_FIT_TABLE, VALID, replace(HAZARD_FIT_CONFIG, terms=None, epochs=1))
-    assert model.terms == LifeTerms.of(
-        HAZARD_FIT_TABLE.entry, HAZARD_FIT_TABLE.time, HAZARD_FIT_TABLE.cause
-    )
+    model = fit_lifetime(SPELLS, VALID, replace(FIT, terms=None, epochs=1))
+    assert model.terms == LifeTerms.of(SPELLS.entry, SPELLS.time, SPELLS.cause)
     said = capsys.readouterr()
     assert f"in weeks: {model.terms}" in said.out + said.err
 
 
 def test_one_head_joins_the_terms() -> None:
-    model = fit_lifetime(HAZARD_FIT_TABLE, VALID, replace(HAZARD_FIT_CONFIG, heads=1, epochs=1))
+    model = fit_lifetime(SPELLS, VALID, replace(FIT, heads=1, epochs=1))
     assert model.terms == TERMS.one_head
     assert model.predict(VALID).survival.shape == (200, 6)
     assert "valid_long" not in model.records[0]
@@ -491,11 +480,7 @@ def test_one_head_joins_the_terms() -> None:
 
 def test_the_goal_is_the_weighted_likelihood_of_validation() -> None:
     network = replace(NETWORK, short_weight=0.2)
-    model = fit_lifetime(
-        HAZARD_FIT_TABLE,
-        VALID,
-        replace(HAZARD_FIT_CONFIG, network=network, epochs=1, validations=1),
-    )
+    model = fit_lifetime(SPELLS, VALID, replace(FIT, network=network, epochs=1, validations=1))
     (line,) = model.records
     losses = model.network.losses(
         model.network.spec.encode(VALID),
@@ -508,30 +493,28 @@ def test_the_goal_is_the_weighted_likelihood_of_validation() -> None:
 
 
 def test_the_goal_may_be_the_order_of_the_validation_spells() -> None:
-    model = fit_lifetime(HAZARD_FIT_TABLE, VALID, replace(HAZARD_FIT_CONFIG, goal="concordance"))
+    model = fit_lifetime(SPELLS, VALID, replace(FIT, goal="concordance"))
     best = max(model.records, key=lambda line: line["valid_c"])
     assert (model.epoch, model.valid_loss) == (best["epoch"], 1 - best["valid_c"])
     risk = model.predict(VALID).risk()
     found = harrell_c(VALID.time, VALID.ended, risk, entry=VALID.entry)
     assert found.value == pytest.approx(best["valid_c"], abs=1e-12)
     censored = small_spells(50, ended=0.0)
-    assert "valid_c" not in fit_lifetime(HAZARD_FIT_TABLE, censored, HAZARD_FIT_CONFIG).records[0]
+    assert "valid_c" not in fit_lifetime(SPELLS, censored, FIT).records[0]
     with pytest.raises(DataError, match="no pair"):
-        fit_lifetime(HAZARD_FIT_TABLE, censored, replace(HAZARD_FIT_CONFIG, goal="concordance"))
+        fit_lifetime(SPELLS, censored, replace(FIT, goal="concordance"))
 
 
 def test_without_validation_the_last_weights_are_kept() -> None:
-    model = fit_lifetime(HAZARD_FIT_TABLE, None, HAZARD_FIT_CONFIG)
+    model = fit_lifetime(SPELLS, None, FIT)
     assert math.isnan(model.valid_loss)
-    assert not _same(
-        model, fit_lifetime(HAZARD_FIT_TABLE, None, replace(HAZARD_FIT_CONFIG, epochs=2))
-    )
+    assert not _same(model, fit_lifetime(SPELLS, None, replace(FIT, epochs=2)))
 
 
 def test_patience_ends_a_run_that_gets_no_better() -> None:
-    config = replace(HAZARD_FIT_CONFIG, epochs=9, validations=9, patience=2, learning_rate=1e-12)
+    config = replace(FIT, epochs=9, validations=9, patience=2, learning_rate=1e-12)
     config = replace(config, schedule="constant", embedding_learning_rate=1e-12)
-    model = fit_lifetime(HAZARD_FIT_TABLE, VALID, config)
+    model = fit_lifetime(SPELLS, VALID, config)
     assert len(model.records) < 9
 
 
@@ -544,20 +527,18 @@ def _with_a_clock(table: SpellTable) -> SpellTable:
 
 
 def test_numbers_that_tell_the_week_alone_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
-    table = _with_a_clock(HAZARD_FIT_TABLE)
-    names = [
-        number.name for number in fit_lifetime(table, None, HAZARD_FIT_CONFIG).network.spec.numbers
-    ]
+    table = _with_a_clock(SPELLS)
+    names = [number.name for number in fit_lifetime(table, None, FIT).network.spec.numbers]
     assert names == ["price"]
     assert "left out, since they tell the week alone: sales_before" in capfd.readouterr().err
-    kept = fit_lifetime(table, None, replace(HAZARD_FIT_CONFIG, clocks="keep"))
+    kept = fit_lifetime(table, None, replace(FIT, clocks="keep"))
     assert len(kept.network.spec.numbers) == 2
-    fit_lifetime(table, None, replace(HAZARD_FIT_CONFIG, leave_out=("sales_before",)))
+    fit_lifetime(table, None, replace(FIT, leave_out=("sales_before",)))
     assert "left out, since" not in capfd.readouterr().err.rsplit("epoch 3/3", 2)[-1]
 
 
 def test_one_pass_is_made_over_many_spells_and_several_over_few() -> None:
-    config = replace(HAZARD_FIT_CONFIG, epochs=None, validations=None, patience=None, batch=4)
+    config = replace(FIT, epochs=None, validations=None, patience=None, batch=4)
     model = fit_lifetime(small_spells(1000), VALID, config)
     assert [line["epoch"] for line in model.records] == [1, 1, 1, 1]
     few = fit_lifetime(small_spells(40), VALID, config)
@@ -567,8 +548,8 @@ def test_one_pass_is_made_over_many_spells_and_several_over_few() -> None:
 
 def test_weights_are_those_of_the_curve_of_all(tmp_path: Path) -> None:
     """The share of training that ended by an edge, which risks are weighed by, is saved."""
-    model = fit_lifetime(HAZARD_FIT_TABLE, None, HAZARD_FIT_CONFIG)
-    curve = kaplan_meier(HAZARD_FIT_TABLE.time, HAZARD_FIT_TABLE.ended)
+    model = fit_lifetime(SPELLS, None, FIT)
+    curve = kaplan_meier(SPELLS.time, SPELLS.ended)
     edges = model.predict(VALID).edges
     # Who was lost in the midst of a bin counts in the curve, and not in the hazard of the bin.
     assert model.typical is not None
@@ -601,19 +582,18 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@cache
+def as_usual(*, patient: bool, clocked: bool) -> tuple[SpellTable, LifetimeConfig, FittedLifetime]:
+    table, config = (_with_a_clock(SPELLS) if clocked else SPELLS), FIT
+    if patient:  # Gets worse at once, and better later on.
+        config = replace(FIT, learning_rate=0.3, epochs=6, validations=6, schedule="constant")
+    return table, config, fit_lifetime(table, VALID, config)
+
+
 @pytest.mark.parametrize("name", [f.name for f in fields(LifetimeConfig)])
 def test_every_setting_changes_what_is_learned(name: str) -> None:
-    config = HAZARD_FIT_CONFIG
-    if name == "patience":
-        # Gets worse at once, and better later on.
-        config = replace(HAZARD_FIT_CONFIG, learning_rate=0.3, epochs=6, schedule="constant")
-        config = replace(config, validations=6)
-    table = (
-        _with_a_clock(HAZARD_FIT_TABLE)
-        if name in ("clocks", "common_effects")
-        else HAZARD_FIT_TABLE
-    )
-    usual = fit_lifetime(table, VALID, config)
+    clocked = name in ("clocks", "common_effects")
+    table, config, usual = as_usual(patient=name == "patience", clocked=clocked)
     changed = fit_lifetime(table, VALID, replace(config, **{name: CHANGES[name]}))
     if name in ("patience", "validations"):
         assert len(changed.records) < len(usual.records)
@@ -633,7 +613,7 @@ def test_vectors_of_images_are_learned_from() -> None:
     table = replace(table, time=np.ones(600, np.float32), cause=(image[:, 0] > 0).astype(np.int8))
     image[::5] = np.nan
     config = replace(
-        HAZARD_FIT_CONFIG,
+        FIT,
         terms=LifeTerms((0.0, 1.0), ()),
         epochs=30,
         network=replace(NETWORK, modality_dropout=0.1),
@@ -650,35 +630,35 @@ def test_vectors_of_images_are_learned_from() -> None:
 
 
 def test_runs_are_never_mixed_up(tmp_path: Path) -> None:
-    run, config = tmp_path / "run", replace(HAZARD_FIT_CONFIG, epochs=1)
+    run, config = tmp_path / "run", replace(FIT, epochs=1)
     with pytest.raises(ResumeError, match="holds no run"):
-        fit_lifetime(HAZARD_FIT_TABLE, VALID, config, out=run, resume=True)
-    fit_lifetime(HAZARD_FIT_TABLE, VALID, config, out=run)
+        fit_lifetime(SPELLS, VALID, config, out=run, resume=True)
+    fit_lifetime(SPELLS, VALID, config, out=run)
     assert json.loads((run / "config.json").read_text())["fit"]["batch"] == 64
     with pytest.raises(ConfigError, match="already holds a run"):
-        fit_lifetime(HAZARD_FIT_TABLE, VALID, config, out=run)
+        fit_lifetime(SPELLS, VALID, config, out=run)
     with pytest.raises(ResumeError):
-        fit_lifetime(HAZARD_FIT_TABLE, VALID, replace(config, seed=1), out=run, resume=True)
+        fit_lifetime(SPELLS, VALID, replace(config, seed=1), out=run, resume=True)
     with pytest.raises(ResumeError):
         fit_lifetime(VALID, VALID, config, out=run, resume=True)
-    closed = fit_lifetime(HAZARD_FIT_TABLE, VALID, config, out=run, resume=True, stop_now=True)
+    closed = fit_lifetime(SPELLS, VALID, config, out=run, resume=True, stop_now=True)
     assert closed.epoch == 1
 
 
 def test_spells_that_teach_nothing_are_refused_or_said(caplog: pytest.LogCaptureFixture) -> None:
-    late = replace(HAZARD_FIT_CONFIG, terms=LifeTerms((50.0, 60.0), ()))
+    late = replace(FIT, terms=LifeTerms((50.0, 60.0), ()))
     with pytest.raises(DataError, match="no spell was at risk"):
-        fit_lifetime(HAZARD_FIT_TABLE, VALID, late)
-    some = replace(HAZARD_FIT_CONFIG, terms=LifeTerms((2.0, 4.0), ()), epochs=1)
+        fit_lifetime(SPELLS, VALID, late)
+    some = replace(FIT, terms=LifeTerms((2.0, 4.0), ()), epochs=1)
     with caplog.at_level(logging.WARNING, "adwright"):
-        fit_lifetime(HAZARD_FIT_TABLE, None, some)
+        fit_lifetime(SPELLS, None, some)
     assert "of 400 spells teach nothing" in caplog.text
 
 
 def test_validation_spells_of_another_kind_are_refused() -> None:
     for other in (replace(VALID, unit="day"), replace(VALID, causes=("stopped",))):
         with pytest.raises(SchemaError, match="validation spells"):
-            fit_lifetime(HAZARD_FIT_TABLE, other, HAZARD_FIT_CONFIG)
+            fit_lifetime(SPELLS, other, FIT)
 
 
 CONFIG_FITTED = LifetimeConfig(
@@ -688,7 +668,7 @@ CONFIG_FITTED = LifetimeConfig(
     batch=64,
     learning_rate=0.01,
 )
-HAZARD_FIT_IMAGE = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -696,11 +676,7 @@ def model(request: pytest.FixtureRequest) -> FittedLifetime:
     """Trained on spells of one or two causes, with images."""
     table = small_spells(300, causes=("ended", "stopped")[: request.param])
     return fit_lifetime(
-        table,
-        table,
-        CONFIG_FITTED,
-        vectors={"i": HAZARD_FIT_IMAGE},
-        valid_vectors={"i": HAZARD_FIT_IMAGE},
+        table, table, CONFIG_FITTED, vectors={"i": IMAGES}, valid_vectors={"i": IMAGES}
     )
 
 
@@ -708,10 +684,7 @@ def test_it_is_loaded_with_the_same_bits(model: FittedLifetime, tmp_path: Path) 
     identity = model.save(tmp_path / "model", clock=FixedClock())
     again = FittedLifetime.load(tmp_path / "model")
     table = small_spells(300, seed=5)
-    a, b = (
-        model.predict(table, {"i": HAZARD_FIT_IMAGE}),
-        again.predict(table, {"i": HAZARD_FIT_IMAGE}),
-    )
+    a, b = (model.predict(table, {"i": IMAGES}), again.predict(table, {"i": IMAGES}))
     np.testing.assert_array_equal(a.survival, b.survival)
     np.testing.assert_array_equal(a.incidence, b.incidence)
     for name in ("causes", "unit", "config", "valid_loss", "epoch", "data_hash", "seed", "terms"):

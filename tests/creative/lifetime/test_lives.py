@@ -48,8 +48,6 @@ def test_columns_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(DataError, match="do not fit each other"):
             replace(log, **changes)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="unit"):
-        replace(log, unit="month")  # type: ignore[arg-type]
 
 
 def test_periods_have_names() -> None:
@@ -59,7 +57,6 @@ def test_periods_have_names() -> None:
     assert replace(log, dated=True, unit="day").period_name(20573) == "day 2026-04-30"
 
 
-Row = tuple[str, int, int]
 GAP = 3
 
 
@@ -309,7 +306,7 @@ def where(request: pytest.FixtureRequest) -> Where:
 
 
 @pytest.fixture(scope="module")
-def lives_journey_lives(small_journey: CompleteJourney, where: Where) -> JourneyLives:
+def journey_lives(small_journey: CompleteJourney, where: Where) -> JourneyLives:
     return JourneyLives(small_journey, where)
 
 
@@ -324,8 +321,8 @@ def assert_same(one: SpellTable, other: SpellTable) -> None:
             assert left == right, each.name
 
 
-def test_each_unit_is_the_life_that_it_says(lives_journey_lives: JourneyLives) -> None:
-    record: LifeRecord = lives_journey_lives
+def test_each_unit_is_the_life_that_it_says(journey_lives: JourneyLives) -> None:
+    record: LifeRecord = journey_lives
     log = record.log
     for week in (2, 17, 53):
         life, table = record.running(week)
@@ -341,9 +338,9 @@ def test_each_unit_is_the_life_that_it_says(lives_journey_lives: JourneyLives) -
 
 
 def test_a_life_costs_its_weeks_and_brings_what_was_sold(
-    small_journey: CompleteJourney, where: Where, lives_journey_lives: JourneyLives
+    small_journey: CompleteJourney, where: Where, journey_lives: JourneyLives
 ) -> None:
-    log = lives_journey_lives.log
+    log = journey_lives.log
     sold = small_journey.transactions().collect()
     assert_log_is_whole(log)
     for life in range(0, len(log), 17):
@@ -373,30 +370,26 @@ def assert_log_is_whole(log: LifeLog) -> None:
 
 
 def test_a_share_of_the_products_is_the_one_that_a_table_draws(
-    small_journey: CompleteJourney, where: Where, lives_journey_lives: JourneyLives
+    small_journey: CompleteJourney, where: Where, journey_lives: JourneyLives
 ) -> None:
     some = JourneyLives(small_journey, where, share=0.5)
     drawn = draw_ids(np.arange(N_PRODUCTS), 0.5, 0)
     assert 0 < len(drawn) < N_PRODUCTS
     assert set(some.log.owner) == set(drawn.tolist())
-    whole = lives_journey_lives.running(30).table
+    whole = journey_lives.running(30).table
     assert_same(some.running(30).table, whole.take(np.isin(whole.owner, drawn)))
-    chosen = np.isin(lives_journey_lives.log.owner, drawn)
-    assert some.log.ids.equals(lives_journey_lives.log.ids.filter(pl.Series(chosen)))
+    chosen = np.isin(journey_lives.log.owner, drawn)
+    assert some.log.ids.equals(journey_lives.log.ids.filter(pl.Series(chosen)))
     assert (
         some.log.value.sum()
-        == lives_journey_lives.log.value[
-            np.repeat(chosen, np.diff(lives_journey_lives.log.offsets))
-        ].sum()
+        == journey_lives.log.value[np.repeat(chosen, np.diff(journey_lives.log.offsets))].sum()
     )
 
 
 @pytest.mark.parametrize("week", [0, 54])
-def test_a_week_outside_of_the_year_is_refused(
-    lives_journey_lives: JourneyLives, week: int
-) -> None:
+def test_a_week_outside_of_the_year_is_refused(journey_lives: JourneyLives, week: int) -> None:
     with pytest.raises(ConfigError, match="outside of the record"):
-        lives_journey_lives.running(week)
+        journey_lives.running(week)
 
 
 CLOSED = 40

@@ -368,5 +368,3 @@ def test_too_short_a_record_is_refused(hinted: HintedLives) -> None:
     nothing.log = replace(nothing.log, value=np.where(nothing.log.period > 1, 0.0, 1.0))
     with pytest.raises(DataError, match="nothing is known"):
         fit_values(nothing, 8, QUICK)
-    with pytest.raises(ConfigError):
-        ValueConfig(hidden=0)

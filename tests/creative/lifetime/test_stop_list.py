@@ -59,26 +59,22 @@ from adwright.data.stops import Stops, stopped
 from tests.support.data.small_life_log import SmallLives, small_images, small_life_log, small_model
 from tests.support.data.small_stop_list import small_stop_list
 
+Vectors = dict[str, np.ndarray]
 CONFIG = RetireConfig(floor=0.95, ahead=3)
 
 
 @pytest.fixture(scope="module")
-def images(drawn_lives: SmallLives) -> dict[str, np.ndarray]:
+def images(drawn_lives: SmallLives) -> Vectors:
     return {"image": small_images(drawn_lives)}
 
 
 @pytest.fixture(scope="module")
-def plan(
-    drawn_lives: SmallLives, drawn_model: FittedLifetime, images: dict[str, np.ndarray]
-) -> RetirementList:
+def plan(drawn_lives: SmallLives, drawn_model: FittedLifetime, images: Vectors) -> RetirementList:
     return retirement_list(drawn_model, drawn_lives, 14, CONFIG, vectors=images)
 
 
 def test_a_row_says_what_the_rule_says(
-    plan: RetirementList,
-    drawn_lives: SmallLives,
-    drawn_model: FittedLifetime,
-    images: dict[str, np.ndarray],
+    plan: RetirementList, drawn_lives: SmallLives, drawn_model: FittedLifetime, images: Vectors
 ) -> None:
     log, ran = drawn_lives.log, drawn_lives.running(14)
     rates = credibility(log, 14, ran.life)
@@ -237,23 +233,15 @@ def test_ids_that_a_record_lacks_are_null(
     assert math.isfinite(plan.totals["net"])
 
 
-Vectors = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def images_evidence(drawn_lives: SmallLives) -> Vectors:
-    return {"image": small_images(drawn_lives)}
-
-
 def expected(model: FittedLifetime, table: SpellTable, vectors: Vectors) -> np.ndarray:
     return outlook_of(model.predict(table, vectors), 9).further
 
 
 def test_an_input_adds_what_is_expected_less_without_it(
-    drawn_lives: SmallLives, drawn_model: FittedLifetime, images_evidence: Vectors
+    drawn_lives: SmallLives, drawn_model: FittedLifetime, images: Vectors
 ) -> None:
     ran = drawn_lives.running(14)
-    table, seen = ran.table, {"image": images_evidence["image"][ran.life]}
+    table, seen = ran.table, {"image": images["image"][ran.life]}
     found = influences(drawn_model, table, seen, horizon=9)
     assert found.names == ("spend_now", "sales_now", "colour", "words", "image")
     whole = expected(drawn_model, table, seen)
@@ -316,60 +304,50 @@ def test_nearest_past_units_are_those_of_a_loop() -> None:
 
 
 def test_past_units_ended_before_and_are_known_as_of_an_earlier_period(
-    drawn_lives: SmallLives, drawn_model: FittedLifetime, images_evidence: Vectors
+    drawn_lives: SmallLives, drawn_model: FittedLifetime, images: Vectors
 ) -> None:
     log = drawn_lives.log
     drawn_lives.asked.clear()
-    past = past_units(drawn_model, drawn_lives, 14, images_evidence)
+    past = past_units(drawn_model, drawn_lives, 14, images)
     assert drawn_lives.asked == [13, 12, 10, 6]
     assert (log.last[past.life] < 14).all()
     assert len(set(past.life.tolist())) == len(past.life) > 50
     known: dict[int, np.ndarray] = {}
     for at in (6, 10, 12, 13):
         ran = drawn_lives.running(at)
-        hidden = hidden_of(drawn_model, ran.table, vectors_of(images_evidence, ran.life))
+        hidden = hidden_of(drawn_model, ran.table, vectors_of(images, ran.life))
         known |= dict(zip(ran.life.tolist(), hidden, strict=True))
     for life, hidden in zip(past.life.tolist(), past.hidden, strict=True):
         np.testing.assert_allclose(hidden, known[life], atol=1e-5)
-    assert len(past_units(drawn_model, drawn_lives, 1, images_evidence).life) == 0
+    assert len(past_units(drawn_model, drawn_lives, 1, images).life) == 0
     # Where a life may pause, its end is known later.
     paused = past_units(drawn_model, SmallLives(gap=4), 14)
     assert (log.last[paused.life] < 10).all()
     assert len(paused.life) > 20
 
 
-@pytest.fixture(scope="module")
-def found(
-    drawn_lives: SmallLives, drawn_model: FittedLifetime, images: dict[str, np.ndarray]
-) -> RetirementList:
-    return retirement_list(drawn_model, drawn_lives, 14, CONFIG, vectors=images)
-
-
 def test_curves_are_means_of_what_each_action_has(
-    found: RetirementList,
-    drawn_lives: SmallLives,
-    drawn_model: FittedLifetime,
-    images: dict[str, np.ndarray],
+    plan: RetirementList, drawn_lives: SmallLives, drawn_model: FittedLifetime, images: Vectors
 ) -> None:
-    points = curves_by_action(drawn_model, drawn_lives, found, images)
+    points = curves_by_action(drawn_model, drawn_lives, plan, images)
     ran = drawn_lives.running(14)
     curves = drawn_model.predict(ran.table, {"image": images["image"][ran.life]})
-    survival = outlook_of(curves, found.facts.horizon).survival
+    survival = outlook_of(curves, plan.facts.horizon).survival
     assert survival is not None
-    actions = dict(found.units.select("unit_id", "action").iter_rows())
+    actions = dict(plan.units.select("unit_id", "action").iter_rows())
     for name in set(actions.values()):
         rows = [at for at, life in enumerate(ran.life) if actions[f"u{life}"] == name]
         shares = [one["value"] for one in points if one["series"] == name]
         assert shares[0] == 1
-        expected = survival[rows][:, : found.facts.horizon].mean(0)
+        expected = survival[rows][:, : plan.facts.horizon].mean(0)
         np.testing.assert_allclose(shares[1:], expected)
 
 
 def test_the_page_names_units_reasons_and_the_replay(
-    found: RetirementList, drawn_lives: SmallLives, drawn_model: FittedLifetime, tmp_path: Path
+    plan: RetirementList, drawn_lives: SmallLives, drawn_model: FittedLifetime, tmp_path: Path
 ) -> None:
-    odd = found.units.with_columns(name=pl.lit("<b>ad</b> ") + pl.col("unit_id"))
-    changed = RetirementList(found.facts, odd)
+    odd = plan.units.with_columns(name=pl.lit("<b>ad</b> ") + pl.col("unit_id"))
+    changed = RetirementList(plan.facts, odd)
     points = curves_by_action(drawn_model, drawn_lives, changed)
     past = replay(drawn_lives, None, range(10, 15), ReplayConfig(draws=20))
     page = tmp_path / "stops.html"
@@ -393,8 +371,8 @@ def test_the_page_names_units_reasons_and_the_replay(
     assert changed.facts.record_hash[:16] in text
 
 
-def test_a_list_without_stops_has_no_table(found: RetirementList, tmp_path: Path) -> None:
-    kept = RetirementList(found.facts, found.units.filter(pl.col("action") == "keep"))
+def test_a_list_without_stops_has_no_table(plan: RetirementList, tmp_path: Path) -> None:
+    kept = RetirementList(plan.facts, plan.units.filter(pl.col("action") == "keep"))
     write_list_page(tmp_path / "page.html", kept)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "To stop" not in text
@@ -609,7 +587,7 @@ def test_units_without_an_item_are_named() -> None:
 
 
 LOG = small_life_log(30)
-PLAN_APPLY_STOPS = small_stop_list(
+STOPS = small_stop_list(
     [("u1", "shoe", "c1", "stop"), ("u2", "hat", None, "stop"), ("u3", "bag", None, "keep")],
     record_hash=record_hash(LOG),
 )
@@ -645,22 +623,22 @@ def test_a_file_keeps_what_it_holds(tmp_path: Path, name: str, *, old: bool) -> 
     elif old:
         path.write_text(OLD.select(pl.exclude("value")).write_ndjson().rstrip("\n"))
     before = path.read_bytes() if old else None
-    dry = apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=LOG, dry_run=True)
+    dry = apply_stops(STOPS, path, "anna", NOW, log=LOG, dry_run=True)
     assert (dry.new, dry.dry_run, dry.where) == (2, True, str(path))
     assert (path.read_bytes() if path.exists() else None) == before
-    done = apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=LOG)
+    done = apply_stops(STOPS, path, "anna", NOW, log=LOG)
     assert (done.new, len(done.events), len(done.held_back)) == (2, 2, 0)
     assert stops(path).items == {"hat"}
     assert stops(path).creatives == {"c1"}
     ids = read(path)["event_id"].to_list()
     assert ids == [*(["e1", "e2"] if old else []), *done.events["event_id"]]
     # Twice is once.
-    again = apply_stops(PLAN_APPLY_STOPS, path, "ben", LATER, log=LOG)
+    again = apply_stops(STOPS, path, "ben", LATER, log=LOG)
     assert again.new == 0
     assert "there already: 2 events" in again.text()
     assert read(path)["event_id"].to_list() == ids
     # And back.
-    back = apply_stops(PLAN_APPLY_STOPS, str(path), "anna", LATER, log=None, undo=True)
+    back = apply_stops(STOPS, str(path), "anna", LATER, log=None, undo=True)
     assert (back.new, back.undo) == (2, True)
     assert stops(path).table.is_empty()
     assert [each.name for each in tmp_path.iterdir() if not each.name.startswith(".")] == [name]
@@ -670,10 +648,10 @@ def test_lines_with_objects_get_objects(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     row = {"event_id": "e1", "time": "2024-05-01T00:00:00Z", "user_id": "u", "kind": "click"}
     path.write_text(json.dumps({**row, "item_id": "hat", "context": {"store": 3}}) + "\n")
-    apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=None)
+    apply_stops(STOPS, path, "anna", NOW, log=None)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["context"] == {"store": 3}
-    assert lines[1]["context"]["list"] == PLAN_APPLY_STOPS.id
+    assert lines[1]["context"]["list"] == STOPS.id
     assert lines[1]["time"].startswith("2024-06-01T12:00:00")
 
 
@@ -681,23 +659,23 @@ def test_a_saved_log_gets_them_among_its_events(tmp_path: Path) -> None:
     log = open_log(OLD, tell=False)
     save_log(tmp_path / "log", log)
     with pytest.raises(ValueInvalidError, match="not in the items table"):
-        apply_stops(PLAN_APPLY_STOPS, tmp_path / "log", "anna", NOW, log=LOG)
+        apply_stops(STOPS, tmp_path / "log", "anna", NOW, log=LOG)
     assert len(read(tmp_path / "log")) == 2
-    done = apply_stops(PLAN_APPLY_STOPS, tmp_path / "log", "anna", NOW, log=LOG, leave_out=["u1"])
+    done = apply_stops(STOPS, tmp_path / "log", "anna", NOW, log=LOG, leave_out=["u1"])
     assert done.new == 1
     assert stops(tmp_path / "log").items == {"hat"}
     save_log(tmp_path / "csv", log, format="csv")
     with pytest.raises(SchemaError, match="are CSV"):
-        apply_stops(PLAN_APPLY_STOPS, tmp_path / "csv", "anna", NOW, log=LOG)
+        apply_stops(STOPS, tmp_path / "csv", "anna", NOW, log=LOG)
 
 
 def test_a_folder_of_parts_gets_a_part(tmp_path: Path) -> None:
     write_events(tmp_path / "part-1.parquet", OLD)
-    assert apply_stops(PLAN_APPLY_STOPS, tmp_path, "anna", NOW, log=LOG, dry_run=True).new == 2
+    assert apply_stops(STOPS, tmp_path, "anna", NOW, log=LOG, dry_run=True).new == 2
     assert len(list(tmp_path.glob("*.parquet"))) == 1
     for new in (2, 0):
-        assert apply_stops(PLAN_APPLY_STOPS, tmp_path, "anna", NOW, log=LOG).new == new
-    apply_stops(PLAN_APPLY_STOPS, tmp_path, "anna", LATER, log=LOG, undo=True)
+        assert apply_stops(STOPS, tmp_path, "anna", NOW, log=LOG).new == new
+    apply_stops(STOPS, tmp_path, "anna", LATER, log=LOG, undo=True)
     assert len(list(tmp_path.glob("*.parquet"))) == 3
     assert len(read(tmp_path)) == 6
     assert stops(tmp_path).table.is_empty()
@@ -705,20 +683,20 @@ def test_a_folder_of_parts_gets_a_part(tmp_path: Path) -> None:
     other.mkdir()
     pl.DataFrame({"x": [1]}).write_parquet(other / "a.parquet")
     with pytest.raises(SchemaError, match="other columns than events"):
-        apply_stops(PLAN_APPLY_STOPS, other, "anna", NOW, log=LOG)
+        apply_stops(STOPS, other, "anna", NOW, log=LOG)
 
 
 def test_what_is_no_file_of_events_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="Parquet or to JSON lines"):
-        apply_stops(PLAN_APPLY_STOPS, tmp_path / "events.csv", "anna", NOW, log=LOG)
+        apply_stops(STOPS, tmp_path / "events.csv", "anna", NOW, log=LOG)
     path = tmp_path / "numbers.parquet"
     pl.DataFrame({"x": [1]}).write_parquet(path)
     before = path.read_bytes()
     with pytest.raises(SchemaError, match="no file of events"):
-        apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=LOG)
+        apply_stops(STOPS, path, "anna", NOW, log=LOG)
     pl.DataFrame({"event_id": ["a"], "x": [1]}).write_parquet(path)
     with pytest.raises(SchemaError):
-        apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=LOG)
+        apply_stops(STOPS, path, "anna", NOW, log=LOG)
     pl.read_parquet(path)
     assert before != path.read_bytes()
 
@@ -730,13 +708,13 @@ def test_a_writer_is_given_them_and_says_how_many_were_new() -> None:
         given.append(events)
         return 1
 
-    dry = apply_stops(PLAN_APPLY_STOPS, write, "anna", NOW, log=LOG, dry_run=True)
+    dry = apply_stops(STOPS, write, "anna", NOW, log=LOG, dry_run=True)
     assert (given, dry.new) == ([], None)
     assert dry.text() == "would be stopped: 2 units, in the log behind the writer\n"
-    done = apply_stops(PLAN_APPLY_STOPS, write, "anna", NOW, log=LOG)
+    done = apply_stops(STOPS, write, "anna", NOW, log=LOG)
     assert done.new == 1
     assert given[0].equals(done.events)
-    apply_stops(PLAN_APPLY_STOPS, write, "anna", NOW, log=LOG, leave_out=["u1", "u2"])
+    apply_stops(STOPS, write, "anna", NOW, log=LOG, leave_out=["u1", "u2"])
     assert len(given) == 1
 
 
@@ -744,7 +722,7 @@ def test_a_list_that_is_out_of_date_stops_nothing_but_can_be_taken_back(tmp_path
     path = tmp_path / "events.jsonl"
     newer = replace(LOG, closed=LOG.closed + 1)
     with pytest.raises(ConfigError, match="the record has changed"):
-        apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=newer)
+        apply_stops(STOPS, path, "anna", NOW, log=newer)
     assert list(tmp_path.iterdir()) == []
-    assert apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=newer, undo=True).new == 2
-    assert apply_stops(PLAN_APPLY_STOPS, path, "anna", NOW, log=None).new == 2
+    assert apply_stops(STOPS, path, "anna", NOW, log=newer, undo=True).new == 2
+    assert apply_stops(STOPS, path, "anna", NOW, log=None).new == 2

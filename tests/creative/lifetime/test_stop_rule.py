@@ -193,15 +193,6 @@ def test_every_setting_changes_what_is_decided() -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in (
-        {"break_even": -1.0},
-        {"horizon": 0},
-        {"half_life": 0.0},
-        {"half_life": math.inf},
-        {"threshold": math.inf},
-    ):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            RetireConfig(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="each curve needs a rate"):
         decide(RetireConfig(), curves(3), rates(2))
 

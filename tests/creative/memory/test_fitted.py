@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 from sklearn.linear_model import Ridge
 
-from adwright.core.errors import (
-    ArtifactCorruptError,
-    ArtifactError,
-    ConfigError,
-    DataError,
-    ResourceError,
-    ValueInvalidError,
-)
+from adwright.core.errors import ConfigError, DataError, ResourceError, ValueInvalidError
 from adwright.creative.judging import AdJudge
 from adwright.creative.memory import block_ridge as ad_blocks
 from adwright.creative.memory.block_ridge import (
@@ -114,16 +107,6 @@ def test_it_is_saved_and_loaded(fitted: FittedMemory, tmp_path: Path) -> None:
     told = json.loads((tmp_path / "memory" / "manifest.json").read_text("utf-8"))
     assert told["kind"] == KIND
     assert told["config"]["form"] == "encoder"
-
-
-def test_a_changed_artifact_is_refused(fitted: FittedMemory, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "memory")
-    path = tmp_path / "memory" / "tensors.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(ArtifactCorruptError):
-        FittedMemory.load(tmp_path / "memory")
-    with pytest.raises(ArtifactError):
-        FittedMemory.load(tmp_path / "none")
 
 
 def test_settings_change_what_is_learned(tmp_path: Path) -> None:
@@ -234,13 +217,6 @@ def test_vectors_are_kept_between_runs(monkeypatch: pytest.MonkeyPatch, tmp_path
         np.testing.assert_array_equal(block, first[name])
     plain = AdBlocks(config).of(ADS)
     np.testing.assert_allclose(plain["state"], first["state"], atol=0.01, rtol=0.01)
-
-
-def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="longest must be at least 1"):
-        BlockConfig(longest=0)
-    with pytest.raises(ConfigError, match="sentences"):
-        BlockConfig("words")  # type: ignore[arg-type]
 
 
 def made_block_ridge(rows: int = 60, seed: int = 0) -> tuple[Blocks, np.ndarray, np.ndarray]:

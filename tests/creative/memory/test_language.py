@@ -133,10 +133,6 @@ def test_settings_reach_the_tuning() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="task recall"):
         LanguageConfig(tasks=("content",))
-    with pytest.raises(ConfigError, match="held must be at least 2"):
-        LanguageConfig(held=1)
-    with pytest.raises(ConfigError, match="tasks"):
-        LanguageConfig(tasks=("recall", "write"))  # type: ignore[arg-type]
 
 
 pytest.importorskip("transformers", reason="the extra lm is not installed")

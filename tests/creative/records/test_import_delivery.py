@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from adwright.core.clock import FixedClock
 from adwright.core.errors import (
     ConfigError,
     FileUnreadableError,
@@ -36,14 +35,7 @@ from adwright.creative.records.delivery import (
 from adwright.creative.records.export_rows import DeliveryOptions
 from adwright.creative.records.import_delivery import import_delivery
 from adwright.data.creatives import CREATIVES, Creative, creatives_table
-
-CLOCK = FixedClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
-HEAD = "day,ad_id,campaign_id,impressions,clicks,spend,currency\n"
-GOOD = (
-    "2026-01-01,a1,c1,1000,10,5.50,EUR\n"
-    "2026-01-02,a1,c1,900,9,4.50,EUR\n"
-    "2026-01-03,a1,c1,800,8,4.25,EUR\n"
-)
+from tests.support.creative.exports import CLOCK, GOOD, HEAD
 
 
 def load(source: Any, **settings: Any) -> DeliveryRecord:
@@ -282,18 +274,6 @@ def test_it_is_said_unless_it_shall_not_be(
     assert any("rows of totals" in one.getMessage() for one in caplog.records)
 
 
-def test_a_record_is_kept_in_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text(META)
-    record = load(tmp_path / "m.csv")
-    save_delivery(tmp_path / "record", record)
-    again = open_delivery(tmp_path / "record")
-    assert again.days.equals(record.days)
-    assert again.links.equals(record.links)
-    assert again.creatives.equals(record.creatives)
-    assert again.notes == record.notes
-    assert again.summary().text() == record.summary().text()
-
-
 @dataclass(frozen=True)
 class Mended:
     """A file that is repaired: the repair's words and count, and the rows that are left."""
@@ -308,22 +288,6 @@ class Mended:
 
 
 REPAIRED = [
-    Mended("byte-order mark", b"\xef\xbb\xbf" + text(), "byte-order mark", 1),
-    Mended("UTF-16", text().decode().encode("utf-16"), "read as UTF-16", 1),
-    Mended(
-        "title of the report",
-        b'Ad report\n"January 1, 2026 - January 3, 2026"\n' + text(),
-        "lines before the header",
-        2,
-        first="line 1: 'Ad report'",
-    ),
-    Mended(
-        "blank rows",
-        text("EUR\n\n,,,,,,\n  ,,,,,,\n", was="EUR\n"),
-        "blank rows",
-        3,
-        first="line 3",
-    ),
     Mended(
         "a total at the end",
         text() + b"Total,,,2700,27,14.25,EUR\n",

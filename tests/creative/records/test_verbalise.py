@@ -310,47 +310,6 @@ def ads(shared_data: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-#: The frames of LAMBDA's sentences, longest first.
-LAMBDA = [
-    r"Following are the descriptions of each scene:",
-    r"(?<!\S)Scene \d+:",
-    r"The ad is shot in (?=\w+ orientation, at a \w+ pace\.)",
-    r"orientation, at a (?=\w+ pace\.)",
-    r"(?<=low) pace\.|(?<=medium) pace\.|(?<=high) pace\.",
-    r"The audio in the ad says",
-    r"The scene shows",
-    r"The foreground colors of the scene are",
-    r", and the background colors are",
-    r"The dominant tone of the scene is",
-    r"The photography style of the scene is",
-    r"The scene has (?=Low|High)",
-    r"(?<=Low) visual complexity|(?<=High) visual complexity",
-    r"The emotions shown in the scene are",
-    r"There (is|are) (?=(\d+|one prominent) faces? in the scene)",
-    r"prominent face in the scene",
-    r"(?<=\d) faces in the scene",
-    r"This scene is categorized by the tags",
-    r"The text shown in the scene is",
-]
-
-
-def test_no_word_of_lambda_is_lost_or_added(ads: list[dict[str, Any]]) -> None:
-    assert len(ads) == 108
-    for ad in ads:
-        text = ad["text"]
-        for frame in LAMBDA:
-            text = re.sub(frame, " ", text)
-        there = Counter(split(text))
-        record = read_verbalised(ad["text"])
-        faces = sum(scene.faces == 1 for scene in record.scenes)
-        kept = words_of(record)
-        kept.subtract({"video": 1})
-        # One face is told in a word.
-        there.subtract({"one": faces})
-        kept.subtract({"1": faces})
-        assert +there == +kept, ad["id"]
-
-
 #: Sentences of LAMBDA that tell nothing, when the marks are out.
 EMPTY = (
     "The audio in the ad says (?=Following)|The scene shows (?=The emo)"
@@ -360,6 +319,7 @@ EMPTY = (
 
 
 def test_what_is_written_of_lambda_is_what_was_read(ads: list[dict[str, Any]]) -> None:
+    assert len(ads) == 108
     for ad in ads:
         record = read_verbalised(ad["text"])
         again = verbalised(record, leave_out=("kind",))
@@ -381,21 +341,10 @@ def test_all_that_is_to_be_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "wrong", "error"),
     [
-        (Scene, {"tags": "bread"}, ConfigError),
         (Scene, {"tags": ["bread"]}, ValueInvalidError),
-        (Scene, {"words": (1,)}, ConfigError),
-        (Scene, {"caption": None}, ConfigError),
-        (Scene, {"complexity": "huge"}, ConfigError),
         (Scene, {"faces": -1}, ValueInvalidError),
-        (Scene, {"faces": 1.5}, ConfigError),
         (Scene, {"start": float("nan")}, ValueInvalidError),
-        (AdRecord, {"kind": "audio"}, ConfigError),
-        (AdRecord, {"brand": 3}, ConfigError),
-        (AdRecord, {"orientation": "round"}, ConfigError),
-        (AdRecord, {"pace": "Low"}, ConfigError),
-        (AdRecord, {"motion": "none"}, ConfigError),
         (AdRecord, {"seconds": -0.1}, ValueInvalidError),
-        (AdRecord, {"scenes": ("a loaf",)}, ConfigError),
         (AdRecord, {"scenes": [Scene()]}, ValueInvalidError),
     ],
 )
@@ -524,6 +473,7 @@ def sign(amounts: list[str], counts: list[str] | None = None, *, semicolons: boo
 
 
 POINTS = "1.5 1,234.5 1,234,567 0.123 1.234 1,234 7 -- 1.5E+03"
+COMMAS = "1,5 1.234,5 1.234.567 0,123 1234,567"
 
 
 @pytest.mark.parametrize("amount", POINTS.split())
@@ -531,19 +481,14 @@ def test_a_point_is_before_the_decimals(amount: str) -> None:
     assert sign([amount]) == "."
 
 
-@pytest.mark.parametrize("amount", ["1,5", "1.234,5", "1.234.567", "0,123", "1234,567"])
+@pytest.mark.parametrize("amount", COMMAS.split())
 def test_a_comma_is_before_the_decimals(amount: str) -> None:
     assert sign([amount]) == ","
 
 
-def test_three_digits_behind_one_sign_leave_it_open_and_a_count_has_no_decimals() -> None:
-    assert sign(["1.234"], ["5.678"]) == ","
-    assert sign(["1,234"], ["5,678"]) == "."
-
-
-def test_semicolons_suggest_a_comma_where_the_cells_say_nothing() -> None:
-    assert sign(["1,234"], semicolons=True) == ","
-    assert sign(["1.5"], semicolons=True) == "."
+def test_where_an_amount_leaves_it_open_counts_and_then_semicolons_decide() -> None:
+    assert [sign(["1.234"], ["5.678"]), sign(["1,234"], ["5,678"])] == [",", "."]
+    assert [sign([one], semicolons=True) for one in ("1,234", "1.5")] == [",", "."]
 
 
 def test_mixed_signs_name_the_first_of_the_fewer() -> None:

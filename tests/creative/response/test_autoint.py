@@ -133,9 +133,7 @@ def test_each_setting_changes_something() -> None:
     assert layer(torch.randn(2, 3, 4)).shape == (2, 3, 4)
 
 
-@pytest.mark.parametrize(
-    "change", [{"heads": 3}, {"width": 0}, {"dropout": 1.0}, {"dense": "deep"}, {"deep": (0,)}]
-)
+@pytest.mark.parametrize("change", [{"heads": 3}, {"dense": "deep"}])
 def test_settings_that_cannot_be_are_refused(change: dict) -> None:
     with pytest.raises(ConfigError):
         AutoIntConfig(**change)

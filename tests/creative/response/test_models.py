@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from datetime import date
@@ -134,9 +133,6 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_linear(x, y, np.zeros_like(tests), folds, weights)
     with pytest.raises(DataError):
         fit_linear(x, y[:-1], tests, folds, weights)
-    for bad in ({"penalties": ()}, {"penalties": (0.0,)}, {"ratio": -1.0}):
-        with pytest.raises(ConfigError):
-            LinearConfig(**bad)
 
 
 SCORES = torch.tensor([0.3, -1.0, 2.0, 0.1, 0.7, -0.2], dtype=torch.float64)
@@ -322,28 +318,10 @@ def test_a_table_is_read_and_repairs_are_said() -> None:
     assert "1 creatives are alone in their test and are in no test" in found.notes
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
-def test_each_kind_of_file_gives_the_same(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"ads.{ending}"
-    match ending:
-        case "csv":
-            TABLE.write_csv(path)
-        case "tsv":
-            TABLE.write_csv(path, separator="\t")
-        case "jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in TABLE.to_dicts()))
-        case _:
-            TABLE.write_parquet(path)
-    assert read_outcomes(path, COLUMNS).data_hash == read_outcomes(TABLE, COLUMNS).data_hash
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"clicks": [3, 101, 8, 0, 0]}, "must not be above impressions.*row 1"),
-        ({"clicks": [3, -1, 8, 0, 0]}, "negative.*row 1"),
-        ({"impressions": [100.0, 100.5, 200.0, 0.0, 50.0]}, "whole number.*row 1"),
-        ({"impressions": [100, None, 200, 0, 50]}, "must not be empty.*row 1"),
         ({"id": ["a", "a", "c", "d", "e"]}, "row 1"),
     ],
 )

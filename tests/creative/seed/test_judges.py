@@ -483,8 +483,6 @@ def test_what_cannot_be_tuned_is_refused(writer: TunedWriter, tmp_path: Path) ->
         writer.tune([], tmp_path, seed=0)
     with pytest.raises(ConfigError):
         TunedWriter("m", "LoRAA").tuning(tmp_path, seed=0)
-    with pytest.raises(ConfigError, match="rows"):
-        TunedWriter(rows=0)
     with pytest.raises(AdwrightError), writer.opened(tmp_path / "none"):
         pass
 

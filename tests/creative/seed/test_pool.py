@@ -19,7 +19,6 @@ from adwright.creative.seed.texts import (
     AdFilters,
     CopyIndex,
     KnownAd,
-    SeedBudget,
     SeedConfig,
     SeedData,
     answer_of,
@@ -174,24 +173,10 @@ def test_the_plan_is_told_in_words() -> None:
         plan_seed(replace(CONFIG, watch=0.0), seed_data())
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *({name: 0} for name in ("rounds", "samples", "measured", "patience", "batch", "draws")),
-        *({name: -1} for name in ("briefs", "pool_most", "rows", "watch_most", "held_most")),
-        {"keep": 1.5},
-        {"pool": -0.1},
-        {"temperature": 0.0},
-        {"top_p": 0.0},
-        {"watch": 0.6, "held": 0.5},
-        {"rounds": "3"},
-        {"minutes": -1.0},
-    ],
-)
-def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    made = SeedBudget if "minutes" in wrong else SeedConfig
+@pytest.mark.parametrize("wrong", [{"top_p": 0.0}, {"watch": 0.6, "held": 0.5}])
+def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        made(**wrong)
+        SeedConfig(**wrong)
 
 
 RECORD = AdRecord(brand="Mill Lane", title="Fresh at six", words="Rye bread\nof 800 g")
@@ -311,8 +296,6 @@ def test_a_brief_says_something() -> None:
         AdBrief("b", brand="  ")
     with pytest.raises(ValueInvalidError, match="has an id"):
         AdBrief("", brand="x")
-    with pytest.raises(ConfigError, match="kind"):
-        AdBrief("b", "poem", brand="x")  # type: ignore[arg-type]
 
 
 TEXTS = st.text("ab c", max_size=20)
@@ -396,20 +379,9 @@ def test_facts_are_read_in_the_language_of_the_texts() -> None:
     assert not filters(locale="en").grounded("Weighs 2,5 kg", brief)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"least_words": 0},
-        {"most_words": 1},
-        {"copied": 1.1},
-        {"echo": -1.0},
-        {"in_a_row": 0},
-        {"run": 0},
-    ],
-)
-def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+def test_no_fewer_words_are_the_most_than_the_least() -> None:
     with pytest.raises(ConfigError):
-        AdFilterConfig(**wrong)
+        AdFilterConfig(most_words=1)
 
 
 def test_the_form_of_a_video_is_no_copy_and_its_scenes_no_claims() -> None:

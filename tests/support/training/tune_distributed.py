@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,8 @@ class Stop(Exception):
     pass
 
 
-def texts(number: int, seed: int) -> Texts:
+def texts(number: int = 10, seed: int = 0) -> Texts:
+    """Texts whose answer says the first token of the prompt again."""
     rng = np.random.default_rng(seed)
     prompts = [tuple(rng.integers(2, 40, rng.integers(2, 7)).tolist()) for _ in range(number)]
     return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
@@ -61,7 +63,7 @@ def texts(number: int, seed: int) -> Texts:
 DATA, VALID = texts(9, 0), texts(4, 1)
 
 
-def built(method: Method) -> Tuned:
+def base() -> Any:
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=64,
@@ -72,7 +74,11 @@ def built(method: Method) -> Tuned:
         num_key_value_heads=2,
         max_position_embeddings=128,
     )
-    return apply(transformers.LlamaForCausalLM(config), method, seed=0)
+    return transformers.LlamaForCausalLM(config)
+
+
+def built(method: Method) -> Tuned:
+    return apply(base(), method, seed=0)
 
 
 def held_numbers(tuned: Tuned) -> int:

@@ -64,7 +64,7 @@ from tests.support.training.offsite_side import CONFIG, TOKEN
 pytest.importorskip("transformers")
 
 
-CONFIG_SANDWICH = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01)
+QUICK = TuneConfig(epochs=2, batch=4, micro=4, learning_rate=0.01)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_ends_are_trained_and_nothing_else(rank: int) -> None:
 def test_trained_ends_stand_in_the_whole_model(rank: int) -> None:
     method = Sandwich(ends=2, rank=rank)
     tuned = Tuned(emulator_of(model(), 2, 2), method)
-    tune(tuned, tokens(), CONFIG_SANDWICH)
+    tune(tuned, tokens(), QUICK)
     sent, whole = adapter_of(tuned), model()
     before = {name: value.clone() for name, value in whole.state_dict().items()}
     after = plug_in(whole, method, sent).merge().state_dict()

@@ -75,7 +75,6 @@ def test_a_run_file_names_its_model(tmp_path: Path) -> None:
     [
         (lambda: TaskConfig(kind="folder"), "names its folder"),
         (lambda: TaskConfig(folder=Path("x")), "names its folder"),
-        (lambda: TaskConfig(households=0), "households"),
         (lambda: RunConfig(draws=0), "draws"),
         (lambda: RunConfig(threads=-1), "threads"),
         (lambda: RunConfig(fit=replace(default_fit(), seed=1)), "seed"),

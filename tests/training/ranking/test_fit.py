@@ -437,57 +437,27 @@ def test_a_table_of_a_run_file_is_partial() -> None:
     assert from_jsonable(PartialFit, to_jsonable(asked)) == asked
 
 
-@pytest.mark.parametrize(
-    ("cls", "wrong"),
-    [
-        (cls, wrong)
-        for cls in (PartialFit, FitConfig)
-        for wrong in (
-            {"epochs": 0},
-            {"patience": 0},
-            {"learning_rate": 0.0},
-            {"embedding_learning_rate": -1.0},
-            {"decay": -1.0},
-            {"seed": -1},
-            {"precision": "fp8"},
-            {"decay_counts": "people"},
-        )
-    ],
-)
-def test_settings_out_of_range(cls: type[PartialFit], wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError):
-        cls(**wrong)  # type: ignore[arg-type]
-
-
 def test_the_stream_takes_the_seed_of_the_run() -> None:
     with pytest.raises(ConfigError, match="the seed of the run"):
         PartialFit(stream=PartialStream(seed=1))
 
 
-class _Stopped(Exception):
-    """In place of a process that ends."""
-
-
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_a_run_of_a_version_that_counted_events_goes_on_so(
     task: Task,
-    make_din: Callable[..., DIN],
-    config: Callable[..., FitConfig],
+    make_din: Make,
+    config: Config,
     tmp_path: Path,
     compare: Any,
     caplog: pytest.LogCaptureFixture,
     decay: float,
 ) -> None:
-    def stop(batches: int) -> None:
-        if batches == 7:
-            raise _Stopped
-
     before = config(decay=decay, decay_counts="events", checkpoint_every=5)
     whole = make_din(task, interest="sum")
     fit(whole, task, before, tmp_path / "whole")
     run = tmp_path / "run"
-    with pytest.raises(_Stopped):
-        fit(make_din(task, interest="sum"), task, before, run, on_step=stop)
+    with pytest.raises(Interrupted):
+        fit(make_din(task, interest="sum"), task, before, run, on_step=stop_at(7))
     assert "decay_counts" not in json.loads((run / "config.json").read_text())["fit"]
     resumed, now = make_din(task, interest="sum", seed=3), replace(before, decay_counts="rows")
     with caplog.at_level(logging.WARNING, "adwright"):
@@ -498,7 +468,7 @@ def test_a_run_of_a_version_that_counted_events_goes_on_so(
 
 
 def test_a_run_that_counts_rows_says_so(
-    task: Task, make_din: Callable[..., DIN], config: Callable[..., FitConfig], tmp_path: Path
+    task: Task, make_din: Make, config: Config, tmp_path: Path
 ) -> None:
     now = config(decay=0.5)
     fit(make_din(task, interest="sum"), task, now, tmp_path / "run")

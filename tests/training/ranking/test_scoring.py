@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,18 +123,6 @@ def test_an_existing_file_is_kept(ranker: Ranker, files: tuple[Path, Path], tmp_
     assert out.read_text() == "mine"
     score_file(ranker, *files, out, overwrite=True)
     assert pl.read_parquet(out).height
-
-
-def test_a_full_disk_leaves_nothing(
-    ranker: Ranker, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(scoring.pq.ParquetWriter, "write_table", full)
-    with pytest.raises(ResourceError, match="disk is full"):
-        score_file(ranker, *files, tmp_path / "s.parquet")
-    assert not list(tmp_path.glob("*s.parquet*.tmp"))
 
 
 def logged(history: pl.DataFrame, folder: Path, kinds: tuple[str, ...]) -> Path:

@@ -163,8 +163,6 @@ def test_what_cannot_be_meant_is_refused() -> None:
         SequenceDataConfig("events")
     with pytest.raises(ConfigError, match="names its path"):
         SequenceDataConfig(path=Path("e.csv"))
-    with pytest.raises(ConfigError, match="households must be above 0"):
-        SequenceDataConfig(households=0)
     for wrong in ({"households": 0.5}, {"seed": 1}):
         with pytest.raises(ConfigError, match="alone"):
             SequenceDataConfig("events", Path("e.csv"), **wrong)
@@ -275,17 +273,7 @@ def test_complete_journey_is_asked_by_visits() -> None:
     assert "1% share" in data.sequences.protocol
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"learning_rate": 0.0},
-        {"betas": (0.9, 1.0)},
-        {"clip_norm": -1.0},
-        {"precision": "float16"},
-        {"optimiser": "adam"},
-    ],
-)
+@pytest.mark.parametrize("wrong", [{"learning_rate": 0.0}, {"betas": (0.9, 1.0)}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         SequentialConfig(**wrong)  # type: ignore[arg-type]

@@ -34,7 +34,8 @@ from adwright.tuning.selective import BitFit, FullTuning, HeadOnly
 from tests.support.lm.tiny_gguf import save_tiny_gguf
 from tests.support.lm.tiny_llama import save_tiny, tiny_tokenizer
 from tests.support.lm.tuning_methods import shake
-from tests.training.tuning.test_tune import CONFIG, texts, tuned_by
+from tests.support.training.tune_distributed import texts
+from tests.training.tuning.test_tune import CONFIG, tuned_by
 
 transformers = pytest.importorskip("transformers")
 

@@ -40,7 +40,7 @@ from adwright.tuning.selective import DiffPruning, FullTuning, HeadOnly, NormTun
 from adwright.tuning.tuned import Tuned
 from tests.support.lm.tiny_llama import tiny_llama
 from tests.support.training import tune_distributed
-from tests.support.training.tune_distributed import held_numbers
+from tests.support.training.tune_distributed import base, held_numbers, texts
 
 transformers = pytest.importorskip("transformers")
 
@@ -50,33 +50,12 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 CONFIG = TuneConfig(epochs=3, batch=4, micro=4, learning_rate=0.02, checkpoint_every=2)
 
 
-def texts(number: int = 10, seed: int = 0) -> Texts:
-    """Texts whose answer says the first token of the prompt again."""
-    rng = np.random.default_rng(seed)
-    prompts = [tuple(rng.integers(2, 40, rng.integers(2, 7)).tolist()) for _ in range(number)]
-    return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
-
-
 def tuned(seed: int = 0, **settings: Any) -> Tuned:
     return tuned_by(LoRA(rank=4, **settings), seed=seed)
 
 
 def tuned_by(method: Method, seed: int = 0, sources: tuple[Path, ...] = ()) -> Tuned:
     return apply(base(), method, seed=seed, sources=sources)
-
-
-def base() -> Any:
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-    )
-    return transformers.LlamaForCausalLM(config)
 
 
 def weights(one: Tuned) -> dict[str, torch.Tensor]:
@@ -112,15 +91,6 @@ def test_the_measure_is_the_mean_over_answers() -> None:
             answers += 1
     for tokens in (1, 20, 4096):
         assert answer_nll(model, data, tokens=tokens) == pytest.approx(total / answers, abs=1e-5)
-
-
-METHODS = {
-    "prompt": PromptTuning(length=3),
-    "prefix": PrefixTuning(length=3),
-    "serial": SerialAdapter(size=4),
-    "ladder": LadderTuning(reduction=4),
-    "unipelt": UniPELT(rank=2, length=3, size=4),
-}
 
 
 def test_lorahub_searches_round_by_round(tmp_path: Path) -> None:
@@ -286,16 +256,6 @@ def test_it_stops_when_nothing_gets_better() -> None:
     assert result.steps < 180
 
 
-def test_another_run_is_not_taken_up(tmp_path: Path) -> None:
-    tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
-    with pytest.raises(ConfigError, match="already holds a run"):
-        tune(tuned(), texts(), replace(CONFIG, steps=2), tmp_path)
-    with pytest.raises(ResumeError, match="another config"):
-        tune(tuned(), texts(), replace(CONFIG, steps=3), tmp_path, resume=True)
-    with pytest.raises(ResumeError, match="no run"):
-        tune(tuned(), texts(), CONFIG, tmp_path / "none", resume=True)
-
-
 def test_a_loss_that_explodes_says_so() -> None:
     model = tuned()
     with torch.no_grad():
@@ -320,6 +280,10 @@ def test_what_would_be_refused_is_known_before(tmp_path: Path) -> None:
         require_startable(tuned(), texts(), once, tmp_path)
     with pytest.raises(ResumeError, match="another config"):
         require_startable(tuned(), texts(), CONFIG, tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        tune(tuned(), texts(), once, tmp_path)
+    with pytest.raises(ResumeError, match="no run"):
+        tune(tuned(), texts(), CONFIG, tmp_path / "none", resume=True)
 
 
 def test_two_processes_of_torchrun_equal_one(tmp_path: Path, run_script: Run) -> None:
@@ -416,7 +380,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         replace(TuneConfig(), **wrong)  # type: ignore[arg-type]
 
 
-METHODS_MEMORY: dict[str, Method] = {
+METHODS: dict[str, Method] = {
     "lora": LoRA(rank=4),
     "dropout": LoRA(rank=4, dropout=0.3),
     "dora": DoRA(rank=2),
@@ -464,7 +428,7 @@ def calls(model: Tuned) -> Iterator[int]:
         yield found[0]
 
 
-@pytest.mark.parametrize("method", METHODS_MEMORY.values(), ids=METHODS_MEMORY)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_loss_and_gradients_are_those_without(method: Method) -> None:
     wanted, by_name = gradients(moved(tuned_by(method)))
     model = moved(tuned_by(method))
@@ -516,29 +480,20 @@ def test_alone_nothing_is_divided() -> None:
 pytest.importorskip("transformers")
 
 
-def jobs_texts(number: int = 10, seed: int = 0) -> Texts:
-    """Texts whose answer says the first token of the prompt again."""
-    rng = np.random.default_rng(seed)
-    prompts = [tuple(rng.integers(2, 40, rng.integers(2, 7)).tolist()) for _ in range(number)]
-    return Texts(tuple(prompts), tuple((prompt[0], 1) for prompt in prompts))
-
-
 def three(**changes: object) -> list[Job]:
     """Jobs that differ in all that may differ."""
     one = TuneConfig(epochs=3, batch=4, micro=4, learning_rate=0.01, checkpoint_every=2)
     other = replace(one, learning_rate=0.02, batch=3, micro=2, seed=1, clip_norm=0.0)
     last = replace(one, epochs=1, steps=5, validate_every=2, weight_decay=0.1, seed=2)
     jobs = [
-        Job("a", LoRA(rank=4, rate_ratio=4.0), jobs_texts(10, 0), one, jobs_texts(4, 9)),
-        Job(
-            "b", LoRA(rank=2, alpha=4.0, dropout=0.3, targets=("q_proj",)), jobs_texts(7, 1), other
-        ),
-        Job("c", LoRAFA(rank=3), jobs_texts(12, 2), last, jobs_texts(4, 8)),
+        Job("a", LoRA(rank=4, rate_ratio=4.0), texts(10, 0), one, texts(4, 9)),
+        Job("b", LoRA(rank=2, alpha=4.0, dropout=0.3, targets=("q_proj",)), texts(7, 1), other),
+        Job("c", LoRAFA(rank=3), texts(12, 2), last, texts(4, 8)),
     ]
     return [replace(job, config=replace(job.config, **changes)) for job in jobs]  # type: ignore[arg-type]
 
 
-def jobs_weights(folder: Path) -> dict[str, torch.Tensor]:
+def saved_weights(folder: Path) -> dict[str, torch.Tensor]:
     """What a job saved."""
     return load_tuned(tiny_llama(), folder / "tuned").state()
 
@@ -556,12 +511,8 @@ def test_each_job_ends_where_it_ends_alone(tmp_path: Path) -> None:
             for key in ("step", "tokens", "train_loss", "valid_nll"):
                 if key in theirs:
                     assert mine[key] == pytest.approx(theirs[key], rel=1e-3)
-        for name, value in jobs_weights(tmp_path / job.name).items():
+        for name, value in saved_weights(tmp_path / job.name).items():
             torch.testing.assert_close(value, single.state()[name], rtol=2e-2, atol=2e-3)
-
-
-class _JobsCut(Exception):
-    pass
 
 
 @pytest.mark.parametrize("at", [3, 7])
@@ -570,9 +521,9 @@ def test_jobs_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, at:
 
     def cut(step: int) -> None:
         if step == at:
-            raise _JobsCut
+            raise _Cut
 
-    with pytest.raises(_JobsCut):
+    with pytest.raises(_Cut):
         tune_jobs(tiny_llama(), three(), tmp_path / "half", on_step=cut)
     found = tune_jobs(tiny_llama(), three(), tmp_path / "half", resume=True)
     for name, result in wanted.items():
@@ -581,8 +532,8 @@ def test_jobs_a_run_that_was_cut_off_ends_with_the_same_bits(tmp_path: Path, at:
             line.get("valid_nll") for line in result.records
         ]
         mine, theirs = (
-            jobs_weights(tmp_path / "half" / name),
-            jobs_weights(tmp_path / "whole" / name),
+            saved_weights(tmp_path / "half" / name),
+            saved_weights(tmp_path / "whole" / name),
         )
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
@@ -611,14 +562,14 @@ def test_a_job_that_ends_early_is_saved_while_others_go_on(tmp_path: Path) -> No
 
 def test_a_job_that_explodes_leaves_the_others_alone(tmp_path: Path) -> None:
     calm, _, other = three()
-    wild = Job("wild", LoRA(rank=4), jobs_texts(), replace(calm.config, learning_rate=1e30))
+    wild = Job("wild", LoRA(rank=4), texts(), replace(calm.config, learning_rate=1e30))
     with pytest.raises(ConfigError, match="finite number in wild") as caught:
         tune_jobs(tiny_llama(), [calm, wild, other], tmp_path / "with")
     assert "step 2 of" in (caught.value.where or "")
     assert not (tmp_path / "with" / "wild").exists()
     tune_jobs(tiny_llama(), [calm, other], tmp_path / "without")
     for name in ("a", "c"):
-        mine, theirs = (jobs_weights(tmp_path / run / name) for run in ("with", "without"))
+        mine, theirs = (saved_weights(tmp_path / run / name) for run in ("with", "without"))
         for key, value in theirs.items():
             torch.testing.assert_close(mine[key], value, rtol=2e-2, atol=2e-3)
 
@@ -626,16 +577,13 @@ def test_a_job_that_explodes_leaves_the_others_alone(tmp_path: Path) -> None:
 def test_bfloat16_and_dropout_over_a_base_in_float32() -> None:
     """What dropout keeps has the type of the base, the gradient that of the products."""
     config = TuneConfig(steps=3, batch=2, bfloat16=True, learning_rate=0.02)
-    found = tune_jobs(tiny_llama(), [Job("a", LoRA(rank=2, dropout=0.2), jobs_texts(), config)])
+    found = tune_jobs(tiny_llama(), [Job("a", LoRA(rank=2, dropout=0.2), texts(), config)])
     assert found["a"].steps == 3
 
 
 def test_a_run_that_is_told_to_stop_saves_its_step(tmp_path: Path) -> None:
     config = TuneConfig(steps=6, batch=2, learning_rate=0.02)
-    jobs = [
-        Job("a", LoRA(rank=2), jobs_texts(), config),
-        Job("b", LoRA(rank=2), jobs_texts(), config),
-    ]
+    jobs = [Job("a", LoRA(rank=2), texts(), config), Job("b", LoRA(rank=2), texts(), config)]
     steps: list[int] = []
     found = tune_jobs(
         tiny_llama(), jobs, tmp_path, on_step=steps.append, stop=lambda: len(steps) == 2
