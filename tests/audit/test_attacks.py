@@ -548,16 +548,6 @@ def test_texts_that_are_refused_are_never_asked() -> None:
     assert list(refusing.steps()) == []
 
 
-@pytest.mark.parametrize(
-    "setting", [{"width": 0}, {"branch": 0}, {"longest": 0}, {"steps": 0}, {"abandon": 0.0}]
-)
-def test_wrong_settings_are_refused(setting: dict[str, int]) -> None:
-    with pytest.raises(ConfigError):
-        RankSearchConfig(**setting)
-    with pytest.raises(ConfigError, match="strategy"):
-        RankSearchConfig(strategy="depth")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("key", ["nodes", "grown", "dropped", "rng", "step"])
 def test_another_state_is_refused(key: str) -> None:
     attack = SearchAttack(praise_feedback(), RankSearchConfig(branch=4, steps=2), model="m")

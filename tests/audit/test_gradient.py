@@ -256,24 +256,9 @@ def test_a_fluent_attack_begins_as_words_and_minds_how_they_read() -> None:
     assert fluent.fluency > 0
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        *({name: 0} for name in ("tokens", "steps", "candidates", "top_k", "swaps", "order_count")),
-        {"pool": 0},
-        {"swaps": 21},
-        {"abandon": 0.0},
-        {"abandon": 1.5},
-        {"fluency": -1.0},
-        {"fluency": float("nan")},
-        {"orders": "random"},
-        {"reading": "half"},
-        {"start": "y"},
-    ],
-)
-def test_wrong_settings_are_named(setting: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(setting))):
-        GradientConfig(**setting)  # type: ignore[arg-type]
+def test_a_candidate_changes_no_more_tokens_than_there_are() -> None:
+    with pytest.raises(ConfigError, match="swaps"):
+        GradientConfig(swaps=21)
 
 
 TOKENS = tiny_tokens()

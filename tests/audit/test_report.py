@@ -53,7 +53,6 @@ from adwright.core.errors import (
     ConfigError,
     DataError,
     FileUnreadableError,
-    ResourceError,
     ValueInvalidError,
 )
 from tests.support.audit.scripted_targets import gullible, stubborn
@@ -431,12 +430,6 @@ def test_the_name_of_a_tier_cannot_either(plain: Skeleton, hostile: str) -> None
     assert [tag for tag in found.tags if tag in ("script", "style", "h2", "table")] == [
         tag for tag in plain.tags if tag in ("script", "style", "h2", "table")
     ]
-
-
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("", "utf-8")
-    with pytest.raises(ResourceError):
-        write_report(of_text("plain"), tmp_path / "out")
 
 
 def test_texts_survive_a_file_whatever_they_say(tmp_path: Path) -> None:

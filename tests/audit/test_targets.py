@@ -304,8 +304,6 @@ def test_the_rules_rank_by_sum_or_by_mean() -> None:
     assert by_sum.also == {"mean": by_mean.scores}
     assert by_mean.also == {"sum": by_sum.scores}
     assert by_sum.by("mean", TEA.order).order == by_mean.order
-    with pytest.raises(ConfigError):
-        LikelihoodConfig(rule="best")  # type: ignore[arg-type]
 
 
 PRICED = tuple(ShopListing(name, {"Price": 3}) for name in ("Tea", "Coffee", "Bread"))

@@ -613,7 +613,3 @@ def test_wrong_files_and_settings_are_refused(tmp_path: Path) -> None:
     watch(tmp_path).look(WATCH_SHOP)
     with pytest.raises(ConfigError, match="the state is of the catalogue 'kettles'"):
         watch(tmp_path).look(replace(WATCH_SHOP, name="lamps"))
-    with pytest.raises(ConfigError, match="least_gain"):
-        WatchConfig(least_gain=0)
-    with pytest.raises(ConfigError, match="orders"):
-        WatchConfig(orders=0)

@@ -257,7 +257,6 @@ SETTINGS = [
     ),
     setting("flight without an end", "[pacing]\nbudget.one = 1.0\nstart = 2024-03-02", "start"),
     setting("variety without categories", "[diversity]\nweight = 1.0", "key categories", "add"),
-    setting("limit below zero", "[diversity]\nmax_per_category = -1", "must not be negative"),
     Case(
         "variety by vectors that the model lacks",
         serving('[diversity]\nweight = 1.0\nsimilarity = "vectors"'),
@@ -274,8 +273,6 @@ SETTINGS = [
         *("key campaigns.two", "it is in one already"),
     ),
     limit("unknown key", "deadline = 4", "key deadline", "did you mean deadline_ms?"),
-    limit("no batch", "batch_size = 0", "batch_size", "at least 1"),
-    limit("no time", "deadline_ms = 0.0", "deadline_ms", "above 0"),
     limit("endless wait", "batch_wait_ms = inf", "batch_wait_ms", "isfinite"),
     limit("deadline beyond the longest", "deadline_ms = 9000.0", "must not exceed max_deadline_ms"),
     limit("words for a number", 'max_queue = "long"', "key max_queue", "correct the value"),

@@ -38,6 +38,7 @@ from adwright.metrics.reports.report import RankingComparison
 from adwright.service.registry.registry import publish
 from tests.delivery.cascade.test_build import CONFIG
 from tests.demos.test_cascade import HAM, TEA, gullible, room
+from tests.support.commands import quietly
 from tests.support.data.ranking_task import shop_task
 from tests.support.data.small_life_log import SmallLives
 from tests.support.data.small_next_basket import small_task
@@ -409,33 +410,23 @@ def test_a_model_is_judged_by_what_it_has_not_seen(
     written(tmp_path / "log.csv", 6)
     written(tmp_path / "newer.csv", 7)
     more = ("--minutes", "0") if train == ("cascade",) else ()
-    recommenders_run("train", train[0], "log.csv", *train[1:], *more, "--out", "a")
-    assert "before anything was fitted to that" in recommenders_run(
-        "evaluate", "a", "--out", "told.json"
-    )
+    quietly("train", train[0], "log.csv", *train[1:], *more, "--out", "a")
+    assert "before anything was fitted to that" in quietly("evaluate", "a", "--out", "told.json")
     assert (tmp_path / "told.json").read_text() == (tmp_path / "a" / "report.json").read_text()
     if train[0] in ("item-item", "popularity"):
-        text = recommenders_run("evaluate", "a", "--log", "log.csv", code=2)
+        text = quietly("evaluate", "a", "--log", "log.csv", code=2)
         assert "seen" in text
         assert "without --log" in text
-    text = recommenders_run("evaluate", "a", "--log", "newer.csv", "--out", "newer.json")
+    text = quietly("evaluate", "a", "--log", "newer.csv", "--out", "newer.json")
     assert "of 1 items that the model does not know, and count as misses" in text
     assert "of 30 users after 2023-11-" in text
     assert RankingComparison.from_json((tmp_path / "newer.json").read_text()).reports
-    recommenders_run("publish", "a", "--tenant", "shop", "--no-histories")
-    assert "there is no report of the run" in recommenders_run("evaluate", "models/shop/v1", code=2)
-    assert "of 30 users after" in recommenders_run(
-        "evaluate", "models/shop/v1", "--log", "newer.csv"
-    )
-    assert "leave it out" in recommenders_run(
+    quietly("publish", "a", "--tenant", "shop", "--no-histories")
+    assert "there is no report of the run" in quietly("evaluate", "models/shop/v1", code=2)
+    assert "of 30 users after" in quietly("evaluate", "models/shop/v1", "--log", "newer.csv")
+    assert "leave it out" in quietly(
         "evaluate", "a", "--log", "newer.csv", "--split", "valid", code=2
     )
-
-
-def recommenders_run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 URL = "sqlite:///adwright.db"

@@ -16,10 +16,8 @@ import httpx
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
 from adwright.campaigns.store.store import Store
-from adwright.cli import app
 from adwright.cli import serve as verbs
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.data.schema import Catalogue
@@ -28,6 +26,7 @@ from adwright.delivery.popularity import save_popularity
 from adwright.service import on_ray
 from adwright.service.registry import registry as models
 from adwright.web import server
+from tests.support.commands import call, quietly
 from tests.support.service.served_loop import PLACES, PlayedLoop, play_loop
 from tests.support.store.small_world import ITEMS, events
 
@@ -40,46 +39,40 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, [*arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def test_a_key_is_made_and_revoked(here: Path) -> None:
-    made = run("key", "acme").split()[-1]
+    made = call("key", "acme").split()[-1]
     with Store.open("sqlite:///adwright.db") as store:
         caller = store.caller_of_key(made)
         assert caller is not None
         assert (caller.tenant, caller.scopes) == ("acme", {"events", "decide"})
-        assert "revoked" in run("key", "acme", "--revoke", made)
+        assert "revoked" in call("key", "acme", "--revoke", made)
         assert store.caller_of_key(made) is None
         more = store.caller_of_key(
-            run("key", "acme", "--scope", "stops", "--scope", "read").strip()
+            call("key", "acme", "--scope", "stops", "--scope", "read").strip()
         )
         assert more is not None
         assert more.scopes == {"stops", "read"}
-        assert "read, stops" in run("key", "acme", "--list")
-        assert "another key" in run("key", "acme", "--two-keys")
-        assert "did you mean 'stops'" in run("key", "acme", "--scope", "stop", code=2)
-        assert "when it is made" in run("key", "acme", "--list", "--scope", "stops", code=2)
-        said = run("store", "log", "--tenant", "acme")
+        assert "read, stops" in call("key", "acme", "--list")
+        assert "another key" in call("key", "acme", "--two-keys")
+        assert "did you mean 'stops'" in call("key", "acme", "--scope", "stop", code=2)
+        assert "when it is made" in call("key", "acme", "--list", "--scope", "stops", code=2)
+        said = call("store", "log", "--tenant", "acme")
         assert [said.count(what) for what in ("make key", "revoke key", "two keys")] == [2, 1, 1]
-    assert "no such key" in run("key", "acme", "--revoke", made, code=1)
-    assert "tenant" in run("key", " ", code=2)
+    assert "no such key" in call("key", "acme", "--revoke", made, code=1)
+    assert "tenant" in call("key", " ", code=2)
 
 
 def test_a_version_is_published(here: Path) -> None:
-    assert run("publish", "models/acme/v1") == "v1 decides for acme\n"
+    assert call("publish", "models/acme/v1") == "v1 decides for acme\n"
     assert (here / "models" / "acme" / models.POINTER).read_text() == "v1\n"
-    assert "no such version" in run("publish", "models/acme/v9", code=2)
+    assert "no such version" in call("publish", "models/acme/v9", code=2)
     (here / "models" / "acme" / "v2").mkdir()
-    assert "no artifact to publish" in run("publish", "models/acme/v2", code=2)
+    assert "no artifact to publish" in call("publish", "models/acme/v2", code=2)
 
 
 def test_it_serves_until_it_is_told_to_stop(here: Path) -> None:
-    key = run("key", "acme").split()[-1]
-    run("publish", "models/acme/v1")
+    key = call("key", "acme").split()[-1]
+    call("publish", "models/acme/v1")
     (here / "service.toml").write_text("deadline_ms = 1000.0\n")
     process = subprocess.Popen(
         [Path(sys.executable).with_name("adwright"), "serve", "service.toml", "--port", "0"],
@@ -120,7 +113,7 @@ def test_ray_gets_the_same_settings(here: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (here / "service.toml").write_text("max_queue = 9\n")
     options = ["--ray", "--replicas", "3", "--port", "9000", "--store", "sqlite:///other.db"]
-    output = run("serve", "service.toml", *options)
+    output = call("serve", "service.toml", *options)
     assert "9001 from 3 replicas" in output
     ((config, rest),) = deployed
     assert config.max_queue == 9
@@ -145,13 +138,13 @@ def test_a_mistake_is_one_message(
     here: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert message in run("serve", *arguments, code=2)
+    assert message in call("serve", *arguments, code=2)
 
 
 def test_without_the_extra_it_is_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verbs, "find_spec", lambda name: None)
     for arguments in (["serve"], ["publish", "models/acme/v1"], ["key", "acme"]):
-        assert "adwright[service]" in run(*arguments, code=2)
+        assert "adwright[service]" in call(*arguments, code=2)
 
 
 def test_waiting_ends_at_a_signal_and_puts_the_handlers_back() -> None:
@@ -185,67 +178,67 @@ def test_back_is_the_version_before_and_then_the_one_before_that(here: Path) -> 
     save_popularity(here / "runs" / "a" / "model", ["tea", "jam"], np.array([1.0, 2.0]))
     back, pointer = ("publish", "--back", "--tenant", "shop"), here / "models" / "shop" / "current"
     for version in ("v1", "v2", "v3"):
-        run("publish", "runs/a", "--tenant", "shop")
+        call("publish", "runs/a", "--tenant", "shop")
         assert pointer.read_text() == f"{version}\n"
-    assert run(*back) == "v2 decides for shop again, in place of v3\n"
-    run("publish", "runs/a", "--tenant", "shop")
-    assert run(*back) == "v2 decides for shop again, in place of v4\n"
-    assert run(*back) == "v1 decides for shop again, in place of v2\n"
+    assert call(*back) == "v2 decides for shop again, in place of v3\n"
+    call("publish", "runs/a", "--tenant", "shop")
+    assert call(*back) == "v2 decides for shop again, in place of v4\n"
+    assert call(*back) == "v1 decides for shop again, in place of v2\n"
     assert pointer.read_text() == "v1\n"
-    assert "no version is known that decided before" in run(*back, code=2)
+    assert "no version is known that decided before" in call(*back, code=2)
     journal = [
         json.loads(line) for line in (pointer.parent / "published.jsonl").read_text().splitlines()
     ]
     assert [one["version"] for one in journal] == ["v1", "v2", "v3", "v2", "v4", "v2", "v1"]
     # What an earlier version of adwright published is known by the pointer.
     (pointer.parent / "published.jsonl").unlink()
-    run("publish", "models/shop/v3")
-    assert run(*back) == "v1 decides for shop again, in place of v3\n"
-    assert "--tenant NAME" in run("publish", "--back", code=2)
-    assert "--tenant NAME" in run("publish", "runs/a", "--back", "--tenant", "shop", code=2)
-    assert "name what to publish" in run("publish", "--tenant", "shop", code=2)
+    call("publish", "models/shop/v3")
+    assert call(*back) == "v1 decides for shop again, in place of v3\n"
+    assert "--tenant NAME" in call("publish", "--back", code=2)
+    assert "--tenant NAME" in call("publish", "runs/a", "--back", "--tenant", "shop", code=2)
+    assert "name what to publish" in call("publish", "--tenant", "shop", code=2)
 
 
 def test_a_model_is_copied_for_a_tenant_and_says_what_it_did(here: Path) -> None:
     save_popularity(here / "runs" / "a" / "model", ["tea", "jam"], np.array([1.0, 2.0]))
-    text = run("publish", "runs/a", "--tenant", "shop")
+    text = call("publish", "runs/a", "--tenant", "shop")
     assert "copied runs/a/model to models/shop/v1: popularity" in text
     assert text.endswith("v1 decides for shop\n")
-    text = run("publish", "runs/a/model", "--tenant", "shop", "--version", "spring")
+    text = call("publish", "runs/a/model", "--tenant", "shop", "--version", "spring")
     assert "spring decides for shop, as v1 did until now" in text
     assert "To go back: adwright publish --back --tenant shop\n" in text
-    assert run("publish", "models/shop/v1") == (
+    assert call("publish", "models/shop/v1") == (
         "v1 decides for shop, as spring did until now\n"
         "To go back: adwright publish --back --tenant shop\n"
     )
-    assert "another with --version" in run(
+    assert "another with --version" in call(
         "publish", "runs/a", "--tenant", "shop", "--version", "v1", code=2
     )
-    assert "--tenant" in run("publish", "models/shop/v1", "--version", "v3", code=2)
+    assert "--tenant" in call("publish", "models/shop/v1", "--version", "v3", code=2)
 
 
 def test_what_cannot_be_served_is_not_published(here: Path) -> None:
     save_artifact(here / "runs" / "a" / "model", kind="adapter", config={})
-    text = run("publish", "runs/a", "--tenant", "shop", code=2)
+    text = call("publish", "runs/a", "--tenant", "shop", code=2)
     assert "'adapter' cannot be served" in text
     assert "ranker" in text
     assert not (here / "models" / "shop").exists()
     save_artifact(here / "models" / "acme" / "v2", kind="adapter", config={})
-    assert "cannot be served" in run("publish", "models/acme/v2", code=2)
+    assert "cannot be served" in call("publish", "models/acme/v2", code=2)
     assert not (here / "models" / "acme" / models.POINTER).exists()
 
 
 def test_keys_are_listed_without_their_secrets(here: Path) -> None:
-    assert "made a new store: sqlite:///adwright.db" in run("key", "acme")
-    made = run("key", "acme").split()[-1]
-    run("key", "acme", "--revoke", made)
-    text = run("key", "acme", "--list")
+    assert "made a new store: sqlite:///adwright.db" in call("key", "acme")
+    made = call("key", "acme").split()[-1]
+    call("key", "acme", "--revoke", made)
+    text = call("key", "acme", "--list")
     _, key_id, secret = made.split("_", 2)  # the secret may hold the separator too
     assert key_id in text
     assert secret not in text
     assert text.count("in use") == text.count("revoked") == 1
-    assert "has no key" in run("key", "nobody", "--list")
-    assert "there is no such store" in run(
+    assert "has no key" in call("key", "nobody", "--list")
+    assert "there is no such store" in call(
         "key", "acme", "--list", "--store", "sqlite:///x.db", code=2
     )
     assert not (here / "x.db").exists()
@@ -257,21 +250,21 @@ def test_it_says_at_the_start_what_is_there_and_what_is_missing(
     monkeypatch.setattr(server, "serve", lambda app, door: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     start = ("serve", "--port", "0")
-    text = run(*start, "--models", "nosuch")
+    text = call(*start, "--models", "nosuch")
     assert "made a new store: sqlite:///adwright.db" in text
     assert "there is no folder nosuch yet" in text
-    run("publish", "models/acme/v1")
+    call("publish", "models/acme/v1")
     with Store.open("sqlite:///adwright.db") as store:
         store.create_tenant("umbrella")
-    text = run(*start)
+    text = call(*start)
     assert "store: sqlite:///adwright.db, 1 tenants" in text
     assert "acme: v1 (popularity) decides" in text
     assert "acme has no key, so nobody can call: `adwright key acme" in text
     assert "umbrella has no model in models" in text
-    run("key", "acme")
-    assert "has no key" not in run(*start)
+    call("key", "acme")
+    assert "has no key" not in call(*start)
     (here / "empty").mkdir()
-    assert "holds no tenant yet" in run(*start, "--models", "empty")
+    assert "holds no tenant yet" in call(*start, "--models", "empty")
 
 
 RUN = """draws = 20
@@ -286,12 +279,6 @@ repeats = true
 epochs = 2
 learning_rate = 0.01
 """
-
-
-def retrain_run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +364,7 @@ def test_models_of_every_kind_go_round(
     if kind != "popularity":
         assert loop.decided[1] == log.events.collect().height + 60
     assert load_artifact(tmp_path / "runs" / "b" / loop_folder(kind)).seed == 0
-    found = retrain_run(
+    found = quietly(
         "recommend", "models/shop/v2", "--out", "recs.parquet", "--events", "runs/b/log"
     )
     assert "40 users" in found
@@ -415,11 +402,11 @@ def test_a_file_and_a_store_are_served_logs_too_and_repeated_events_count_once(
     retrain_here: Path,
 ) -> None:
     both = ("--served", "late.parquet", "--served", "sqlite:///adwright.db", "--tenant", "shop")
-    text = retrain_run("retrain", "a", *both, "--out", "b", "--dry-run")
+    text = quietly("retrain", "a", *both, "--out", "b", "--dry-run")
     assert "600 that the service wrote" in text
     assert "600 events of the service were there already" in text
     assert not (retrain_here / "b").exists()
-    text = retrain_run("retrain", "a", *both, "--out", "b", "--publish")
+    text = quietly("retrain", "a", *both, "--out", "b", "--publish")
     assert "the new model is better" in text
     assert "v1 decides for shop" in text
     assert (retrain_here / "models" / "shop" / "current").read_text() == "v1\n"
@@ -430,14 +417,14 @@ def test_a_file_and_a_store_are_served_logs_too_and_repeated_events_count_once(
 def test_what_is_worse_than_what_decides_is_published_with_a_reason_alone(
     retrain_here: Path,
 ) -> None:
-    retrain_run("train", "item-item", "log", "--out", "good")
-    retrain_run("publish", "good", "--tenant", "shop")
+    quietly("train", "item-item", "log", "--out", "good")
+    quietly("publish", "good", "--tenant", "shop")
     late = ("--served", "late.parquet", "--tenant", "shop", "--publish")
-    text = retrain_run("retrain", "a", *late, "--out", "b", "--margin", "0.1")
+    text = quietly("retrain", "a", *late, "--out", "b", "--margin", "0.1")
     assert "The old model is models/shop/v1, which decides for shop" in text
     assert "the new model is worse" in text
     assert text.endswith("Not published\n")
-    text = retrain_run("retrain", "a", *late, "--out", "c", "--anyway", "for a sale")
+    text = quietly("retrain", "a", *late, "--out", "c", "--anyway", "for a sale")
     assert text.endswith("v2 decides for shop\nTo go back: adwright publish --back --tenant shop\n")
     assert json.loads((retrain_here / "c" / "gate.json").read_text())["anyway"] == "for a sale"
     assert "anyway, as for a sale: " in (retrain_here / "models/shop/published.jsonl").read_text()
@@ -449,18 +436,16 @@ def test_a_broken_feed_is_neither_learned_from_nor_published(retrain_here: Path)
     odd = pl.when(pl.int_range(pl.len()) % 20 == 0).then(future).otherwise("time").alias("time")
     late.with_columns(odd).write_parquet("odd.parquet")
     asked = ("retrain", "a", "--served", "odd.parquet", "--tenant", "shop", "--out", "b")
-    text = retrain_run(*asked, "--publish", code=2)
+    text = quietly(*asked, "--publish", code=2)
     assert "broken feed: 5.0% of its events are dated later than now" in text
     assert "30 events of the service are dated later than now, and are left out" in text
     assert "--anyway REASON" in text
     assert not (retrain_here / "b").exists()
-    assert "Saved in b/model" in retrain_run(*asked)
+    assert "Saved in b/model" in quietly(*asked)
 
 
 def test_publishing_is_left_to_the_user(retrain_here: Path) -> None:
-    found = retrain_run(
-        "retrain", "a", "--served", "late.parquet", "--out", "b", "--tenant", "shop"
-    )
+    found = quietly("retrain", "a", "--served", "late.parquet", "--out", "b", "--tenant", "shop")
     assert "publish it: adwright publish b/model --tenant shop" in found
     assert not (retrain_here / "models").exists()
 
@@ -483,5 +468,5 @@ def test_mistakes_are_told_and_leave_nothing(
     retrain_here: Path, arguments: tuple[str, ...], about: str
 ) -> None:
     before = sorted(path.name for path in retrain_here.iterdir() if "-" not in path.name)
-    assert about in retrain_run("retrain", *arguments, "--out", "b", code=2)
+    assert about in quietly("retrain", *arguments, "--out", "b", code=2)
     assert sorted(path.name for path in retrain_here.iterdir() if "-" not in path.name) == before

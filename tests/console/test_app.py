@@ -289,31 +289,19 @@ EVIL = (
 )
 
 
-@pytest.fixture
-def routes_drafts(tmp_path: Path) -> Iterator[Drafts]:
-    with drafts_of(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def routes_client(routes_drafts: Drafts) -> Iterator[Client]:
-    with open_page(routes_drafts) as client:
-        yield client
-
-
-def test_the_queue_shows_texts_findings_and_how_far_it_is(routes_client: Client) -> None:
-    page = routes_client.get("/").text
+def test_the_queue_shows_texts_findings_and_how_far_it_is(client: Client) -> None:
+    page = client.get("/").text
     assert "<strong>0</strong> of <strong>4</strong> reviewed" in page
     assert "1 unreviewed with errors" in page
     assert page.count("<tr>") == 5
-    assert routes_client.get("/?findings=errors").text.count("<tr>") == 2
-    assert "No draft is like this" in routes_client.get("/?status=rejected").text
-    assert routes_client.get("/?status=x").status_code == 422
-    assert routes_client.get("/?page=x").status_code == 404
+    assert client.get("/?findings=errors").text.count("<tr>") == 2
+    assert "No draft is like this" in client.get("/?status=rejected").text
+    assert client.get("/?status=x").status_code == 422
+    assert client.get("/?page=x").status_code == 404
 
 
-def test_a_draft_shows_what_changed_and_what_was_found(routes_client: Client) -> None:
-    page = routes_client.get("/drafts/0").text
+def test_a_draft_shows_what_changed_and_what_was_found(client: Client) -> None:
+    page = client.get("/drafts/0").text
     assert "<del>Mill Lane</del>" in page
     mark = '<mark class="error" title="&#39;best&#39; is a claim"><ins>best</ins></mark><sup><a'
     assert mark in page
@@ -323,114 +311,102 @@ def test_a_draft_shows_what_changed_and_what_was_found(routes_client: Client) ->
     assert "&#39;best&#39; is a claim" in page
     assert "Characters: 33 of 60" in page
     assert "colour: black" in page
-    assert "The journal does not have the product." in routes_client.get("/drafts/3").text
+    assert "The journal does not have the product." in client.get("/drafts/3").text
 
 
 def test_a_draft_shows_what_the_model_was_told_beside_the_product(
-    routes_client: Client, routes_drafts: Drafts
+    client: Client, drafts: Drafts
 ) -> None:
-    assert "Told beside it" not in routes_client.get("/drafts/0").text
-    write(routes_drafts, "mug/2", "A mug for camping", "title", values=(("query", f"mug {EVIL}"),))
-    page = routes_client.get("/drafts/4").text
+    assert "Told beside it" not in client.get("/drafts/0").text
+    write(drafts, "mug/2", "A mug for camping", "title", values=(("query", f"mug {EVIL}"),))
+    page = client.get("/drafts/4").text
     assert "Told beside it" in page
     assert "<dt>query</dt>" in page
     assert "mug &#34;&#39;&gt;&lt;/textarea&gt;" in page
     assert "<script>alert" not in page
 
 
-def test_a_draft_is_approved_and_the_next_one_comes(
-    routes_client: Client, routes_drafts: Drafts
-) -> None:
-    page = routes_client.get("/drafts/0?slot=headline")
-    answer = post(routes_client, "/drafts/0?slot=headline", seen=seen_of(page), action="approve")
+def test_a_draft_is_approved_and_the_next_one_comes(client: Client, drafts: Drafts) -> None:
+    page = client.get("/drafts/0?slot=headline")
+    answer = post(client, "/drafts/0?slot=headline", seen=seen_of(page), action="approve")
     assert answer.status_code == 303
     assert answer.headers["location"] == "/drafts/2?slot=headline&done=0&did=approve"
-    assert routes_drafts.states()[TEA].status == "approved"
-    after = routes_client.get(answer.headers["location"])
+    assert drafts.states()[TEA].status == "approved"
+    after = client.get(answer.headers["location"])
     assert 'Approved <a href="/drafts/0?slot=headline"><bdi>tea-1</bdi>, headline</a>' in after.text
-    undone = post(routes_client, "/drafts/0?slot=headline", seen=seen_of(after), action="undo")
+    undone = post(client, "/drafts/0?slot=headline", seen=seen_of(after), action="undo")
     assert undone.headers["location"].startswith("/drafts/0?slot=headline")
-    assert routes_drafts.states()[TEA].status == "unreviewed"
+    assert drafts.states()[TEA].status == "unreviewed"
 
 
-def test_the_last_one_leads_back_to_the_queue(routes_client: Client) -> None:
+def test_the_last_one_leads_back_to_the_queue(client: Client) -> None:
     address = "/drafts/1?slot=description"
-    answer = post(
-        routes_client, address, seen=seen_of(routes_client.get(address)), action="approve"
-    )
+    answer = post(client, address, seen=seen_of(client.get(address)), action="approve")
     assert answer.headers["location"] == "/?slot=description&done=1&did=approve"
-    assert "Approved" in routes_client.get(answer.headers["location"]).text
+    assert "Approved" in client.get(answer.headers["location"]).text
 
 
-def test_an_edit_is_checked_before_and_after(routes_client: Client, routes_drafts: Drafts) -> None:
-    page = routes_client.get("/drafts/0")
-    part = post(routes_client, "/drafts/0/check", {"HX-Request": "true"}, text="free tea")
+def test_an_edit_is_checked_before_and_after(client: Client, drafts: Drafts) -> None:
+    page = client.get("/drafts/0")
+    part = post(client, "/drafts/0/check", {"HX-Request": "true"}, text="free tea")
     assert "&#39;free&#39; is a claim" in part.text
     assert "<html" not in part.text
-    whole = post(routes_client, "/drafts/0/check", text="free tea")
+    whole = post(client, "/drafts/0/check", text="free tea")
     assert "free tea</textarea>" in whole.text
     assert "<html" in whole.text
-    post(routes_client, "/drafts/0", seen=seen_of(page), action="edit", text="Assam\r\ntea")
-    assert routes_drafts.text(TEA) == "Assam\ntea"
-    edited = routes_client.get("/drafts/0").text
+    post(client, "/drafts/0", seen=seen_of(page), action="edit", text="Assam\r\ntea")
+    assert drafts.text(TEA) == "Assam\ntea"
+    edited = client.get("/drafts/0").text
     assert "As edited" in edited
     assert "Nothing was found." in edited
 
 
-def test_a_rejection_has_reasons(routes_client: Client, routes_drafts: Drafts) -> None:
-    page = routes_client.get("/drafts/0")
-    none = post(routes_client, "/drafts/0", seen=seen_of(page), action="reject")
+def test_a_rejection_has_reasons(client: Client, drafts: Drafts) -> None:
+    page = client.get("/drafts/0")
+    none = post(client, "/drafts/0", seen=seen_of(page), action="reject")
     assert none.status_code == 422
     given: Any = {"reason": ["policy", "voice"], "note": "too loud"}
-    post(routes_client, "/drafts/0", seen=seen_of(page), action="reject", **given)
-    decision = routes_drafts.decision(TEA)
+    post(client, "/drafts/0", seen=seen_of(page), action="reject", **given)
+    decision = drafts.decision(TEA)
     assert decision is not None
     assert decision.reasons == ("policy", "voice", "too loud")
     assert "It breaks a policy; It does not sound like the brand; too loud" in (
-        routes_client.get("/drafts/0").text
+        client.get("/drafts/0").text
     )
 
 
-def test_who_is_second_is_told_and_loses_no_words(
-    routes_client: Client, routes_drafts: Drafts
-) -> None:
-    page = routes_client.get("/drafts/0")
-    routes_drafts.decide(ReviewDecision(*TEA, "reject", reasons=("voice",), reviewer="bob"))
-    answer = post(
-        routes_client, "/drafts/0", seen=seen_of(page), action="edit", text="My own words"
-    )
+def test_who_is_second_is_told_and_loses_no_words(client: Client, drafts: Drafts) -> None:
+    page = client.get("/drafts/0")
+    drafts.decide(ReviewDecision(*TEA, "reject", reasons=("voice",), reviewer="bob"))
+    answer = post(client, "/drafts/0", seen=seen_of(page), action="edit", text="My own words")
     assert answer.status_code == 409
     assert "bob has decided meanwhile: the draft is rejected" in answer.text
     assert "My own words</textarea>" in answer.text
-    assert routes_drafts.states()[TEA].status == "rejected"
-    again = post(
-        routes_client, "/drafts/0", seen=seen_of(answer), action="edit", text="My own words"
-    )
+    assert drafts.states()[TEA].status == "rejected"
+    again = post(client, "/drafts/0", seen=seen_of(answer), action="edit", text="My own words")
     assert again.status_code == 303
-    assert routes_drafts.text(TEA) == "My own words"
+    assert drafts.text(TEA) == "My own words"
 
 
-def test_of_many_at_once_one_wins(routes_client: Client, routes_drafts: Drafts) -> None:
-    fields = {"token": "token-of-the-tests", "seen": seen_of(routes_client.get("/drafts/0"))}
+def test_of_many_at_once_one_wins(client: Client, drafts: Drafts) -> None:
+    fields = {"token": "token-of-the-tests", "seen": seen_of(client.get("/drafts/0"))}
     sent = [
-        routes_client.start(
-            "POST", "/drafts/0", data={**fields, "action": "edit", "text": f"text {n}"}
-        )
+        client.start("POST", "/drafts/0", data={**fields, "action": "edit", "text": f"text {n}"})
         for n in range(12)
     ]
     found = [one.result(30).status_code for one in sent]
     assert sorted(found) == [303] + [409] * 11
-    assert routes_drafts.text(TEA) == f"text {found.index(303)}"
+    assert drafts.text(TEA) == f"text {found.index(303)}"
 
 
-def test_a_journal_that_grows_is_seen_at_once(routes_client: Client, tmp_path: Path) -> None:
-    assert "of <strong>4</strong>" in routes_client.get("/progress").text
+def test_a_journal_that_grows_is_seen_at_once(client: Client, tmp_path: Path) -> None:
+    assert "of <strong>4</strong>" in client.get("/progress").text
     with closing(Drafts.open(tmp_path)) as job:
         write(job, "vase", "A vase")
-        assert "of <strong>5</strong>" in routes_client.get("/progress").text
-        assert routes_client.get("/drafts/4").status_code == 200
+        assert "of <strong>5</strong>" in client.get("/progress").text
+        assert client.get("/drafts/4").status_code == 200
         job.write([Draft(*TEA, "Written anew")], again=True)
-        assert "Written anew" in routes_client.get("/drafts/0").text
+        assert "Written anew" in client.get("/drafts/0").text
 
 
 class EvilChecks:
@@ -497,8 +473,8 @@ def test_no_field_brings_in_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "/drafts",
     ],
 )
-def test_what_is_no_draft_is_not_found(routes_client: Client, path: str) -> None:
-    answer = routes_client.get(path)
+def test_what_is_no_draft_is_not_found(client: Client, path: str) -> None:
+    answer = client.get(path)
     assert answer.status_code == 404
     assert "root:" not in answer.text
 
@@ -523,16 +499,10 @@ def test_a_hundred_thousand_drafts_are_paged_quickly(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def routes_drafts_(tmp_path: Path) -> Iterator[Drafts]:
-    with drafts_of(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def routes_client_(routes_drafts_: Drafts, tmp_path: Path, clock: FixedClock) -> Iterator[Client]:
+def pairs_client(drafts: Drafts, tmp_path: Path, clock: FixedClock) -> Iterator[Client]:
     with closing(JudgementFile(tmp_path / "judgements.jsonl")) as file:
-        table = PairTable(pairs_of_shop(routes_drafts_, sample=9, seed=1), file, clock)
-        with open_page(routes_drafts_, table) as client:
+        table = PairTable(pairs_of_shop(drafts, sample=9, seed=1), file, clock)
+        with open_page(drafts, table) as client:
             yield client
 
 
@@ -547,29 +517,27 @@ def inner(page: Any) -> str:
     return text.partition("<main")[2].partition("</main>")[0]
 
 
-def test_pairs_are_judged_one_after_the_other(routes_client_: Client, tmp_path: Path) -> None:
-    assert routes_client_.get("/pairs").headers["location"] == "/pairs/0"
+def test_pairs_are_judged_one_after_the_other(pairs_client: Client, tmp_path: Path) -> None:
+    assert pairs_client.get("/pairs").headers["location"] == "/pairs/0"
     for number in range(3):
-        page = routes_client_.get(f"/pairs/{number}")
+        page = pairs_client.get(f"/pairs/{number}")
         assert f"<strong>{number}</strong> of <strong>3</strong> judged by you" in page.text
         scores = {"fluency-left": "5", "fluency-right": "2"}
-        answer = post(
-            routes_client_, f"/pairs/{number}", pair=pair_of(page), choice="left", **scores
-        )
+        answer = post(pairs_client, f"/pairs/{number}", pair=pair_of(page), choice="left", **scores)
         assert answer.status_code == 303
     assert answer.headers["location"] == "/pairs"
-    assert "you have judged 3 of 3 pairs" in routes_client_.get("/pairs").text
+    assert "you have judged 3 of 3 pairs" in pairs_client.get("/pairs").text
     rows = [json.loads(row) for row in (tmp_path / "judgements.jsonl").read_text().splitlines()]
     assert {row["rater"] for row in rows} == {"ann"}
     assert rows[0]["rubric"] == {"fluency": {"left": 5, "right": 2}}
-    again = inner(routes_client_.get("/pairs/0"))
+    again = inner(pairs_client.get("/pairs/0"))
     assert again.count(" checked") == 3
     assert "You have judged it" in again
 
 
-def test_a_page_does_not_tell_where_a_text_comes_from(routes_client_: Client) -> None:
+def test_a_page_does_not_tell_where_a_text_comes_from(pairs_client: Client) -> None:
     for number in range(3):
-        text = inner(routes_client_.get(f"/pairs/{number}")).lower().replace("pair before", "")
+        text = inner(pairs_client.get(f"/pairs/{number}")).lower().replace("pair before", "")
         for word in ("shop", "before", "model", "source", "draft"):
             assert word not in text
 
@@ -585,30 +553,30 @@ def test_a_page_does_not_tell_where_a_text_comes_from(routes_client_: Client) ->
     ],
 )
 def test_a_wrong_judgement_is_refused(
-    routes_client_: Client, tmp_path: Path, fields: dict[str, str], status: int
+    pairs_client: Client, tmp_path: Path, fields: dict[str, str], status: int
 ) -> None:
-    given = {"pair": pair_of(routes_client_.get("/pairs/0")), **fields}
-    assert post(routes_client_, "/pairs/0", **given).status_code == status
+    given = {"pair": pair_of(pairs_client.get("/pairs/0")), **fields}
+    assert post(pairs_client, "/pairs/0", **given).status_code == status
     assert (tmp_path / "judgements.jsonl").read_bytes() == b""
 
 
 @pytest.mark.parametrize("path", ["/pairs/99", "/pairs/x", "/pairs/-1", "/pairs/9999999999"])
-def test_a_pair_that_there_is_none_of_is_refused(routes_client_: Client, path: str) -> None:
-    assert routes_client_.get(path).status_code == 404
+def test_a_pair_that_there_is_none_of_is_refused(pairs_client: Client, path: str) -> None:
+    assert pairs_client.get(path).status_code == 404
 
 
-def test_without_pairs_or_a_name_it_is_said(routes_drafts_: Drafts) -> None:
-    with open_page(routes_drafts_) as client:
+def test_without_pairs_or_a_name_it_is_said(drafts: Drafts) -> None:
+    with open_page(drafts) as client:
         answer = client.get("/pairs")
         assert answer.status_code == 404
         assert "--against" in answer.text
         assert 'href="/pairs"' not in client.get("/").text
 
 
-def test_each_rater_has_a_name(routes_client_: Client) -> None:
-    answer = post(routes_client_, "/reviewer", name="Bob Ö", room="pairs")
+def test_each_rater_has_a_name(pairs_client: Client) -> None:
+    answer = post(pairs_client, "/reviewer", name="Bob Ö", room="pairs")
     assert answer.headers["location"] == "/pairs"
     cookie = answer.headers["set-cookie"].partition(";")[0]
-    page = routes_client_.get("/pairs/0", headers={"Cookie": cookie})
+    page = pairs_client.get("/pairs/0", headers={"Cookie": cookie})
     assert 'value="Bob Ö"' in page.text
-    assert post(routes_client_, "/reviewer", name="\u200b").status_code == 422
+    assert post(pairs_client, "/reviewer", name="\u200b").status_code == 422

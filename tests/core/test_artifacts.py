@@ -394,15 +394,6 @@ def test_existing_folder_needs_overwrite(saved: Path) -> None:
     assert [path.name for path in saved.iterdir()] == [MANIFEST]
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    """All files of an artifact, as files of one that holds it in the sub-folder model."""
-    return {
-        f"model/{path.relative_to(folder).as_posix()}": path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def test_a_part_is_made_of_the_bytes_in_hand(tmp_path: Path, saved: Path) -> None:
     inner = {
         f"model/{path.relative_to(saved).as_posix()}": path.read_bytes()

@@ -48,6 +48,7 @@ from adwright.training.retrieval.item_item import ItemItemArtifact, fit_item_ite
 from adwright.training.retrieval.rules import decayed_counts, fit_rules, rule_ranks
 from adwright.training.sequential.run import next_log
 from adwright.training.sequential.runfile import SequenceData
+from tests.support.data.event_rows import event_row
 from tests.support.data.ranking_task import shop_task, small_log
 from tests.support.data.small_next_basket import FEATURES, catalogue, events_of, small_task
 from tests.support.data.small_sequences import small_sequences
@@ -348,15 +349,7 @@ LATER = datetime(2026, 3, 1, tzinfo=UTC)
 
 def written(*changes: dict[str, Any]) -> pl.DataFrame:
     rows = [
-        {
-            "event_id": f"new{n}",
-            "time": LATER + timedelta(hours=n),
-            "request_id": f"q{n}",
-            "user_id": "u1",
-            "kind": "click",
-            "item_id": "i3",
-            **more,
-        }
+        {**event_row(f"new{n}", LATER + timedelta(hours=n), f"q{n}", "u1", "click", "i3"), **more}
         for n, more in enumerate(changes)
     ]
     return validate_events(pl.DataFrame(rows), unique=False)

@@ -234,7 +234,6 @@ def test_a_table_has_the_same_keys() -> None:
         ({"engine": "torch", "loras": (LoraFile("a"),)}, "does not take LoRAs in GGUF"),
         ({"adapter": "a", "loras": (LoraFile("a"),)}, "together"),
         ({"device": "cuda", "engine": "openvino"}, "does not compute on cuda"),
-        ({"concurrency": -1}, "concurrency"),
         ({"model": "a+threads=x"}, "threads cannot be 'x'"),
         ({"model": "a+engine=torch+engine=paged"}, "given twice"),
         ({"model": "a+engine=torch", "engine": "paged"}, "engine is named twice"),

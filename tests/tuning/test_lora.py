@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,55 @@ from tests.support.lm.tuning_methods import (
 )
 
 
-@pytest.mark.parametrize("stabilised", [False, True])
-def test_is_the_formula(stabilised: bool) -> None:
-    method = LoRA(rank=3, alpha=5.0, rank_stabilised=stabilised)
+def scaled(weight: Tensor, own: Any) -> Tensor:
+    """DoRA: each row of what is moved has the length that was tuned."""
+    moved = weight + 2.0 * own.b @ own.a
+    rows = [
+        m * row / row.square().sum().sqrt() for m, row in zip(own.magnitude, moved, strict=True)
+    ]
+    return torch.stack(rows)
+
+
+def nested(weight: Tensor, own: Any, rank: int) -> Tensor:
+    update = sum(torch.outer(own.b[:, k], own.a[k]) for k in range(rank))
+    return weight + 6.0 / rank * update
+
+
+#: Of each method the weight that a linear map has, by its numbers.
+FORMULAS: dict[str, tuple[Any, Callable[[Tensor, Any], Tensor]]] = {
+    "lora": (LoRA(rank=3, alpha=5.0), lambda weight, own: weight + 5.0 / 3 * own.b @ own.a),
+    "stabilised": (
+        LoRA(rank=3, alpha=5.0, rank_stabilised=True),
+        lambda weight, own: weight + 5.0 / math.sqrt(3) * own.b @ own.a,
+    ),
+    "dora": (DoRA(rank=3, alpha=6.0), scaled),
+    "dylora": (DyLoRA(rank=4, serve=0, alpha=6.0), lambda weight, own: nested(weight, own, 4)),
+    "dylora cut": (DyLoRA(rank=4, serve=2, alpha=6.0), lambda weight, own: nested(weight, own, 2)),
+    "mos": (MoSLoRA(rank=3, alpha=6.0), lambda w, own: w + 2.0 * own.b @ own.mixer @ own.a),
+    "sora": (SoRA(rank=4, alpha=6.0), lambda w, own: w + 1.5 * own.b @ own.gate.diag() @ own.a),
+    "fa": (LoRAFA(rank=3, alpha=6.0), lambda weight, own: weight + 2.0 * own.b @ own.a),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_is_the_formula(name: str) -> None:
+    method, formula = FORMULAS[name]
     tuned = apply(tiny_llama(), method)
     shake(tuned)
-    scale = 5.0 / (math.sqrt(3) if stabilised else 3)
     modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
 
     def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        module = modules[layer, target]
-        return x @ (weight + scale * module.b @ module.a).T
+        return x @ formula(weight, modules[layer, target]).T
 
     assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
+    frozen = name == "fa"
+    assert frozen == all(each.endswith(".b") for each, _ in tuned.named_parameters())
+
+
+def test_a_mixer_begins_as_a_rotation() -> None:
+    first = apply(tiny_llama(), MoSLoRA(rank=3)).places(("q_proj",))[0].linear
+    assert isinstance(first, MixedLinear)
+    assert torch.allclose(first.mixer @ first.mixer.T, torch.eye(3), atol=1e-5)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -116,23 +152,6 @@ def test_under_autocast_the_step_is_near_the_plain_one() -> None:
     assert torch.allclose(mixed, plain, atol=0.05, rtol=0.05)
 
 
-def test_is_the_formula_dora() -> None:
-    method = DoRA(rank=3, alpha=6.0)
-    tuned = apply(tiny_llama(), method)
-    shake(tuned)
-    modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        own = modules[layer, target]
-        moved = weight + 2.0 * own.b @ own.a
-        rows = [
-            m * row / row.square().sum().sqrt() for m, row in zip(own.magnitude, moved, strict=True)
-        ]
-        return x @ torch.stack(rows).T
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
-
-
 def test_the_norm_is_a_constant_for_the_gradient_and_a_bias_is_not_scaled() -> None:
     torch.manual_seed(0)
     base = nn.Linear(5, 4).requires_grad_(False)
@@ -149,22 +168,6 @@ def test_the_norm_is_a_constant_for_the_gradient_and_a_bias_is_not_scaled() -> N
         assert torch.allclose(got, other, atol=1e-4)
     before = module(x)
     assert torch.allclose(module.merged()(x), before, atol=1e-5)
-
-
-@pytest.mark.parametrize("serve", [0, 2])
-def test_is_the_formula_dylora(serve: int) -> None:
-    method = DyLoRA(rank=4, serve=serve, alpha=6.0)
-    tuned = apply(tiny_llama(), method)
-    shake(tuned)
-    modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
-    b = serve or 4
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        own = modules[layer, target]
-        update = sum(torch.outer(own.b[:, k], own.a[k]) for k in range(b))
-        return x @ (weight + 6.0 / b * update).T
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
 
 
 def test_every_rank_is_drawn_and_the_served_one_comes_back() -> None:
@@ -186,39 +189,10 @@ def test_no_more_is_served_than_trained() -> None:
         DyLoRA(rank=4, serve=5)
 
 
-def test_is_the_formula_mos_lora() -> None:
-    method = MoSLoRA(rank=3, alpha=6.0)
-    tuned = apply(tiny_llama(), method)
-    modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
-    first = modules[0, "q_proj"]
-    assert isinstance(first, MixedLinear)
-    assert torch.allclose(first.mixer @ first.mixer.T, torch.eye(3), atol=1e-5)
-    shake(tuned)
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        own = modules[layer, target]
-        return x @ (weight + 2.0 * own.b @ own.mixer @ own.a).T
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
-
-
 def first_of(tuned: Tuned) -> GatedLinear:
     module = tuned.places(("q_proj",))[0].linear
     assert isinstance(module, GatedLinear)
     return module
-
-
-def test_is_the_formula_sora() -> None:
-    method = SoRA(rank=4, alpha=6.0)
-    tuned = apply(tiny_llama(), method)
-    shake(tuned)
-    modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        own = modules[layer, target]
-        return x @ (weight + 1.5 * own.b @ torch.diag(own.gate) @ own.a).T
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
 
 
 def test_the_proximal_step_is_a_soft_threshold() -> None:
@@ -357,20 +331,6 @@ def test_sources_have_to_fit(tmp_path: Path) -> None:
     tuned = apply(tiny_llama(), LoRA())
     with pytest.raises(ConfigError, match="not tuned by LoRAHub"):
         search_weights(tuned, lambda: loss_of(tuned))
-
-
-def test_is_the_formula_lora_fa() -> None:
-    method = LoRAFA(rank=3, alpha=6.0)
-    tuned = apply(tiny_llama(), method)
-    shake(tuned)
-    modules = {(p.layer, p.target): p.linear for p in tuned.places(method.targets)}
-
-    def linear(layer: int, target: str, weight: Tensor, x: Tensor) -> Tensor:
-        own = modules[layer, target]
-        return x @ (weight + 2.0 * own.b @ own.a).T
-
-    assert torch.allclose(logits_of(tuned), literal_logits(linear=linear), atol=1e-5)
-    assert all(name.endswith(".b") for name, _ in tuned.named_parameters())
 
 
 INVOCATION = (5, 6)

@@ -153,8 +153,6 @@ def test_gates_have_a_rate_of_their_own() -> None:
     for place in tuned.places(tuned.method.targets):
         assert id(place.linear.update) in by_rate[1e-3]
         assert {id(place.linear.gate), id(place.linear.whole)} <= by_rate[3e-3]
-    with pytest.raises(ConfigError, match="gate_rate_ratio must not be negative"):
-        DiffPruning(gate_rate_ratio=-1.0)
 
 
 def test_pruned_keeps_the_largest_differences_and_trains_on(tmp_path: Path) -> None:

@@ -14,12 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adwright.core.artifacts import save_artifact
-from adwright.core.errors import (
-    ArtifactCorruptError,
-    ArtifactError,
-    ArtifactUnsafeError,
-    ConfigError,
-)
+from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ConfigError
 from adwright.tuning.efficient import (
     PEQA,
     BitDelta,
@@ -351,15 +346,6 @@ def test_a_pickle_in_the_folder_is_refused(tmp_path: Path) -> None:
     folder = written(tmp_path / "a")
     torch.save({"a": torch.ones(1)}, folder / "adapter.bin.pt")
     with pytest.raises(ArtifactUnsafeError):
-        read_tuned(folder)
-
-
-def test_changed_bytes_are_refused(tmp_path: Path) -> None:
-    folder = written(tmp_path / "a")
-    with open(folder / "tensors.safetensors", "r+b") as stream:
-        stream.seek(-1, 2)
-        stream.write(b"\x01")
-    with pytest.raises(ArtifactCorruptError):
         read_tuned(folder)
 
 

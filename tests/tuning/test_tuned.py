@@ -88,11 +88,6 @@ def test_a_loaded_part_is_merged_at_once(tmp_path: Path) -> None:
     assert torch.allclose(found, logits_of(tuned), rtol=1e-4, atol=1e-4)
 
 
-def test_a_setting_below_its_least_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rank must be at least 1"):
-        LoRA(rank=0)
-
-
 def test_a_method_with_gradients_has_no_search() -> None:
     tuned = apply(tiny_llama(), LoRA())
     with pytest.raises(ConfigError, match="no step without gradients"):

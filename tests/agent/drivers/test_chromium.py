@@ -47,7 +47,7 @@ from adwright.agent.drivers.snapshot import (
     read_snapshot,
 )
 from adwright.core.errors import ConfigError, ResourceError
-from tests.support.agent.site.browsing import allow_all, chromium_or_skip, node_of
+from tests.support.agent.site.browsing import allow_all, node_of
 from tests.support.agent.site.pages import page as pages_page
 from tests.support.agent.site.recorded import recorded_page
 from tests.support.agent.site.screens import node, screen
@@ -83,12 +83,6 @@ def test_without_chromium_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         open_browser(BrowserSettings(program="/bin/false")),
     ):
         pass
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumBrowser]:
-    with chromium_or_skip() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

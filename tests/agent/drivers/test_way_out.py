@@ -164,12 +164,6 @@ def test_what_is_encrypted_is_asked_about_and_its_server_checked(
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumBrowser]:
-    with chromium_or_skip() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def sites() -> Iterator[tuple[SmallSite, SmallSite]]:
     with small_site() as home, small_site() as evil:
         yield home, evil

@@ -47,7 +47,7 @@ from adwright.agent.explore.explorer import (
     tried_to_send,
 )
 from adwright.core.errors import ConfigError, DataError
-from tests.support.agent.site.browsing import allow_all, chromium_or_skip
+from tests.support.agent.site.browsing import allow_all
 from tests.support.agent.site.pages import VARIANTS
 from tests.support.agent.site.pages import page as pages_page
 from tests.support.agent.site.screens import node, screen, table
@@ -286,12 +286,6 @@ def test_lists_without_a_label_are_told_apart_by_their_place() -> None:
     before = (seen("generic", "", path="/a[1]"), seen("button", "More", path="/b[1]"))
     shown = (*before, seen("generic", "", path="/a[2]"), seen("button", "More", path="/b[2]"))
     assert new_in(shown, before) == (shown[2],)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumBrowser]:
-    with chromium_or_skip() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -199,13 +199,6 @@ def test_only_so_many_problems_are_listed() -> None:
     assert len(codes("tap($nothing)\n" * 400)) == 50
 
 
-def test_rules_are_checked() -> None:
-    with pytest.raises(ConfigError):
-        CheckRules(forbidden=("harm",))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError):
-        CheckRules(most_items=0)
-
-
 NAMES = {
     "t": ValueKind("text"),
     "dirty": ValueKind("text", sources=frozenset({"mail__text"})),

@@ -109,13 +109,6 @@ def test_a_body_without_fields_is_shown_shortened_and_masked() -> None:
     assert len(found.sentence()) < 300
 
 
-def test_rules_are_checked() -> None:
-    with pytest.raises(ConfigError):
-        ConfirmRules(bulk=0)
-    with pytest.raises(ConfigError):
-        ConfirmRules(ask=("harm",))  # type: ignore[arg-type]
-
-
 URL = "http://a/campaigns/7/"
 AMOUNTS = (AmountRule("POST /campaigns/{}/", "budget"),)
 

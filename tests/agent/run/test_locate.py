@@ -51,7 +51,6 @@ from tests.support.agent.drift.proxy import DriftingProxy, drifting
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_server import shop_server
-from tests.support.agent.site.browsing import chromium_or_skip
 
 SAVE = Element(
     "form__save",
@@ -586,12 +585,6 @@ def test_a_drift_is_the_same_each_time_and_leaves_what_is_sent(kind: DriftKind) 
 # --- on pages, in a browser --------------------------------------------------------------
 
 TASK = 'Set the discount of "Spring" to 25'
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumBrowser]:
-    with chromium_or_skip() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

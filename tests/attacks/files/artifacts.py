@@ -161,10 +161,6 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def manifest_of(data: bytes) -> Spoil:
-    return lambda folder: (folder / MANIFEST).write_bytes(data)
-
-
 def duplicated(folder: Path) -> None:
     """The manifest says twice what the files are; a second reader could see the other list."""
     text = (folder / MANIFEST).read_text()

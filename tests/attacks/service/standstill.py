@@ -25,6 +25,7 @@ from adwright.campaigns.store.store import Store
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.registry import publish
 from benchmarks.service._process import Service
+from tests.support.data.event_rows import event_row
 
 TENANTS = ("acme", "umbrella")
 START = "2024-05-01T12:00:00Z"
@@ -163,14 +164,7 @@ class Watch:
 
 def event(event_id: str) -> dict[str, Any]:
     """An event as it is sent."""
-    return {
-        "event_id": event_id,
-        "time": START,
-        "request_id": f"r{event_id}",
-        "user_id": "ann",
-        "kind": "click",
-        "item_id": "item-1",
-    }
+    return event_row(event_id, START, f"r{event_id}", "ann", "click", "item-1")
 
 
 def stand_still(

@@ -157,14 +157,6 @@ def test_impressions_of_other_kinds_are_left_out_and_told() -> None:
     assert found.left_out == events.filter(kind="impression", item_id="p0").height
 
 
-@pytest.mark.parametrize(
-    "change", [{"folds": 1}, {"prior": 0.0}, {"draws": 0}, {"confidence": 2.0}, {"estimator": "dm"}]
-)
-def test_other_settings_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        ClickConfig(**change)
-
-
 def test_equals_the_formula() -> None:
     config = SimulatedClickConfig(decay=0.7, floor=0.1, highest=2)
     shown = [2, 0, math.nan, 1]
@@ -219,14 +211,6 @@ def test_better_lists_get_more_clicks_and_are_called_simulated() -> None:
 )
 def test_settings_change_the_clicks(change: dict[str, Any]) -> None:
     assert simulate_clicks(result(), SimulatedClickConfig(**change)) != simulate_clicks(result())
-
-
-@pytest.mark.parametrize(
-    "change", [{"decay": -1.0}, {"floor": 1.0}, {"highest": 0}, {"draws": 0}, {"confidence": 0.0}]
-)
-def test_simulated_clicks_other_settings_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        SimulatedClickConfig(**change)
 
 
 def test_a_grade_above_the_highest_is_refused() -> None:
@@ -571,8 +555,6 @@ def test_what_is_no_review() -> None:
 
 
 def test_a_judgement_is_checked() -> None:
-    with pytest.raises(ConfigError):
-        PairJudgement("p", "r", "a", "b", "none")  # type: ignore[arg-type]
     for scores in ((("beauty", 3.0),), ((RUBRIC[0], 6.0),)):
         with pytest.raises(ValueInvalidError, match="from 1 to 5"):
             PairJudgement("p", "r", "a", "b", "tie", scores)

@@ -329,11 +329,6 @@ def test_public_data_make_an_interleaved_mix(shared_data: Path, tmp_path: Path) 
     }
 
 
-def test_a_plan_of_unknown_tasks_is_refused(plan: InstructionPlan) -> None:
-    with pytest.raises(ConfigError, match="no task"):
-        replace(plan, tasks=("poems",))
-
-
 SEED = SeedInstruction("s", "Go.")
 
 
@@ -541,7 +536,6 @@ def test_a_plan_can_be_written_and_read() -> None:
         {"phrasings": -1},
         {"alike": 0.0},
         {"title_alike": 1.5},
-        {"seed": "x"},
     ],
 )
 def test_what_cannot_be_built_is_refused(wrong: dict[str, Any]) -> None:

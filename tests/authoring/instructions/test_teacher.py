@@ -147,9 +147,3 @@ def test_voice_and_bounds_reach_the_prompt() -> None:
 
 def test_lines_of_lists() -> None:
     assert candidates("1. a\n 2) b  c \n* d\nno\n3.\n10: e\n1234. f") == ["a", "b c", "d", "e"]
-
-
-@pytest.mark.parametrize("name", ["shown", "asked", "prompts", "batch", "tokens", "answer_tokens"])
-def test_counts_are_from_one(name: str) -> None:
-    with pytest.raises(ConfigError, match="must be at least 1"):
-        TeacherConfig(**{name: 0})

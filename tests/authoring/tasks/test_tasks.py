@@ -512,15 +512,6 @@ def test_long_fields_are_cut_and_said() -> None:
     assert sum(name.startswith("* ") for name in fields) == 3
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"title": 0}, {"text": -1}, {"value": 0}, {"attributes": 0}, {"labels": -1}, {"title": "9"}],
-)
-def test_bounds_are_counts(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        PromptBounds(**wrong)
-
-
 CATEGORIES = ("Tea", "Coffee")
 
 
@@ -589,12 +580,3 @@ def test_a_question_needs_no_product() -> None:
     nothing = Product("none", "")
     request = Request(task_named("answers"), nothing, (("question", "How do I return it?"),))
     assert request.product is nothing
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [lambda: Slot("a", "shop"), lambda: Task("a", "A", (), Slot("b", "seller"), "list", (), ())],
-)  # type: ignore[arg-type]
-def test_choices_are_checked(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="cannot be"):
-        wrong()

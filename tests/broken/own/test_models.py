@@ -83,6 +83,8 @@ def told(number: int, name: str, command: str, *says: str, code: int = 2) -> Mis
     return Mistake(number, name, command, says, code)
 
 
+NO_VISIT = "the valid split has no visit"
+BELOW_A_FILE = ("a part of the path is a file", "run.toml/x")
 TRAINING = [
     told(36, "a verb misspelt", "train hsut", "there is no verb and no file 'hsut'", "mean hstu?"),
     told(36, "a verb of tune misspelt", "tune jbos", "did you mean jobs?"),
@@ -141,12 +143,6 @@ TRAINING = [
     ),
     told(
         OWN,
-        "a folder without a log",
-        "train item-item runs --out new",
-        *("needed columns are missing: user_id, time", "runs"),
-    ),
-    told(
-        OWN,
         "a model for a log",
         "train cascade ranker --out new",
         *("needed columns are missing: user_id, time", "ranker"),
@@ -159,30 +155,9 @@ TRAINING = [
         "all events are of one user: intervals over users say nothing",
         code=0,
     )._replace(makes=("new/model/manifest.json",)),
-    told(
-        OWN,
-        "one user, to find items for",
-        "train two-tower lonely.csv --dry-run",
-        "all events are of one user: intervals over users say nothing",
-        code=0,
-    ),
-    told(
-        OWN,
-        "an event of each user",
-        "train item-item single.csv --out new",
-        "the valid split has no visit",
-    ),
-    told(
-        OWN,
-        "an event of each user, for a sequence model",
-        "train hstu --events single.csv --out new",
-        "the valid split has no visit",
-    ),
-    told(
-        OWN,
-        "an event of each user, for a cascade",
-        "train cascade single.csv --out new",
-        "the valid split has no visit",
+    *(
+        told(OWN, f"an event of each user: {verb}", f"train {verb} single.csv --out new", NO_VISIT)
+        for verb in ("item-item", "hstu --events", "cascade")
     ),
     told(OWN, "one item", "train item-item same.csv --out new", "all events are of one item"),
     told(
@@ -195,29 +170,15 @@ TRAINING = [
         "train hstu sequence.toml --out /proc/x",
         *("/proc/x", "choose another path"),
     ),
-    told(
-        OWN,
-        "a folder below a file",
-        "train run.toml --out run.toml/x",
-        *("a part of the path is a file", "run.toml/x"),
+    *(
+        told(OWN, f"below a file: {verb}", f"train {verb} --out run.toml/x", *BELOW_A_FILE)
+        for verb in ("run.toml", "two-tower events.csv", "item-item events.csv")
     ),
     told(
         OWN,
         "a cascade below a file",
         "train cascade events.csv --out run.toml --minutes 0",
         "run.toml",
-    ),
-    told(
-        OWN,
-        "a retriever below a file",
-        "train two-tower events.csv --out run.toml/x",
-        *("a part of the path is a file", "run.toml/x"),
-    ),
-    told(
-        OWN,
-        "a rule below a file",
-        "train item-item events.csv --out run.toml/x",
-        *("a part of the path is a file", "run.toml/x"),
     ),
     told(53, "a run that is there", "train run.toml --out cut", "holds a run", "--resume"),
     told(
@@ -300,12 +261,6 @@ DRY = [
         "of a run to resume with another config",
         "train other.toml --out cut --resume --dry-run",
         "fit.decay was 0.0 and is now 0.1",
-    ),
-    told(
-        40,
-        "of a retriever below a file",
-        "train two-tower events.csv --out run.toml/x --dry-run",
-        "a part of the path is a file",
     ),
     told(
         40,

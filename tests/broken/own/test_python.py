@@ -17,8 +17,6 @@ from adwright.core.errors import AdwrightError, ConfigError, SchemaError
 from adwright.data.schema import Catalogue, validate_events
 from adwright.data.sources.log import read_log
 from adwright.models.calibration import EmbeddingConfig
-from adwright.models.retrieval.two_tower import TwoTowerConfig
-from adwright.models.sequential.hstu import HSTUConfig
 from tests.broken.cases import LOG, Shop, contents
 from tests.broken.own import test_logs, test_models, test_serving, test_tasks
 from tests.broken.own.mistakes import LISTED, OWN, Mistake
@@ -106,34 +104,6 @@ SETTINGS = [
         lambda _: aw.DINConfig(interest="atention"),  # type: ignore[arg-type]
         ConfigError,
         ("interest", "'atention'", "attention"),
-    ),
-    Mine(
-        57,
-        "a precision that there is not",
-        lambda _: aw.FitConfig(precision="fp16"),  # type: ignore[arg-type]
-        ConfigError,
-        ("precision", "'fp16'"),
-    ),
-    Mine(
-        57,
-        "a kernel that there is not",
-        lambda _: HSTUConfig(kernel="fast"),  # type: ignore[arg-type]
-        ConfigError,
-        ("kernel", "'fast'"),
-    ),
-    Mine(
-        57,
-        "a view misspelt",
-        lambda _: TwoTowerConfig(sharing="al"),  # type: ignore[arg-type]
-        ConfigError,
-        ("sharing", "'al'"),
-    ),
-    Mine(
-        58,
-        "text for a number",
-        lambda _: aw.FitConfig(epochs="3"),  # type: ignore[arg-type]
-        ConfigError,
-        ("epochs", "'3'"),
     ),
     Mine(
         58,

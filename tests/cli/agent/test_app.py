@@ -44,16 +44,9 @@ from tests.cli.agent.conftest import Shop
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_server import shop_server
-from tests.support.agent.site.browsing import chromium_or_skip
 from tests.support.commands import call
 
 TASK = 'Set the discount of "Spring" to 25'
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumBrowser]:
-    with chromium_or_skip() as browser:
-        yield browser
 
 
 def test_the_group_teaches() -> None:

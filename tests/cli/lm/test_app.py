@@ -10,15 +10,6 @@ import pytest
 from tests.support.lm.lm_server import run
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny model as a folder."""
-    pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.support.lm.tiny_llama import save_tiny
-
-    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 def test_models() -> None:
     output = run("models")
     assert "smollm2-135m-instruct" in output

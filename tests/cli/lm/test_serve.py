@@ -19,15 +19,6 @@ from adwright.lm.native_engines.llamacpp_config import LoraFile
 from tests.support.lm.lm_server import run, serving
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny model as a folder."""
-    pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.support.lm.tiny_llama import save_tiny
-
-    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 def test_it_serves_until_it_is_told_to_stop(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fastapi", reason="the extra service is not installed")
     pytest.importorskip("openai", reason="the extra lm is not installed")

@@ -85,15 +85,6 @@ def test_the_verbs_explain_themselves() -> None:
         assert all(word in told for word in words)
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny model as a folder."""
-    pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.support.lm.tiny_llama import save_tiny
-
-    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 def test_engines_and_their_tokeniser(tiny: str) -> None:
     choice = EngineChoice("paged", tiny, name="tiny", engines=3)
     assert (choice.called, EngineChoice("paged", tiny).called) == ("tiny", tiny)

@@ -28,15 +28,6 @@ PROGRAM: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny model as a folder."""
-    pytest.importorskip("transformers", reason="the extra lm is not installed")
-    from tests.support.lm.tiny_llama import save_tiny
-
-    return str(save_tiny(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 def test_a_program_outlives_the_process_of_its_engine(tiny: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("shop-1 k1\nshop-2 k2\n")

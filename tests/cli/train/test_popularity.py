@@ -6,12 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from adwright.cli import app
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, save_log
 from adwright.service.registry.publishing import load_deployed
+from tests.support.commands import quietly
 from tests.support.store.small_world import ITEMS, events
 
 
@@ -23,33 +22,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def test_a_log_becomes_a_model_that_is_served_and_asked(here: Path) -> None:
-    text = run("train", "popularity", "log", "--out", "out", "--seed", "4")
+    text = quietly("train", "popularity", "log", "--out", "out", "--seed", "4")
     for words in ("Default: repeats", "validation visits", "Item-item", "Saved in out/model as"):
         assert words in text
     assert "Next: adwright publish out/model" in text
     assert load_deployed(here / "out" / "model").kind == "popularity"
-    assert "exists already" in run("train", "popularity", "log", "--out", "out", code=2)
-    assert "Saved in" in run("train", "popularity", "log", "--out", "out", "--force")
-    assert "300 rows for 30 users" in run("recommend", "out", "--out", "recs.parquet")
+    assert "exists already" in quietly("train", "popularity", "log", "--out", "out", code=2)
+    assert "Saved in" in quietly("train", "popularity", "log", "--out", "out", "--force")
+    assert "300 rows for 30 users" in quietly("recommend", "out", "--out", "recs.parquet")
     assert pl.read_parquet("recs.parquet")["rank"].max() == 10
-    assert "has seen what it would be asked" in run("evaluate", "out", "--log", "log", code=2)
-    assert "Item-item" in run("evaluate", "out")
+    assert "has seen what it would be asked" in quietly("evaluate", "out", "--log", "log", code=2)
+    assert "Item-item" in quietly("evaluate", "out")
 
 
 def test_a_dry_run_writes_nothing(here: Path) -> None:
-    text = run("train", "popularity", "log", "--dry-run")
+    text = quietly("train", "popularity", "log", "--dry-run")
     assert "users:" in text
     assert "items: " in text
     assert not (here / "runs").exists()
 
 
 def test_mistakes_are_told(here: Path) -> None:
-    assert "there is no such log" in run("train", "popularity", "nowhere", code=2)
+    assert "there is no such log" in quietly("train", "popularity", "nowhere", code=2)
     assert not (here / "runs").exists()

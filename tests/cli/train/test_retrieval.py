@@ -6,10 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
-from adwright.cli import app
 from adwright.delivery.funnel.measure import FunnelReport
+from tests.support.commands import quietly
 from tests.support.data.small_next_basket import small_task
 
 
@@ -38,14 +37,8 @@ def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "250")
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def test_a_cascade_is_trained_measured_and_fitted_again(here: Path) -> None:
-    said = run("train", "cascade", "log.parquet", "--out", "c", "--minutes", "0.3")
+    said = quietly("train", "cascade", "log.parquet", "--out", "c", "--minutes", "0.3")
     assert "Default: repeats: what a user had stays a candidate" in said
     assert "linear: shrink" in said
     assert "sequence: " in said
@@ -55,39 +48,41 @@ def test_a_cascade_is_trained_measured_and_fitted_again(here: Path) -> None:
     report = FunnelReport.from_json((here / "c" / "report.json").read_text("utf-8"))
     assert report.first in said
     assert "fitted again to all" in said
-    assert run("train", "cascade", "log.parquet", "--out", "c", code=2)
+    assert quietly("train", "cascade", "log.parquet", "--out", "c", code=2)
     more = ("train", "cascade", "log.parquet", "--out", "c", "--resume", "--minutes", "0.4")
-    assert "config.seed was 0 and is now 1" in run(*more, "--seed", "1", code=2)
-    assert "Next: adwright publish c/deployment" in run(*more)
-    said = run(*("train", "cascade", "log.parquet", "--out", "d", "--resume", "--minutes", "0"))
+    assert "config.seed was 0 and is now 1" in quietly(*more, "--seed", "1", code=2)
+    assert "Next: adwright publish c/deployment" in quietly(*more)
+    said = quietly(*("train", "cascade", "log.parquet", "--out", "d", "--resume", "--minutes", "0"))
     assert "a new one begins" in said
     assert "left out" in said
 
 
 @pytest.mark.parametrize("verb", ["two-tower", "hcn"])
 def test_retrievers_are_trained_and_evaluated(here: Path, verb: str) -> None:
-    dry = run("train", verb, "log.parquet", "--out", verb, "--epochs", "1", "--dry-run")
+    dry = quietly("train", verb, "log.parquet", "--out", verb, "--epochs", "1", "--dry-run")
     assert "Default: batches of" in dry
     assert not (here / verb).exists()
-    said = run("train", verb, "log.parquet", "--out", verb, "--epochs", "1")
+    said = quietly("train", verb, "log.parquet", "--out", verb, "--epochs", "1")
     assert "Popularity" in said
     assert f"Saved in {verb}/model" in said
-    assert "alone serves" in run("evaluate", f"{verb}/model", "--log", "log.parquet")
+    assert "alone serves" in quietly("evaluate", f"{verb}/model", "--log", "log.parquet")
 
 
 def test_the_second_task_is_an_option_of_two_towers() -> None:
     asked = ("train", "two-tower", "log.parquet", "--out", "s", "--dry-run")
-    assert "Default: a second task of weight 0.5, as asked" in run(*asked, "--second-task", "0.5")
-    assert "Default: no second task, as asked" in run(*asked, "--second-task", "0")
-    assert "labels an item" in run(*asked)
+    assert "Default: a second task of weight 0.5, as asked" in quietly(
+        *asked, "--second-task", "0.5"
+    )
+    assert "Default: no second task, as asked" in quietly(*asked, "--second-task", "0")
+    assert "labels an item" in quietly(*asked)
 
 
 def test_a_dry_run_plans_and_writes_nothing(here: Path) -> None:
-    said = run("train", "cascade", "log.parquet", "--out", "dry", "--dry-run")
+    said = quietly("train", "cascade", "log.parquet", "--out", "dry", "--dry-run")
     assert said.count("Plan: ") == 3
     assert not (here / "dry").exists()
 
 
 def test_what_to_measure_on_is_named_once() -> None:
-    assert "name one of them" in run("evaluate", "m", "--task", "t", "--log", "l", code=2)
-    assert "there is no model here" in run("evaluate", "m", code=2)
+    assert "name one of them" in quietly("evaluate", "m", "--task", "t", "--log", "l", code=2)
+    assert "there is no model here" in quietly("evaluate", "m", code=2)

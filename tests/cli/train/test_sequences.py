@@ -17,6 +17,7 @@ from adwright.metrics.reports.report import RankingComparison
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.run import run_sequence
 from adwright.training.sequential.runfile import SequenceDataConfig, default_run
+from tests.support.commands import quietly
 from tests.support.data.small_sequences import small_sequences
 
 RUN = """seed = 3
@@ -60,12 +61,6 @@ def _inside(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def run(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["--quiet", *arguments])
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def plan(*arguments: str) -> dict[str, Any]:
     """The settings that a dry run prints."""
     result = CliRunner().invoke(app, ["--quiet", *arguments, "--dry-run"])
@@ -98,7 +93,7 @@ def test_options_win_over_the_run_file(verb: str) -> None:
 
 @pytest.mark.parametrize(("verb", "name"), [("hstu", "HSTU"), ("sasrec", "SASRec")])
 def test_train(verb: str, name: str, here: Path) -> None:
-    text = run("train", verb, "run.toml", "--out", verb)
+    text = quietly("train", verb, "run.toml", "--out", verb)
     assert f"Saved in {verb}/model as" in text
     for word in (name, "Popularity", "Item-item"):
         assert word in text
@@ -106,16 +101,16 @@ def test_train(verb: str, name: str, here: Path) -> None:
     saved = SequenceArtifact.load(here / verb / "model")
     assert (type(saved.model).__name__, saved.seed, saved.name) == (name, 3, "events")
     assert saved.report == told.reports[name]
-    assert "already" in run("train", verb, "run.toml", "--out", verb, code=2)
+    assert "already" in quietly("train", verb, "run.toml", "--out", verb, code=2)
     for more in ([], ["--resume"]):
-        assert "Saved in" in run("train", verb, "run.toml", "--out", verb, "--force", *more)
+        assert "Saved in" in quietly("train", verb, "run.toml", "--out", verb, "--force", *more)
         again = SequenceArtifact.load(here / verb / "model").model.state_dict()
         assert all(torch.equal(v, again[k]) for k, v in saved.model.state_dict().items())
 
 
 def test_settings_follow_from_the_data_and_are_told(here: Path) -> None:
     """The command, a run file and Python say the same."""
-    text = run("train", "hstu", "--events", "events.csv", "--epochs", "1", "--out", "own")
+    text = quietly("train", "hstu", "--events", "events.csv", "--epochs", "1", "--out", "own")
     told = [line[9:] for line in text.splitlines() if line.startswith("Default: ")]
     assert told == (here / "own" / "defaults.txt").read_text().splitlines()
     assert any(line.startswith("split: ") for line in told)
@@ -124,7 +119,7 @@ def test_settings_follow_from_the_data_and_are_told(here: Path) -> None:
     (here / "own.toml").write_text(
         'out = "file"\n[data]\nkind = "events"\npath = "events.csv"\n[fit]\nepochs = 1\n'
     )
-    run("train", "hstu", "own.toml")
+    quietly("train", "hstu", "own.toml")
     asked = default_run(own=True)
     data = SequenceDataConfig("events", here / "events.csv")
     fit = replace(asked.fit, epochs=1)
@@ -142,10 +137,10 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
     (here / "log").mkdir()
     log = pl.concat([table.with_columns(kind=pl.lit("click")), shown])
     log.write_parquet(here / "log" / "events.parquet")
-    run("train", "sasrec", "run.toml", "--events", "log", "--out", "logged")
+    quietly("train", "sasrec", "run.toml", "--events", "log", "--out", "logged")
     assert "shown" not in SequenceArtifact.load(here / "logged" / "model").ids
     shown.write_csv(here / "shown.csv")
-    text = run("train", "sasrec", "run.toml", "--events", "shown.csv", "--out", "wrong", code=2)
+    text = quietly("train", "sasrec", "run.toml", "--events", "shown.csv", "--out", "wrong", code=2)
     assert "impression" in text
 
 
@@ -160,7 +155,7 @@ def test_what_was_shown_is_no_history(here: Path) -> None:
     ],
 )
 def test_mistakes_are_told(arguments: list[str], about: str) -> None:
-    text = run("train", "sasrec", "run.toml", "--out", "wrong", *arguments, code=2)
+    text = quietly("train", "sasrec", "run.toml", "--out", "wrong", *arguments, code=2)
     assert about in text
     assert not Path("wrong", "model").exists()
 
@@ -170,6 +165,6 @@ def test_the_model_is_an_option_and_a_name_of_the_verb() -> None:
         named = plan("train", kind, "run.toml")
         assert plan("train", "sequence", "run.toml", "--model", kind) == named
     assert plan("train", "sequence", "run.toml") == plan("train", "hstu", "run.toml")
-    text = run("train", "sequence", "--model", "gru", code=2)
+    text = quietly("train", "sequence", "--model", "gru", code=2)
     assert "no sequence model 'gru'" in text
-    assert "--model" not in run("train", "hstu", "--help")
+    assert "--model" not in quietly("train", "hstu", "--help")

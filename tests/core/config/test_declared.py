@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 import pkgutil
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from annotated_types import Predicate
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -18,12 +24,15 @@ from pydantic import TypeAdapter
 import adwright
 from adwright.core.config import (
     Count,
+    Ge,
     Gt,
     Help,
     Le,
+    Lt,
     MinLen,
     Natural,
     NotNegative,
+    check_literals,
     choices_of,
     closest_name,
     from_jsonable,
@@ -231,24 +240,29 @@ def test_counts_of_arguments() -> None:
         require_count("k", 0)
 
 
-ROOMS = ("data.batches", "models", "training", "demos")
+ROOMS = tuple(f"adwright.{room}" for room in ("data.batches", "models", "training", "demos"))
 
 
-def configs() -> list[type[Any]]:
-    """The configs of what is trained, and of its trainings."""
+@cache
+def dataclasses_of_all() -> tuple[type[Any], ...]:
     found: dict[type[Any], None] = {}
     for module in pkgutil.walk_packages(adwright.__path__, "adwright."):
-        if not module.name.startswith(tuple(f"adwright.{room}" for room in ROOMS)):
+        if module.name.endswith("__main__") or ".migrations." in module.name:
             continue
         try:
             loaded = importlib.import_module(module.name)
         except (ImportError, MissingExtraError):
             continue
         for cls in vars(loaded).values():
-            ours = isinstance(cls, type) and cls.__module__ == module.name
-            if ours and is_dataclass(cls) and cls.__name__.endswith("Config"):
+            if isinstance(cls, type) and cls.__module__ == module.name and is_dataclass(cls):
                 found[cls] = None
-    return list(found)
+    return tuple(found)
+
+
+def configs() -> list[type[Any]]:
+    """The configs of what is trained, and of its trainings."""
+    ours = [cls for cls in dataclasses_of_all() if cls.__module__.startswith(ROOMS)]
+    return [cls for cls in ours if cls.__name__.endswith("Config")]
 
 
 #: Those that the loop makes for itself, those of no model, and those of other rooms' own.
@@ -269,6 +283,73 @@ def test_every_config_of_a_training_checks_types_and_names() -> None:
                 wrong: Any = {each.name: object()}
                 with pytest.raises(ConfigError, match=rf"{each.name} is .*{cls.__name__}\."):
                     cls(**wrong)
+
+
+def beyond(bound: Any) -> object:
+    """A value that a bound leaves out, by as little as may be."""
+    match bound:
+        case Ge():
+            return bound.ge - 1
+        case Gt():
+            return bound.gt
+        case Le():
+            return bound.le + 1
+        case Lt():
+            return bound.lt
+        case MinLen():
+            return ()
+    return math.inf
+
+
+def refused_values(hint: Any, *, several: bool = False) -> Iterator[object]:
+    """Of what a field declares: a value beyond each bound, and one that is none of its choices."""
+    if get_origin(hint) is Annotated:
+        for bound in hint.__metadata__:
+            if isinstance(bound, Ge | Gt | Le | Lt | MinLen | Predicate):
+                yield (beyond(bound),) if several else beyond(bound)
+        hint = get_args(hint)[0]
+    if choices_of(hint):
+        yield ("no such choice",) if several else "no such choice"
+    elif get_origin(hint) in (Union, UnionType, tuple):
+        for part in get_args(hint):
+            yield from refused_values(part, several=several or get_origin(hint) is tuple)
+
+
+def fitting(hint: Any) -> object:
+    """A value of a field that has no usual one."""
+    if get_origin(hint) in (Union, UnionType):
+        return fitting(get_args(hint)[0])
+    if get_origin(hint) is tuple:
+        return ()
+    plain = {int: 1, float: 0.5, str: "a", bool: True, Path: Path("a")}
+    return (*choices_of(hint), plain.get(hint, object()))[0]
+
+
+def test_every_bound_and_choice_that_is_declared_is_held_to() -> None:
+    """Of all settings: no room has to prove its own."""
+    refused = 0
+    for cls in dataclasses_of_all():
+        after = getattr(cls, "__post_init__", None)
+        asked = after is not None and "check_literals" in after.__code__.co_names
+        if not (asked or hasattr(after, "checks")) or inspect.isabstract(cls):
+            continue
+        usual = {
+            one.name: one.default
+            if one.default is not MISSING
+            else one.default_factory()
+            if one.default_factory is not MISSING
+            else fitting(get_type_hints(cls)[one.name])
+            for one in fields(cls)
+        }
+        for name, hint in get_type_hints(cls, include_extras=True).items():
+            for wrong in refused_values(hint) if name in usual else ():
+                config = object.__new__(cls)
+                for other, value in {**usual, name: wrong}.items():
+                    object.__setattr__(config, other, value)
+                with pytest.raises(ConfigError, match=rf"\[{cls.__name__}\.{name}\]"):
+                    check_literals(config)
+                refused += 1
+    assert refused > 900
 
 
 def test_a_bound_of_a_file_is_said_in_the_same_words() -> None:

@@ -395,7 +395,6 @@ def test_the_id_of_a_catalogue() -> None:
         ({"columns": {"user": "x"}}, "no column 'user'.*the closest is user_id"),
         ({"kinds": {"order": "purchse"}}, "order cannot be 'purchse'.*closest is purchase"),
         ({"column_kinds": {"x": "colour"}}, "x cannot be 'colour'"),
-        ({"kind": "sale"}, "kind cannot be 'sale'"),
         ({"time_format": "%Q"}, "no format of a time"),
         ({"time_zone": "Mars"}, "time zone 'Mars' is unknown"),
     ],

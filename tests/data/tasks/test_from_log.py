@@ -31,6 +31,7 @@ from adwright.data.tasks.from_log import (
 )
 from adwright.data.tasks.split import SPLITS
 from adwright.data.tasks.task import Task
+from tests.support.data.event_rows import event_row
 
 START = datetime(2024, 1, 1, 20, tzinfo=UTC)
 CONFIG = LogTaskConfig(context=("device", "campaign_id"), numbers=("depth",))
@@ -43,17 +44,8 @@ def make_events(seed: int = 0) -> list[Event]:
     events: list[Event] = []
 
     def add(kind: str, user: int, request: str, item: int, time: datetime, **more: Any) -> None:
-        events.append(
-            {
-                "event_id": f"e{len(events):05}",
-                "time": time,
-                "request_id": request,
-                "user_id": f"u{user}",
-                "kind": kind,
-                "item_id": f"i{item}",
-                **more,
-            }
-        )
+        number = f"e{len(events):05}"
+        events.append(event_row(number, time, request, f"u{user}", kind, f"i{item}", **more))
 
     for user in range(12):
         for number in range(int(rng.integers(3, 12))):
@@ -190,31 +182,12 @@ def test_the_task_equals_its_definition_by_loops(task: Task) -> None:
 
 def test_the_own_request_is_never_in_the_history(tmp_path: Path) -> None:
     moment = START + timedelta(days=1)
-    base = {"user_id": "u", "request_id": "r", "item_id": "i1"}
     events = [
-        {**base, "event_id": "1", "time": moment, "kind": "impression"},
-        {**base, "event_id": "2", "time": moment + timedelta(seconds=1), "kind": "click"},
-        {
-            **base,
-            "event_id": "3",
-            "time": moment + timedelta(seconds=2),
-            "kind": "impression",
-            "item_id": "i2",
-        },
-        {
-            **base,
-            "event_id": "4",
-            "time": moment + timedelta(days=9),
-            "kind": "impression",
-            "request_id": "later",
-        },
-        {
-            **base,
-            "event_id": "5",
-            "time": moment + timedelta(days=10),
-            "kind": "impression",
-            "request_id": "last",
-        },
+        event_row("1", moment, "r", "u", "impression", "i1"),
+        event_row("2", moment + timedelta(seconds=1), "r", "u", "click", "i1"),
+        event_row("3", moment + timedelta(seconds=2), "r", "u", "impression", "i2"),
+        event_row("4", moment + timedelta(days=9), "later", "u", "impression", "i1"),
+        event_row("5", moment + timedelta(days=10), "last", "u", "impression", "i1"),
     ]
     # Another person, so that each split has both labels.
     for day in (1, 10, 11):

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwright.core.clock import FixedClock
-from adwright.core.errors import ConfigError
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, Meter, Pace
 from adwright.delivery.decision import Deadline
 from adwright.delivery.stages.histories import RequestBatch
@@ -266,16 +265,6 @@ def test_similar_items() -> None:
     assert [item for item, _ in found] == [IDS[c - 1] for c in codes]
     np.testing.assert_allclose([score for _, score in found], cosine)
     assert whole.similar("lost") is None
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"retrieve": 0}, {"coarse": 0}, {"together": 0}, {"past": -1}, {"safety": 0.5}],
-    ids=str,
-)
-def test_sizes_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        CascadeConfig(**wrong)
 
 
 def test_what_was_had_is_not_offered_again_unless_it_is_named() -> None:

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from adwright.core.artifacts import MANIFEST, TENSORS, load_artifact, save_artifact
+from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import (
     ArtifactCorruptError,
     ArtifactError,
-    ConfigError,
     MissingExtraError,
     ResourceError,
     SchemaError,
@@ -182,19 +181,7 @@ def test_parts_that_do_not_fit_together_are_refused(
         load_index(tmp_path / "odd")
 
 
-def test_a_damaged_file_and_another_artifact_are_refused(tmp_path: Path) -> None:
-    index = filled(gaussian(120))
-    index.save(tmp_path / "index")
-    path = tmp_path / "index" / TENSORS
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ArtifactCorruptError):
-        load_index(tmp_path / "index")
-    path.write_bytes(whole)
-    manifest = tmp_path / "index" / MANIFEST
-    manifest.write_text(manifest.read_text("utf-8").replace('"dimension": 8', '"dimension": 9'))
-    with pytest.raises(ArtifactCorruptError):
-        load_index(tmp_path / "index")
+def test_another_artifact_is_refused(tmp_path: Path) -> None:
     save_artifact(tmp_path / "other", kind="din", config={})
     with pytest.raises(ArtifactError, match="of kind 'din', no index"):
         load_index(tmp_path / "other")
@@ -621,23 +608,6 @@ def test_a_graph_grows_and_lists_are_built_anew() -> None:
         index.add(np.arange(100), VECTORS[:100])
         index.add(np.arange(100, 500), VECTORS[100:500])
         assert index.built == built
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *({name: 0} for name in ("directions", "links", "build_breadth", "search_breadth")),
-        *({name: 0} for name in ("training", "rounds")),
-        *({name: -1} for name in ("lists", "probes", "exact_below", "seed")),
-        {"threads": 0},
-        {"candidates": 0.5},
-        {"candidates": float("nan")},
-        *({name: 2**40} for name in ("links", "build_breadth", "exact_below", "candidates")),
-    ],
-)
-def test_settings_that_cannot_be(changes: Any) -> None:
-    with pytest.raises(ConfigError):
-        FaissConfig(**changes)
 
 
 def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:

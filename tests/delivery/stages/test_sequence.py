@@ -39,6 +39,7 @@ from adwright.models.sequential.sequence_model import SequenceModel
 from adwright.training.ranking.ranker import Ranker
 from adwright.training.sequential.artifact import SequenceArtifact
 from adwright.training.sequential.ranks import visit_batch, visit_scorer
+from tests.support.delivery import sequence_parts
 from tests.support.delivery.cascade_parts import (
     DRAWS,
     EMBEDDING,
@@ -49,7 +50,6 @@ from tests.support.delivery.cascade_parts import (
     request,
     task,
 )
-from tests.support.delivery.sequence_parts import hstu as sequence_parts_hstu
 from tests.support.delivery.sequence_parts import hstu_ranker, sasrec
 
 
@@ -91,12 +91,12 @@ def test_times_actions_and_instants_are_as_asked() -> None:
 
 
 def test_a_model_has_the_catalogue_of_its_ids() -> None:
-    items = sequence_items_of(sequence_parts_hstu())
+    items = sequence_items_of(sequence_parts.hstu())
     assert items.ids == task().items.ids
     assert len(items) == len(task().items)
-    require_catalogue(sequence_parts_hstu(), Histories(items))
+    require_catalogue(sequence_parts.hstu(), Histories(items))
     with pytest.raises(ConfigError, match="different items"):
-        require_catalogue(sequence_parts_hstu(), Histories(replace(items, ids=items.ids[1:])))
+        require_catalogue(sequence_parts.hstu(), Histories(replace(items, ids=items.ids[1:])))
 
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -123,7 +123,7 @@ def visits_with_a_past() -> np.ndarray:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_are_those_of_the_visits(name: str) -> None:
-    artifact, known = sequence_parts_hstu(**MODELS[name]), histories()
+    artifact, known = sequence_parts.hstu(**MODELS[name]), histories()
     visits = visits_with_a_past()
     batch = known.batch(visit_requests(task(), visits))
     queries = SequenceQueries(artifact, known)
@@ -144,7 +144,7 @@ def test_scores_are_those_of_the_visits(name: str) -> None:
 
 
 def test_own_items_come_in_that_the_index_does_not_find() -> None:
-    artifact, known = sequence_parts_hstu(repeats=True), histories()
+    artifact, known = sequence_parts.hstu(repeats=True), histories()
     repeats = model_of(artifact).repeats
     assert repeats is not None
     with torch.no_grad():
@@ -152,7 +152,7 @@ def test_own_items_come_in_that_the_index_does_not_find() -> None:
     batch = known.batch([request("u1")])
     queries = SequenceQueries(artifact, known)
     own = np.unique(batch.item)
-    plain = SequenceSource(SequenceQueries(sequence_parts_hstu(), known)).find(batch, 3).codes
+    plain = SequenceSource(SequenceQueries(sequence_parts.hstu(), known)).find(batch, 3).codes
     few = build_index("exact", artifact.vectors.shape[1])
     others = np.setdiff1d(EVERY, own)
     few.add(others, artifact.vectors[others])
@@ -178,7 +178,7 @@ def counted(artifact: SequenceArtifact, monkeypatch: pytest.MonkeyPatch) -> list
 def test_queries_are_kept_until_an_event_or_the_buckets_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    artifact, known = sequence_parts_hstu(), histories()
+    artifact, known = sequence_parts.hstu(), histories()
     asked = counted(artifact, monkeypatch)
     queries = SequenceQueries(artifact, known)
     first = queries(known.batch([request("u1"), request("u2")]))
@@ -202,7 +202,7 @@ def test_queries_are_kept_until_an_event_or_the_buckets_change(
 
 @pytest.mark.parametrize(
     "artifact",
-    [sequence_parts_hstu(request_time="last_event"), sequence_parts_hstu(time=False), sasrec()],
+    [sequence_parts.hstu(request_time="last_event"), sequence_parts.hstu(time=False), sasrec()],
     ids=["last event", "no time", "sasrec"],
 )
 def test_a_model_that_does_not_read_the_moment_is_asked_once(
@@ -217,7 +217,7 @@ def test_a_model_that_does_not_read_the_moment_is_asked_once(
 
 @pytest.mark.parametrize("popularity", [False, True])
 def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
-    artifact, known = sequence_parts_hstu(popularity=popularity, repeats=True), histories()
+    artifact, known = sequence_parts.hstu(popularity=popularity, repeats=True), histories()
     bias = model_of(artifact).bias
     if bias is not None:
         with torch.no_grad():
@@ -235,7 +235,7 @@ def test_somebody_unknown_gets_popular_items(popularity: bool) -> None:
 
 def test_nobody_asks_for_nothing() -> None:
     known = histories()
-    queries = SequenceQueries(sequence_parts_hstu(repeats=True), known)
+    queries = SequenceQueries(sequence_parts.hstu(repeats=True), known)
     batch = known.batch([request("u1"), request("nobody")])
     nothing = SequenceScorer(queries).score(batch, Shortlist.of([EVERY[:0], EVERY[:0]]))
     assert nothing.shape == (0,)
@@ -243,7 +243,7 @@ def test_nobody_asks_for_nothing() -> None:
 
 
 def test_similar_items_are_those_of_the_vectors() -> None:
-    artifact, known = sequence_parts_hstu(popularity=True), histories()
+    artifact, known = sequence_parts.hstu(popularity=True), histories()
     codes, cosine = SequenceSource(SequenceQueries(artifact, known)).similar(3, 4)
     unit = artifact.vectors[:, :8]
     products = unit @ unit[3]
@@ -257,7 +257,7 @@ def test_what_cannot_search_is_refused() -> None:
         SequenceQueries(hstu_ranker(), histories())
     other = replace(task().items, ids=tuple(f"x{n}" for n in range(12)))
     with pytest.raises(ConfigError, match="different items"):
-        SequenceQueries(sequence_parts_hstu(), Histories(other))
+        SequenceQueries(sequence_parts.hstu(), Histories(other))
 
 
 PEOPLE = ["u1", "nobody", "u6", "u1"]
@@ -411,20 +411,10 @@ def test_many_threads_may_ask() -> None:
 
 def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a ranker"):
-        FalconRanker(sequence_parts_hstu(), histories())
+        FalconRanker(sequence_parts.hstu(), histories())
     other = replace(task().items, ids=tuple(f"x{n}" for n in range(12)))
     with pytest.raises(ConfigError, match="different items"):
         FalconRanker(hstu_ranker(), Histories(other))
-
-
-def row_ranker_batch_of(known: Histories) -> RequestBatch:
-    days = [9, 9, 4, 3]
-    return known.batch([request(u, time=on_day(day)) for u, day in zip(PEOPLE, days, strict=True)])
-
-
-def row_ranker_items_of(sizes: list[int]) -> Shortlist:
-    rng = np.random.default_rng(0)
-    return Shortlist.of([rng.choice(np.arange(1, 13), size, replace=False) for size in sizes])
 
 
 def as_tables(batch: RequestBatch, items: Shortlist) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -488,7 +478,7 @@ def hstu(**changes: object) -> Ranker:
 @pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
 @pytest.mark.parametrize("limit", [0, 5])
 def test_scores_are_those_of_the_ranker_on_a_table(limit: int, make: Callable[..., Ranker]) -> None:
-    batch, items = row_ranker_batch_of(histories()), row_ranker_items_of([5, 3, 12, 1])
+    batch, items = batch_of(histories()), items_of([5, 3, 12, 1])
     trained = make(max_history=limit)
     found = FineRanker(trained, histories()).score(batch, items)
     np.testing.assert_allclose(found, trained.score_rows(*as_tables(batch, items)), rtol=1e-5)
@@ -497,7 +487,7 @@ def test_scores_are_those_of_the_ranker_on_a_table(limit: int, make: Callable[..
 
 def test_the_draws_are_undone_item_by_item() -> None:
     known = histories()
-    batch, items = row_ranker_batch_of(known), row_ranker_items_of([5, 3, 12, 1])
+    batch, items = batch_of(known), items_of([5, 3, 12, 1])
     raw = FineRanker(ranker(), known).score(batch, items)
     undone = FineRanker(ranker(), known, DRAWS).score(batch, items)
     share = popular_share(task().count)
@@ -515,9 +505,9 @@ def test_the_draws_are_undone_item_by_item() -> None:
 
 @pytest.mark.parametrize("make", [ranker, hstu], ids=["din", "hstu"])
 def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
-    known, items = histories(), row_ranker_items_of([5, 3, 12, 1])
+    known, items = histories(), items_of([5, 3, 12, 1])
     stage = FineRanker(make(), known, DRAWS)
-    batch = row_ranker_batch_of(known)
+    batch = batch_of(known)
     together = stage.score(batch, items)
     for n, (start, end) in enumerate(items.bounds()):
         alone = stage.score(batch.some([n]), items.some([n]))
@@ -528,8 +518,8 @@ def test_people_do_not_touch_each_other(make: Callable[..., Ranker]) -> None:
 def test_a_person_without_candidates_is_passed_over(make: Callable[..., Ranker]) -> None:
     known = histories()
     stage = FineRanker(make(), known)
-    assert len(stage.score(row_ranker_batch_of(known), row_ranker_items_of([0, 2, 0, 1]))) == 3
-    assert len(stage.score(row_ranker_batch_of(known), row_ranker_items_of([0, 0, 0, 0]))) == 0
+    assert len(stage.score(batch_of(known), items_of([0, 2, 0, 1]))) == 3
+    assert len(stage.score(batch_of(known), items_of([0, 0, 0, 0]))) == 0
 
 
 def test_numbers_of_the_request_reach_the_network() -> None:

@@ -37,12 +37,6 @@ from tests.support.lm.tiny_gguf import save_tiny_gguf
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 
-@pytest.mark.parametrize("name", ["threads", "cache_tokens", "max_running"])
-def test_wrong_settings_are_named(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        XllamacppConfig(**{name: -1})  # type: ignore[arg-type]
-
-
 def test_scales_are_finite() -> None:
     check_scales([0.0, -1.0])
     with pytest.raises(ConfigError, match="finite"):

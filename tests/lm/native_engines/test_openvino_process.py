@@ -1,4 +1,4 @@
-"""?"""
+"""The engines of OpenVINO and llama.cpp: what they answer, and processes that die beneath them."""
 
 from __future__ import annotations
 
@@ -61,6 +61,12 @@ pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
 pytest.importorskip("gguf", reason="the extra lm is not installed")
 
 
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 TEXT = "Our loose-leaf breakfast tea is blended in small batches. 38% of 1,250 shoppers, née €!"
 
 
@@ -120,13 +126,7 @@ def test_seeds_repeat(model: OpenVinoModel) -> None:
 
 
 def test_constraints(model: OpenVinoModel) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"city": {"enum": ["Paris", "Rome"]}},
-        "required": ["city"],
-        "additionalProperties": False,
-    }
-    config = GenerationConfig(max_tokens=40, json_schema=schema)
+    config = GenerationConfig(max_tokens=40, json_schema=CITY)
     assert json.loads(model.generate([CAPITAL], config).texts[0]) == {"city": "Paris"}
     config = GenerationConfig(max_tokens=40, grammar='root ::= "Lyon" | "Nice"')
     assert model.generate([CAPITAL], config).texts[0] in ("Lyon", "Nice")
@@ -362,9 +362,6 @@ def test_a_model_without_a_template_or_special_tokens() -> None:
         tokens.chat([Message("user", "a")])
 
 
-pytest.importorskip("openvino_genai", reason="the extra lm is not installed")
-
-
 class Echo:
     """Answers each request with its own prompt at once; holds those that begin with 9."""
 
@@ -442,7 +439,6 @@ def test_the_settings_of_a_request() -> None:
 
 
 pytest.importorskip("xllamacpp", reason="the extra lm is not installed")
-pytest.importorskip("gguf", reason="the extra lm is not installed")
 pytest.importorskip("llguidance", reason="the extra lm is not installed")
 
 
@@ -464,7 +460,7 @@ def config_of(file: Path, *loras: LoraFile) -> XllamacppConfig:
 
 
 @pytest.fixture(scope="module")
-def llamacpp_model_model(file: Path) -> Iterator[XllamacppModel]:
+def llama(file: Path) -> Iterator[XllamacppModel]:
     with closing(XllamacppModel.open(config_of(file))) as opened:
         yield opened
 
@@ -475,9 +471,9 @@ def theirs() -> TorchModel:
     return tiny_model()
 
 
-def llamacpp_model_idle(llamacpp_model_model: XllamacppModel) -> bool:
+def at_rest(llama: XllamacppModel) -> bool:
     until = time.monotonic() + 20
-    process = llamacpp_model_model.processes[0]
+    process = llama.processes[0]
     while time.monotonic() < until:
         if not process.running and not any(one["is_processing"] for one in process.ask("/slots")):
             return True
@@ -485,15 +481,12 @@ def llamacpp_model_idle(llamacpp_model_model: XllamacppModel) -> bool:
     return False
 
 
-def test_it_answers_as_torch_does(llamacpp_model_model: XllamacppModel, theirs: TorchModel) -> None:
-    assert isinstance(llamacpp_model_model, LanguageModel)
-    assert (llamacpp_model_model.info.engine, llamacpp_model_model.info.context) == (
-        "xllamacpp",
-        CONTEXT,
-    )
+def test_it_answers_as_torch_does(llama: XllamacppModel, theirs: TorchModel) -> None:
+    assert isinstance(llama, LanguageModel)
+    assert (llama.info.engine, llama.info.context) == ("xllamacpp", CONTEXT)
     config = GenerationConfig(max_tokens=6, logprobs=True, grammar=WORDS)
     asked = [TEA, "buy two", TokenPrompt((40, 41))]
-    ours, wanted = llamacpp_model_model.generate(asked, config), theirs.generate(asked, config)
+    ours, wanted = llama.generate(asked, config), theirs.generate(asked, config)
     assert ours.texts == wanted.texts
     for one, other in zip(ours, wanted, strict=True):
         assert one.token_ids == other.token_ids
@@ -502,140 +495,115 @@ def test_it_answers_as_torch_does(llamacpp_model_model: XllamacppModel, theirs: 
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=NEAR)
 
 
-def test_its_tokens_are_those_of_torch(llamacpp_model_model: XllamacppModel) -> None:
+def test_its_tokens_are_those_of_torch(llama: XllamacppModel) -> None:
     other = tiny_tokens()
-    assert llamacpp_model_model.tokens.encode(TEXT) == other.encode(TEXT)
-    assert llamacpp_model_model.tokens.chat(TEA) == other.chat(TEA)
-    assert llamacpp_model_model.tokens.decode(other.encode(TEXT)) == TEXT
-    assert (llamacpp_model_model.tokens.end_ids, llamacpp_model_model.tokens.begin_id) == (
-        other.end_ids,
-        other.begin_id,
-    )
+    assert llama.tokens.encode(TEXT) == other.encode(TEXT)
+    assert llama.tokens.chat(TEA) == other.chat(TEA)
+    assert llama.tokens.decode(other.encode(TEXT)) == TEXT
+    assert (llama.tokens.end_ids, llama.tokens.begin_id) == (other.end_ids, other.begin_id)
     with pytest.raises(ConfigError, match="do not fit"):
-        llamacpp_model_model.tokens.chat([Message("user", "a"), Message("system", "b")])
+        llama.tokens.chat([Message("user", "a"), Message("system", "b")])
 
 
-def test_scores_are_those_of_torch(
-    llamacpp_model_model: XllamacppModel, theirs: TorchModel
-) -> None:
+def test_scores_are_those_of_torch(llama: XllamacppModel, theirs: TorchModel) -> None:
     """An end in the middle, characters of several tokens, and more than is forced at once."""
     asked = [TEA, "the best", "", "fresh", "a"]
     after = [" tea", " née € 你好 🍵!", " a<|end|> b<|end|>", " é", TokenPrompt((40, 41) * 120)]
-    ours, wanted = llamacpp_model_model.score(asked, after), theirs.score(asked, after)
+    ours, wanted = llama.score(asked, after), theirs.score(asked, after)
     for one, other in zip(ours.token_logprobs, wanted.token_logprobs, strict=True):
         np.testing.assert_allclose(one, other, atol=NEAR)
 
 
-def test_characters_of_several_tokens_are_told(
-    llamacpp_model_model: XllamacppModel, theirs: TorchModel
-) -> None:
-    config = GenerationConfig(max_tokens=30, logprobs=True, grammar='root ::= "é🍵你"')
+def test_characters_of_several_tokens_are_told(llama: XllamacppModel, theirs: TorchModel) -> None:
     for logprobs in (True, False):
         config = GenerationConfig(max_tokens=30, logprobs=logprobs, grammar='root ::= "é🍵你"')
-        (one,), (other,) = (
-            llamacpp_model_model.generate(["a"], config),
-            theirs.generate(["a"], config),
-        )
+        (one,), (other,) = (llama.generate(["a"], config), theirs.generate(["a"], config))
         assert one.text == other.text == "é🍵你"
         assert one.token_ids == other.token_ids
         assert len(one.token_ids) > 3
-    assert "".join(chunk.text for chunk in llamacpp_model_model.stream("a", config)) == "é🍵你"
+    assert "".join(chunk.text for chunk in llama.stream("a", config)) == "é🍵你"
 
 
-def test_stop_strings_and_streams(llamacpp_model_model: XllamacppModel) -> None:
+def test_stop_strings_and_streams(llama: XllamacppModel) -> None:
     config = GenerationConfig(max_tokens=20, grammar='root ::= "one two three four"')
-    whole = llamacpp_model_model.generate(["a"], config)[0]
+    whole = llama.generate(["a"], config)[0]
     assert (whole.text, whole.finish_reason) == ("one two three four", "stop")
     cut = GenerationConfig(max_tokens=20, grammar=config.grammar, stop=("wo th",))
-    chunks = list(llamacpp_model_model.stream("a", cut))
+    chunks = list(llama.stream("a", cut))
     assert "".join(chunk.text for chunk in chunks) == "one t"
     assert chunks[-1].finish_reason == "stop"
-    assert llamacpp_model_idle(llamacpp_model_model)
+    assert at_rest(llama)
 
 
-def test_llamacpp_model_seeds_repeat(llamacpp_model_model: XllamacppModel) -> None:
+def test_seeds_repeat_in_llama(llama: XllamacppModel) -> None:
     """One request at a time: beside others the last digits differ, which moves close draws."""
 
     def drawn(seed: int) -> str:
         config = GenerationConfig(
             max_tokens=12, temperature=0.9, top_k=50, top_p=0.95, seed=seed, grammar=WORDS
         )
-        return llamacpp_model_model.generate(["a"], config).texts[0]
+        return llama.generate(["a"], config).texts[0]
 
     assert drawn(3) == drawn(3)
     assert drawn(3) != drawn(4)
     two = GenerationConfig(max_tokens=12, temperature=0.9, grammar=WORDS)
-    assert len(set(llamacpp_model_model.generate(["a"] * 2, two).texts)) == 2
+    assert len(set(llama.generate(["a"] * 2, two).texts)) == 2
 
 
-def test_a_penalty_ends_repetitions(
-    llamacpp_model_model: XllamacppModel, theirs: TorchModel
-) -> None:
+def test_a_penalty_ends_repetitions(llama: XllamacppModel, theirs: TorchModel) -> None:
     config = GenerationConfig(max_tokens=12, repetition_penalty=1.5, grammar=WORDS)
-    assert (
-        llamacpp_model_model.generate([TEA], config).texts == theirs.generate([TEA], config).texts
-    )
+    assert llama.generate([TEA], config).texts == theirs.generate([TEA], config).texts
 
 
-def test_llamacpp_model_constraints(llamacpp_model_model: XllamacppModel) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"city": {"enum": ["Paris", "Rome"]}},
-        "required": ["city"],
-        "additionalProperties": False,
-    }
-    config = GenerationConfig(max_tokens=60, json_schema=schema)
-    text = llamacpp_model_model.generate([TEA], config).texts[0]
+def test_constraints_in_llama(llama: XllamacppModel) -> None:
+    config = GenerationConfig(max_tokens=60, json_schema=CITY)
+    text = llama.generate([TEA], config).texts[0]
     assert json.loads(text)["city"] in ("Paris", "Rome")
     assert " " not in text
     config = GenerationConfig(max_tokens=40, grammar='root ::= "Lyon" | "Nice"')
-    assert llamacpp_model_model.generate([TEA], config).texts[0] in ("Lyon", "Nice")
+    assert llama.generate([TEA], config).texts[0] in ("Lyon", "Nice")
     with pytest.raises(ConfigError, match="schema or grammar"):
-        llamacpp_model_model.generate([TEA], GenerationConfig(json_schema={"type": "nothing"}))
+        llama.generate([TEA], GenerationConfig(json_schema={"type": "nothing"}))
     with pytest.raises(ConfigError, match="grammar"):
-        llamacpp_model_model.generate([TEA], GenerationConfig(grammar="root ::= ("))
-    assert llamacpp_model_idle(llamacpp_model_model)
+        llama.generate([TEA], GenerationConfig(grammar="root ::= ("))
+    assert at_rest(llama)
 
 
-def test_what_is_cancelled_or_left_ends(llamacpp_model_model: XllamacppModel) -> None:
+def test_what_is_cancelled_or_left_ends(llama: XllamacppModel) -> None:
     cancel = Cancellation()
-    chunks = llamacpp_model_model.stream(TEA, LONG, cancel=cancel)
+    chunks = llama.stream(TEA, LONG, cancel=cancel)
     assert len(list(islice(chunks, 2))) == 2
     cancel.cancel()
     assert list(chunks)[-1].finish_reason == "cancelled"
-    assert llamacpp_model_idle(llamacpp_model_model)
-    left = llamacpp_model_model.stream(TEA, LONG)
+    assert at_rest(llama)
+    left = llama.stream(TEA, LONG)
     next(left)
     left.close()  # type: ignore[attr-defined]
-    assert llamacpp_model_idle(llamacpp_model_model)
-    assert llamacpp_model_model.generate([TEA], LONG, cancel=cancel)[0].finish_reason == "cancelled"
+    assert at_rest(llama)
+    assert llama.generate([TEA], LONG, cancel=cancel)[0].finish_reason == "cancelled"
     with pytest.raises(ResourceError, match="cancelled"):
-        llamacpp_model_model.score(["a"], ["b"], cancel=cancel)
-    assert llamacpp_model_idle(llamacpp_model_model)
+        llama.score(["a"], ["b"], cancel=cancel)
+    assert at_rest(llama)
 
 
-def test_embeddings_are_those_of_torch(
-    llamacpp_model_model: XllamacppModel, theirs: TorchModel
-) -> None:
+def test_embeddings_are_those_of_torch(llama: XllamacppModel, theirs: TorchModel) -> None:
     texts = ["the best tea", "two packs of coffee"]
-    np.testing.assert_allclose(llamacpp_model_model.embed(texts), theirs.embed(texts), atol=1e-3)
-    assert llamacpp_model_model.embed([]).shape == (0, 0)
+    np.testing.assert_allclose(llama.embed(texts), theirs.embed(texts), atol=1e-3)
+    assert llama.embed([]).shape == (0, 0)
 
 
-def test_llamacpp_model_what_it_cannot_do(
-    llamacpp_model_model: XllamacppModel, file: Path, tmp_path: Path
-) -> None:
+def test_what_llama_cannot_do(llama: XllamacppModel, file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueInvalidError, match="no room"):
-        llamacpp_model_model.generate([TokenPrompt((5,) * CONTEXT)])
+        llama.generate([TokenPrompt((5,) * CONTEXT)])
     for call in (
-        lambda: llamacpp_model_model.generate(["a", TokenPrompt((VOCABULARY,))]),
-        lambda: llamacpp_model_model.stream(TokenPrompt((99_999_999,))),
-        lambda: llamacpp_model_model.score(["a"], [TokenPrompt((5, VOCABULARY))]),
+        lambda: llama.generate(["a", TokenPrompt((VOCABULARY,))]),
+        lambda: llama.stream(TokenPrompt((99_999_999,))),
+        lambda: llama.score(["a"], [TokenPrompt((5, VOCABULARY))]),
     ):
         with pytest.raises(ValueInvalidError, match="no such token"):
             call()
     with pytest.raises(ConfigError, match="2 scales for 0"):
-        llamacpp_model_model.scale_loras([1.0, 2.0])
+        llama.scale_loras([1.0, 2.0])
     with pytest.raises(AssetError, match="no such model"):
         XllamacppModel.open(XllamacppConfig("nowhere"))
     (tmp_path / "model.gguf").write_bytes(b"GGUFnot really")

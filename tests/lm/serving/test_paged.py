@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 import pytest
@@ -224,18 +223,6 @@ def test_a_prompt_hands_out_nothing_before_its_end(folders: dict[str, Path]) -> 
     assert (step.prompted, job.done, len(job.tokens)) == (4, 10, 11)
     assert models.step().written == 1
     assert job.over
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"rows": 0}, {"block": 0}, {"pool_bytes": 0}),
-        *({"host_bytes": -1}, {"prefix_bytes": -1}, {"drive": "x"}),
-    ],
-)
-def test_settings_that_cannot_be(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(change))):
-        ServingConfig(**change)
 
 
 def test_the_least_that_is_allowed() -> None:

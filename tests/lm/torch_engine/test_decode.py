@@ -16,7 +16,6 @@ from adwright.lm.engine.base import AnswerWriter
 from adwright.lm.engine.generation import Cancellation, GenerationConfig, TokenPrompt
 from adwright.lm.torch_engine import score as branching
 from adwright.lm.torch_engine import score as torch_score
-from adwright.lm.torch_engine.config import TorchConfig
 from adwright.lm.torch_engine.decode import (
     LogitRules,
     decode,
@@ -449,13 +448,6 @@ def test_min_p_drops_what_is_far_less_likely_than_the_likeliest() -> None:
     warm = GenerationConfig(temperature=2.0, min_p=0.25)
     drawn = {int(next_tokens(probabilities.log(), warm, [generator(seed)])) for seed in range(200)}
     assert drawn == {0, 1, 2, 3}
-
-
-def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ConfigError, match="batch_size"):
-        TorchConfig(batch_size=0)
-    with pytest.raises(ConfigError, match="threads"):
-        TorchConfig(threads=-1)
 
 
 def test_settings_load_no_engine() -> None:

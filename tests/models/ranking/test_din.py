@@ -178,9 +178,7 @@ def test_activations_are_those_of_the_unit() -> None:
     assert found.shape == (2, 3)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"attention_hidden": 0}, {"mlp_hidden": ()}, {"history_scale": 0.0}]
-)
+@pytest.mark.parametrize("wrong", [{"attention_hidden": 0}, {"mlp_hidden": ()}])
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         replace(SMALL, **wrong)  # type: ignore[arg-type]

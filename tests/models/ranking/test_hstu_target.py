@@ -314,7 +314,6 @@ def test_an_item_stands_out_for_itself_at_the_start() -> None:
         {"max_length": 0},
         {"qk_width": 0},
         {"dropout": 1.0},
-        {"norm": "batch"},
     ],
 )
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ from tests.support.models.interest_checks import (
     shake,
 )
 
-TASK_MULTI_INTEREST = small_task()
+SHOP = small_task()
 CONFIG = InterestConfig(width=8, hidden=12, interests=2, temperature=0.3)
 
 
@@ -57,9 +57,7 @@ class _Ends(MultiInterest):
 
 def _model(config: InterestConfig = CONFIG) -> _Ends:
     torch.manual_seed(0)
-    return _Ends(
-        config, TASK_MULTI_INTEREST.spec, TASK_MULTI_INTEREST.items, TASK_MULTI_INTEREST.count
-    )
+    return _Ends(config, SHOP.spec, SHOP.items, SHOP.count)
 
 
 def _teacher(queries: int) -> Teacher:
@@ -68,15 +66,13 @@ def _teacher(queries: int) -> Teacher:
 
 
 def test_vectors_carry_the_temperature_and_the_prior() -> None:
-    model, batch = _model(), TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("test"))
+    model, batch = _model(), SHOP.batch(SHOP.visits("test"))
     queries, items = model.queries(batch), model.item_vectors(torch.arange(13))
     assert queries.shape == (10, 2, 9)
     torch.testing.assert_close(queries[..., :8] * CONFIG.temperature, model.directions(batch))
     torch.testing.assert_close(queries[..., 8], torch.ones(10, 2))
     torch.testing.assert_close(model.directions(batch).norm(dim=2), torch.ones(10, 2))
-    share = (torch.from_numpy(TASK_MULTI_INTEREST.count) + 1) / (
-        TASK_MULTI_INTEREST.count.sum() + 13
-    )
+    share = (torch.from_numpy(SHOP.count) + 1) / (SHOP.count.sum() + 13)
     torch.testing.assert_close(items[:, 8], share.log().float())
     ignoring = _model(replace(CONFIG, popularity="ignored"))
     assert ignoring.item_vectors(torch.arange(13))[:, 8].abs().max() == 0
@@ -86,21 +82,13 @@ def test_vectors_carry_the_temperature_and_the_prior() -> None:
 @pytest.mark.parametrize("popularity", ["prior", "corrected", "ignored"])
 def test_the_loss_is_the_formula(weighting: str, popularity: str) -> None:
     config = replace(CONFIG, weighting=weighting, popularity=popularity, sharpness=2.0)  # type: ignore[arg-type]
-    model, batch = (
-        _model(config),
-        TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[12:16]),
-    )
+    model, batch = (_model(config), SHOP.batch(SHOP.visits("train")[12:16]))
     pairs = batch.targets.values
     candidates = pairs.unique()
     items = model.item_vectors(candidates)[:, :8]
-    share = (
-        torch.from_numpy(TASK_MULTI_INTEREST.count)[candidates] / TASK_MULTI_INTEREST.count.sum()
-    )
+    share = torch.from_numpy(SHOP.count)[candidates] / SHOP.count.sum()
     log_q = torch.log(1 - torch.exp(-len(pairs) * share))
-    log_p = (
-        (torch.from_numpy(TASK_MULTI_INTEREST.count)[candidates] + 1)
-        / (TASK_MULTI_INTEREST.count.sum() + 13)
-    ).log()
+    log_p = ((torch.from_numpy(SHOP.count)[candidates] + 1) / (SHOP.count.sum() + 13)).log()
     shift = {"prior": log_p - log_q, "corrected": -log_q, "ignored": 0 * log_q}[popularity]
     total = 0.0
     for u, targets in enumerate(batch.targets.to_lists()):
@@ -119,7 +107,7 @@ def test_the_loss_is_the_formula(weighting: str, popularity: str) -> None:
 
 
 def test_the_penalty_is_the_mean_squared_cosine_a_pair() -> None:
-    batch = TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[12:16])
+    batch = SHOP.batch(SHOP.visits("train")[12:16])
     plain, model = _model(), _model(replace(CONFIG, orthogonality=0.5))
     directions = model.directions(batch)
     cosines = (directions[:, 0] * directions[:, 1]).sum(1)
@@ -134,10 +122,7 @@ def test_the_penalty_is_the_mean_squared_cosine_a_pair() -> None:
 @pytest.mark.parametrize("weighting", ["max", "softmax"])
 def test_the_teacher_adds_the_distance_of_its_list(weighting: str) -> None:
     config = replace(CONFIG, distillation=0.7, teacher_temperature=2.0, weighting=weighting)  # type: ignore[arg-type]
-    model, batch = (
-        _model(config),
-        TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[12:16]),
-    )
+    model, batch = (_model(config), SHOP.batch(SHOP.visits("train")[12:16]))
     teacher, queries = _teacher(4), model.queries(batch)
     total, lists, at = 0.0, teacher.candidates.to_lists(), 0
     for u, codes in enumerate(lists):
@@ -161,42 +146,13 @@ def test_a_teacher_without_a_score_for_each_candidate_is_refused() -> None:
 
 
 def test_only_the_latest_events_are_read() -> None:
-    model, batch = (
-        _model(replace(CONFIG, events=2)),
-        TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("test")),
-    )
-    cut = TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("test"), max_history=2)
+    model, batch = (_model(replace(CONFIG, events=2)), SHOP.batch(SHOP.visits("test")))
+    cut = SHOP.batch(SHOP.visits("test"), max_history=2)
     torch.testing.assert_close(model.queries(batch), model.queries(cut))
     torch.testing.assert_close(
-        model.loss(TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[20:24])),
-        model.loss(
-            TASK_MULTI_INTEREST.batch(TASK_MULTI_INTEREST.visits("train")[20:24], max_history=2)
-        ),
+        model.loss(SHOP.batch(SHOP.visits("train")[20:24])),
+        model.loss(SHOP.batch(SHOP.visits("train")[20:24], max_history=2)),
     )
-
-
-@dataclass(frozen=True)
-class _Wrong:
-    field: str
-    value: float
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        _Wrong("width", 0),
-        _Wrong("interests", 0),
-        _Wrong("events", 0),
-        _Wrong("temperature", 0.0),
-        _Wrong("sharpness", -1.0),
-        _Wrong("teacher_temperature", 0.0),
-        _Wrong("orthogonality", -0.1),
-        _Wrong("distillation", -0.1),
-    ],
-)
-def test_settings_out_of_range_are_refused(wrong: _Wrong) -> None:
-    with pytest.raises(ConfigError):
-        replace(CONFIG, **{wrong.field: wrong.value})  # type: ignore[arg-type]
 
 
 HISTORIES = [[3, 1, 3, 5, 2], [4], [], [0, 5, 1, 1]]
@@ -219,14 +175,6 @@ def _items(width: int = 6) -> Tensor:
 def _behaviours(batch: QueryBatch | None = None) -> Behaviours:
     batch = batch or _batch()
     return Behaviours.of(batch, _items(), batch.history.values)
-
-
-def _shaken(module: torch.nn.Module) -> None:
-    """No parameter at a value that would hide a mistake."""
-    generator = torch.Generator().manual_seed(9)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def test_padding_keeps_every_event_in_its_place() -> None:
@@ -291,7 +239,7 @@ def test_the_levels_are_the_formula(levels: int, residual: float) -> None:
     model = HierarchicalExtraction(
         6, lists=2, interests=3, levels=levels, residual=residual, sharpness=4.0
     )
-    _shaken(model)
+    shake(model)
     behaviours = _behaviours()
     start = torch.nn.functional.normalize(torch.randn(4, 3, 6), dim=2)
     late = behaviours.mask & (behaviours.back < 2)
@@ -361,7 +309,7 @@ def _literal_co_interest(model: CoInterest, long: Tensor, short: Tensor) -> Tens
 def test_co_interest_is_the_formula() -> None:
     torch.manual_seed(1)
     model = CoInterest(6)
-    _shaken(model)
+    shake(model)
     long, short = torch.randn(3, 4, 6), torch.randn(3, 4, 6)
     filled = torch.tensor([[True, True], [True, False], [False, True]])
     found = model(long, short, filled)
@@ -478,17 +426,14 @@ def test_every_field_of_the_distillation_changes_the_loss(change: dict[str, obje
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"levels": 0},
-        {"short_events": 0},
-        {"residual": 1.1},
-        {"short_days": -1.0},
-        {"competition": 0.0},
-        {"interests": 0},
+        *({"orthogonality": -0.1}, {"distillation": -0.1}, {"levels": 0}, {"short_events": 0}),
+        *({"residual": 1.1}, {"residual": -0.1}, {"short_days": -1.0}, {"competition": 0.0}),
     ],
+    ids=str,
 )
-def test_settings_out_of_range_are_refused_hcn(wrong: dict[str, object]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        replace(CONFIG_HCN, **wrong)  # type: ignore[arg-type]
+        replace(CONFIG_HCN, **wrong)
 
 
 COMIREC = ComiRecConfig(width=8, hidden=12, interests=3, events=9, attention=10, temperature=0.2)
@@ -508,7 +453,7 @@ def _mind(config: MINDConfig = ROUTED) -> MIND:
 MODELS = pytest.mark.parametrize("make", [_comirec, _mind])
 
 
-def _behaviours_comirec(model: MultiInterest) -> Behaviours:
+def _behaviours_of(model: MultiInterest) -> Behaviours:
     batch = TASK.batch(TRAIN[20:24], max_history=9)
     codes, place = torch.unique(batch.history.values, return_inverse=True)
     return Behaviours.of(batch, model.item(codes), place)
@@ -517,7 +462,7 @@ def _behaviours_comirec(model: MultiInterest) -> Behaviours:
 def test_comirec_is_the_formula() -> None:
     model = _comirec()
     shake(model)
-    behaviours = _behaviours_comirec(model)
+    behaviours = _behaviours_of(model)
     found = model.interests(behaviours, torch.zeros(4, 1))
     for u in range(4):
         events = range(int(behaviours.mask[u].sum()))
@@ -557,7 +502,7 @@ def _literal_routing(model: MIND, b: list[Tensor], start: Tensor) -> Tensor:
 def test_mind_is_the_formula(rounds: int) -> None:
     model = _mind(replace(ROUTED, rounds=rounds))
     shake(model)
-    behaviours = _behaviours_comirec(model)
+    behaviours = _behaviours_of(model)
     found = model.interests(behaviours, torch.zeros(4, 1))
     start = model.get_buffer("start")
     for u in range(4):
@@ -571,7 +516,7 @@ def test_mind_is_the_formula(rounds: int) -> None:
 def test_only_the_last_round_is_differentiated() -> None:
     """The gradient of S is that of the last weighted sum with constant weights."""
     model = _mind()
-    behaviours = _behaviours_comirec(model)
+    behaviours = _behaviours_of(model)
     model.interests(behaviours, torch.zeros(4, 1)).sum().backward()  # type: ignore[no-untyped-call]
     assert model.shared.weight.grad is not None
     before = model.shared.weight.grad.clone()
@@ -620,12 +565,3 @@ def test_every_field_of_comirec_changes_the_loss(change: dict[str, object]) -> N
 def test_every_field_of_mind_changes_the_loss(change: dict[str, object]) -> None:
     changed = _mind(replace(ROUTED, **change))  # type: ignore[arg-type]
     assert outcome(_mind())[0] != outcome(changed)[0]
-
-
-def test_settings_out_of_range_are_refused_comirec() -> None:
-    with pytest.raises(ConfigError):
-        replace(COMIREC, attention=0)
-    with pytest.raises(ConfigError):
-        replace(ROUTED, rounds=0)
-    with pytest.raises(ConfigError):
-        replace(ROUTED, spread=0.0)

@@ -376,8 +376,6 @@ def test_data_that_lack_what_the_model_reads_are_refused() -> None:
         {"prefix": 1},
         {"truncate_after": 1},
         {"truncate_after": 2, "truncate_to": 3},
-        {"norm": "batch"},
-        {"request_time": "never"},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:

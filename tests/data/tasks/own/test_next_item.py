@@ -237,10 +237,6 @@ def test_what_cannot_be_is_refused() -> None:
     date = datetime(2024, 3, 9, tzinfo=UTC)
     with pytest.raises(ConfigError, match="dates cut a log by time"):
         NextItemConfig(split="last", valid_from=date, test_from=date + timedelta(days=1))
-    with pytest.raises(ConfigError, match="min_count"):
-        NextItemConfig(min_count=0)
-    with pytest.raises(ConfigError, match="split cannot be 'random'"):
-        NextItemConfig(split="random")  # type: ignore[arg-type]
 
 
 def test_an_imported_folder_and_a_file_are_opened(tmp_path: Path) -> None:
