@@ -12,6 +12,7 @@ import pytest
 from adwright.agent.document.text_format import write_document
 from adwright.agent.drivers.protocol import RequestGate
 from adwright.agent.operate.policy_file import AgentPolicy, policy_text
+from tests.agent.conftest import chromium  # noqa: F401 - a fixture
 from tests.support.agent.shop_app import ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_reader import ReadingShopDriver
