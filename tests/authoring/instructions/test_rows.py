@@ -32,10 +32,10 @@ from adwright.authoring.instructions.rows import (
     value_slots,
 )
 from adwright.authoring.tasks import (
+    AuthoringTask,
     Product,
     PromptBounds,
     Request,
-    Task,
     all_tasks,
     messages_of,
     task_named,
@@ -144,7 +144,7 @@ SEEDS_TEA = Product("t1", "Mill Lane Assam 80 bags")
 
 
 @pytest.mark.parametrize("task", all_tasks(), ids=lambda task: task.name)
-def test_each_task_has_thirty_seeds_that_differ(task: Task) -> None:
+def test_each_task_has_thirty_seeds_that_differ(task: AuthoringTask) -> None:
     seeds = load_seeds(task.name)
     assert len(seeds) >= 30
     assert {seed.task for seed in seeds} == {task.name}
@@ -287,7 +287,7 @@ def test_the_seed_changes_what_is_kept() -> None:
 
 
 @pytest.mark.parametrize("task", all_tasks(), ids=lambda task: task.name)
-def test_new_instructions_differ_from_all_that_is_kept(task: Task) -> None:
+def test_new_instructions_differ_from_all_that_is_kept(task: AuthoringTask) -> None:
     seeds = load_seeds(task.name)
     made = recombined_instructions(task, seeds, most=20, seed=7)
     assert len(made) == 20
@@ -309,7 +309,7 @@ def test_they_follow_from_the_seed() -> None:
 
 
 def test_a_task_of_ones_own_has_none() -> None:
-    own = Task("slogans", "Slogan", (), task_named("ads").wanted, "text", (), ())
+    own = AuthoringTask("slogans", "Slogan", (), task_named("ads").wanted, "text", (), ())
     assert recombined_instructions(own, (), most=5) == ()
 
 
