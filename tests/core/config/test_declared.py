@@ -310,7 +310,7 @@ def refused_values(hint: Any, *, several: bool = False) -> Iterator[object]:
         hint = get_args(hint)[0]
     if choices_of(hint):
         yield ("no such choice",) if several else "no such choice"
-    elif get_origin(hint) in (Union, UnionType, tuple):
+    elif get_origin(hint) in (Union, UnionType) or (get_origin(hint) is tuple and not several):
         for part in get_args(hint):
             yield from refused_values(part, several=several or get_origin(hint) is tuple)
 
