@@ -209,7 +209,7 @@ def test_a_campaign_has_terms_and_says_what_it_spent(client: Client, store: Stor
         **{"budget": 5.0, "price": 0.1, "per": "impression", "cap": 3, "cap_hours": 12.0},
         "targeting": {"page": ["start", "search"], "floor": [2.0]},
     }
-    body = {"campaign_id": "c1", "start": small_shop_NOW.isoformat(), **terms}
+    body = {"campaign_id": "c1", "start": small_shop.NOW.isoformat(), **terms}
     made = client.post("/v1/campaigns", json=body).json()
     assert made == {**made, **terms, "spent": 0.0}
     impressions = [event(event_id=f"i{n}", kind="impression", campaign_id="c1") for n in range(3)]
