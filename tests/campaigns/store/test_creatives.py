@@ -151,12 +151,14 @@ def test_every_move_is_as_the_table_says(store: Store, tenant: str, old: Creativ
             store.put_creative(tenant, {"creative_id": one.creative_id, "item_id": "bread"})
         moved(store, tenant, one, *ways[old])
         before = store.creative_moves(tenant, one.creative_id)
+        version = store.creative_versions()[tenant]
         if new == old or new in MOVES[old]:
             moving = int(new != old)
             counts = Recorded(moving, 1 - moving)
             ids = [one.creative_id]
             assert store.move_creatives(tenant, ids, new, author="b", dry_run=True) == counts
             assert store.creative_moves(tenant, one.creative_id) == before
+            assert store.creative_versions()[tenant] == version
             assert store.move_creatives(tenant, ids, new, author="b", why="so") == counts
             after = store.creative_moves(tenant, one.creative_id)
             assert after[: len(before)] == before
@@ -213,6 +215,10 @@ def test_they_are_chosen_by_state_item_and_page(store: Store, tenant: str) -> No
     full = store.creatives_full
     assert full(tenant, states=["in review"]) == [replace(many[3], state="in review")]
     assert len(full(tenant, states=["draft"], item_ids=["i1"])) == 2
+    for nobody in ("a\0", "\ud800", "a\nb"):
+        assert full(tenant, ids=[nobody]) == full(tenant, item_ids=[nobody]) == []
+        with pytest.raises(ValueInvalidError, match="no such creative"):
+            store.move_creatives(tenant, [nobody], "retired", author="ann")
     assert full(tenant, states=[]) == full(tenant, item_ids=["gone"]) == full(tenant, ids=[]) == []
     got, after = list[str](), None
     while page := full(tenant, states=["draft"], after=after, limit=2):

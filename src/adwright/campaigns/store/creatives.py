@@ -164,7 +164,8 @@ def move_creatives(
 ) -> Recorded:
     """Move creatives on, all or none; see `Store.move_creatives`."""
     author, why = _author(author), storable(why, "why", longest=_LONGEST_WHY)
-    take_turn(connection, tenant)
+    if not dry_run:
+        take_turn(connection, tenant)
     known = {one["creative_id"]: one["state"] for one in _known(connection, tenant, ids)}
     _check_known(ids, known)
     moving = [one for one in dict.fromkeys(ids) if known[one] != state]
@@ -332,7 +333,7 @@ def read_creatives(
         query = select(inner).order_by(inner.c.creative_id).limit(limit)
         query = query if states is None else query.where(inner.c.state.in_(states))
         query = query if after is None else query.where(inner.c.creative_id > after)
-        found += [_creative(row) for row in connection.execute(query).mappings()]
+        found += [_creative(dict(row)) for row in connection.execute(query).mappings()]
     return found[:limit]
 
 
@@ -342,7 +343,9 @@ def _in(
     """The queries for these values alone, as many as they need."""
     if values is None:
         return list(queries)
-    return [query.where(column.in_(some)) for query in queries for some in portions(values)]
+    # Nothing else is an id, and databases refuse some of what is not.
+    ids = [one for one in values if one.isprintable()]
+    return [query.where(column.in_(some)) for query in queries for some in portions(ids)]
 
 
 def _known(
@@ -355,11 +358,11 @@ def _known(
 
 
 def _creative(row: Mapping[str, Any]) -> Creative:
-    content = {"body": row["text"] or ""}
+    content: dict[str, Any] = {"body": row["text"] or ""}
     if row["content"] is not None:
         content = json.loads(row["content"])
         content["checks_passed"] = tuple(content.get("checks_passed", ()))
-    columns = {name: row[name] or "" for name in _COLUMNS}
+    columns: dict[str, str] = {name: row[name] or "" for name in _COLUMNS}
     if not is_image_hash(columns["image_hash"]):  # another one, of a catalogue
         columns["image_hash"] = ""
     return Creative(**columns, **content, state=row["state"])

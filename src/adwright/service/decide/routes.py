@@ -410,7 +410,7 @@ async def put_campaign(
     put = partial(state.store.put_campaign, tenant, body.model_dump(), key_id=caller.key_id)
     await state.write_store(tenant, put)
     spend = await state.read_store(tenant, partial(state.store.spend, tenant))
-    spent = spend.filter(spend["campaign_id"] == body.campaign_id)["spent"].sum()
+    spent = dict(spend.select("campaign_id", "spent").iter_rows()).get(body.campaign_id, 0.0)
     return CampaignOut(**body.model_dump(), spent=spent)
 
 
