@@ -468,6 +468,7 @@ OPERATIONS = [
     ("POST", "/v1/creatives"),
     ("POST", "/v1/creatives/{creative_id}/move"),
     ("GET", "/v1/creatives/{creative_id}/moves"),
+    ("GET", "/click/{token}"),
     ("GET", "/v1/models"),
     ("GET", "/v1/stops"),
     ("GET", "/v1/actions"),

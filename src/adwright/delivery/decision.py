@@ -215,8 +215,7 @@ class Decision:
         creative_propensity says the creative's.
         """
         request = self.request
-        said = {"stage": self.stage, **request.context}
-        context = json.dumps(said, allow_nan=False)
+        context = json.dumps({"stage": self.stage, **request.context}, allow_nan=False)
         places = self.places()
         chances = [place.get("creative_propensity") for place in places]
         return [
@@ -235,7 +234,7 @@ class Decision:
                 "value": None,
                 "context": context
                 if chance is None
-                else json.dumps({**said, "creative_propensity": chance}, allow_nan=False),
+                else f'{context[:-1]}, "creative_propensity": {chance!r}}}',
             }
             for place, chance in zip(places, chances, strict=True)
         ]

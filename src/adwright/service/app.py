@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Scope
@@ -24,6 +25,7 @@ from adwright.service import agent_runs, audits, creatives
 from adwright.service.agent_runs import AgentRuns
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
+from adwright.service.decide.ads import Ads
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.routes import CALLER
 from adwright.service.decide.state import ServiceState, StopList
@@ -59,11 +61,13 @@ def create_app(
     metrics = ServiceMetrics()
     turns = AdaptiveConcurrency(clock)
     stops = StopList(store, clock, seconds=config.stops_poll_seconds)
+    ads = Ads(store, models, stops.of, clock, seconds=config.stops_poll_seconds)
+    asked: dict[str, Any] = {"heed": stops.heeded, "shown": ads.shown}
     state = ServiceState(
         config=config,
         store=store,
         models=models,
-        decider=Decider(config, models, store, metrics, clock, late=turns.beat, heed=stops.heeded),
+        decider=Decider(config, models, store, metrics, clock, late=turns.beat, **asked),
         keys=KeyCache(
             store.callers_of_keys,
             clock,
@@ -73,8 +77,10 @@ def create_app(
         metrics=metrics,
         clock=clock,
         stops=stops,
+        ads=ads,
     )
     metrics.gauge("stopped_items", "Items that are stopped.", lambda: stops.total)
+    metrics.gauge("creatives_live", "Creatives that may be shown.", lambda: ads.total)
     metrics.gauge("stops_age_seconds", "Since the stops were looked at.", lambda: stops.age)
     metrics.gauge("turns_waiting", "Requests that wait for a turn.", lambda: turns.waiting)
     metrics.gauge("models_loaded", "Models that decide.", lambda: state.counts()[0])
@@ -93,6 +99,7 @@ def create_app(
     app.state.agents = AgentRuns(config, clock)
     app.state.connections = Connections(config, metrics)
     app.include_router(routes.router)
+    app.include_router(routes.clicks)
     app.include_router(audits.router)
     app.include_router(creatives.router)
     app.include_router(agent_runs.router)
@@ -132,6 +139,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServiceState = app.state.service
     await asyncio.to_thread(state.models.start)
     await asyncio.to_thread(state.stops.start)
+    await asyncio.to_thread(state.ads.start)
     state.decider.start()
     try:
         yield
@@ -139,5 +147,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.draining = True
         await asyncio.to_thread(app.state.agents.close, state.config.stop_seconds)
         await asyncio.to_thread(state.decider.stop)
+        await asyncio.to_thread(state.ads.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.stops.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.models.stop)

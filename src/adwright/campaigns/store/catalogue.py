@@ -300,6 +300,11 @@ def read_decisions(
     return frame.with_columns(pl.col("slate").str.json_decode(_SLATE))
 
 
+def read_decision(connection: Connection, tenant: str, request_id: str) -> Row | None:
+    """The row of one decision; None where there is none."""
+    return _stored(connection, tenant, [request_id]).get(request_id)
+
+
 def _stored(connection: Connection, tenant: str, request_ids: Sequence[str]) -> dict[str, Row]:
     """The rows of these ids, without their tenant."""
     columns = [column for column in DECISIONS.c if column.name != "tenant"]

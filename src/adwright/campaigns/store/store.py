@@ -23,6 +23,7 @@ from adwright.campaigns.store.catalogue import (
     decision_row,
     insert_decisions,
     insert_ignoring,
+    read_decision,
     read_decisions,
     select_table,
     upsert_campaigns,
@@ -78,6 +79,7 @@ from adwright.campaigns.store.spend import SLOTS, read_spend
 from adwright.campaigns.store.tables import (
     CAMPAIGNS,
     CREATIVES,
+    EVENTS,
     TENANTS,
     Recorded,
     Totals,
@@ -511,6 +513,21 @@ class Store:
                 limit=limit,
             )
 
+    def click_secret(self, tenant: str) -> bytes | None:
+        """What signs the addresses to which clicks on the tenant's ads go, made when first asked
+        for; None where there is no such tenant."""
+        query = select(TENANTS.c.secret).where(TENANTS.c.tenant == tenant)
+        with self._database.read() as connection:
+            found = connection.execute(query).first()
+        if found is None or found[0] is not None:
+            return None if found is None else bytes(found[0])
+        new = secrets.token_bytes(32)
+        with self._database.write() as connection:
+            # Of two that make one at once the first counts.
+            unset = TENANTS.c.tenant == tenant, TENANTS.c.secret.is_(None)
+            connection.execute(update(TENANTS).where(*unset).values(secret=new))
+            return bytes(connection.execute(query).scalar_one())
+
     def set_priors(
         self, tenant: str, judge: str, scores: Mapping[str, tuple[float, float, float]]
     ) -> None:
@@ -538,6 +555,12 @@ class Store:
             return read_live(connection, tenant)
 
     # Decisions and events
+
+    def decision(self, tenant: str, request_id: str) -> Decision | None:
+        """The decision of a request; None where there is none."""
+        with self._database.read() as connection:
+            found = read_decision(connection, tenant, request_id)
+        return None if found is None else decision_of(found)
 
     def decisions(
         self, tenant: str, *, since: datetime | None = None, until: datetime | None = None
@@ -625,12 +648,15 @@ class Store:
         since: datetime | None = None,
         until: datetime | None = None,
         kinds: Collection[str] | None = None,
+        ads: bool = False,
     ) -> pl.DataFrame:
         """The tenant's events that are not compacted yet in EVENT_SCHEMA, oldest first.
 
-        since: the first instant. until: the first instant after the last. kinds: only these.
+        since: the first instant. until: the first instant after the last. kinds: only these. ads:
+        those alone that name a creative.
         """
         query = select_events(tenant, since=since, until=until, kinds=kinds)
+        query = query.where(EVENTS.c.creative_id.is_not(None)) if ads else query
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
 

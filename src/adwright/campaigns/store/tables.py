@@ -92,6 +92,8 @@ TENANTS = Table(
     Column("two_keys", Boolean),
     # How often its campaigns, creatives and their scores changed; null: never since it was counted.
     Column("version", BigInteger),
+    # Signs the addresses that clicks go to; made when first asked for.
+    Column("secret", LargeBinary),
 )
 
 KEYS = Table(

@@ -387,7 +387,7 @@ class CreativePolicy:
     """Chooses creatives for the items of slates; may be shared by threads.
 
     `put` says what is live, `observe` counts, `refresh` learns from the counts, each as often as
-    one likes; chances are kept until a count of their item changes.
+    one likes; chances are kept until the counts of their item have changed by more than noise.
     """
 
     def __init__(self, config: CreativeSettings, *, clock: Clock | None = None) -> None:
@@ -399,7 +399,10 @@ class CreativePolicy:
         self._known: tuple[LiveCreative, ...] = ()
         self._counts: dict[tuple[str, str], list[int]] = {}
         self._kept: dict[str, dict[tuple[str, tuple[LiveCreative, ...]], _Ladder]] = {}
+        # Impressions of items, and how many of these came since their chances were computed.
+        self._since: dict[str, tuple[int, int]] = {}
         self._total, self._learnt = 0, -1.0
+        self.version = -1
         self._levels: dict[str, float] = {}
         self._level = _RATE
         self.trust = Trust(impressions=config.prior_trust, slope=float(bool(config.prior_trust)))
@@ -414,9 +417,15 @@ class CreativePolicy:
         """The first instant whose events matter: all do."""
         return None
 
-    def put(self, live: Iterable[LiveCreative], past: Iterable[LiveCreative] = ()) -> None:
+    def put(
+        self,
+        live: Iterable[LiveCreative],
+        past: Iterable[LiveCreative] = (),
+        *,
+        version: int = 0,
+    ) -> None:
         """What may be shown from now on, in place of what could be. past: creatives that may not
-        be, of whose counts is learnt."""
+        be, of whose counts is learnt. version: the owner's own number of this state of things."""
         by_item: dict[str, list[LiveCreative]] = {}
         for one in sorted(live, key=lambda each: each.creative_id):
             by_item.setdefault(one.item_id, []).append(one)
@@ -426,6 +435,7 @@ class CreativePolicy:
         with self._lock:
             self._live, self._known, self._kept = offered, tuple(every.values()), {}
             self._learnt = -1.0
+            self.version = version
         self.refresh()
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
@@ -439,9 +449,18 @@ class CreativePolicy:
                 for segment in dict.fromkeys(segments):
                     self._counts.setdefault((creative_id, segment), [0, 0])[place] += 1
                 self._total += 1 - place
-                self._kept.pop(event["item_id"], None)
+                self._outdated(event["item_id"], place)
         if self.config.cap:
             self._capped.observe([{**each, "item_id": each["creative_id"]} for each in named])
+
+    def _outdated(self, item_id: str, responses: int) -> None:
+        """Chances are computed anew after a response, or a fiftieth more impressions."""
+        at, more = self._since.get(item_id, (0, 0))
+        at, more = at + 1 - responses, more + 1 - responses
+        if responses or _GROWTH * (at - more) <= at:
+            self._kept.pop(item_id, None)
+            more = 0
+        self._since[item_id] = at, more
 
     def refresh(self) -> None:
         """Learn levels and trust from the counts, where they have grown by a fiftieth."""

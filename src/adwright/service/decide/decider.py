@@ -306,7 +306,8 @@ class Decider:
     """Decides and records; belongs to one event loop between `start` and `stop`.
 
     late: told each few milliseconds how late the event loop is, in seconds. heed: gives a tenant's
-    request with what is stopped among the items that it excludes; asked as late as can be.
+    request with what is stopped among the items that it excludes; asked as late as can be. shown:
+    adds to a decision the creatives in which its items are shown.
     """
 
     def __init__(
@@ -319,6 +320,7 @@ class Decider:
         *,
         late: Callable[[float], None] = lambda _: None,
         heed: Callable[[str, Request], Request] = lambda _, request: request,
+        shown: Callable[[str, Deployed, Decision], Decision] = lambda _, __, decision: decision,
     ) -> None:
         self._config = config
         self._models = models
@@ -327,7 +329,7 @@ class Decider:
         self._answers: Answers | None = None
         self._calm, self._started = False, clock.monotonic()
         self._late_by = late
-        self._heed = heed
+        self._heed, self._shown = heed, shown
         self._pulse = LoopLagMonitor(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
@@ -587,12 +589,13 @@ class Decider:
             return None
         try:
             decision = deployed.decide(job.tenant, request, candidates)
+            decision = self._shown(job.tenant, deployed, decision)
         except Exception as error:
             _log.exception("the policy %s failed", deployed.policy.policy_id)
             self._fail([job], error)
             return None
         self._metrics.decisions.labels(decision.stage).inc()
-        settled = partial(deployed.records.settle, job.request.request_id)
+        settled = partial(deployed.settle, job.request.request_id)
         return Write(job.tenant, job.answer, decision, settled)
 
     def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
@@ -189,7 +189,7 @@ def _curl(method: str, path: str, body: str) -> str:
 _SLICE = 128
 #: What happened cannot be later than now, but for the clock and the zone of whoever tells it.
 _AHEAD = timedelta(days=1)
-router = APIRouter(route_class=BodyRoute)
+router, clicks = APIRouter(route_class=BodyRoute), APIRouter()
 
 
 async def _state(request: Request) -> ServiceState:
@@ -242,7 +242,43 @@ async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request)
             "this request_id was decided for another user_id",
             hint="give each request its own id",
         )
-    return Response(decision_answer(decided), media_type="application/json")
+    shown: Sequence[Mapping[str, Any] | None] = ()
+    if decided.shown and state.ads.ready(tenant, decided):
+        shown = state.ads.answers(tenant, decided)
+    elif decided.shown:
+        shown = await state.read_store(tenant, partial(state.ads.answers, tenant, decided))
+    return Response(decision_answer(decided, shown), media_type="application/json")
+
+
+@clicks.get(
+    "/click/{token}",
+    summary="A click on an ad",
+    status_code=303,
+    response_class=Response,
+    responses={
+        **error_docs(404, 429, 503),
+        204: {"description": "Noted; the ad leads to no page."},
+        303: {"description": "Noted; on to the page of the ad."},
+    },
+    tags=["delivery"],
+)
+async def click(token: Annotated[str, Path(max_length=1_000)], state: State) -> Response:
+    """Note the click of somebody who was shown an ad, once, and lead on to its page. Needs no key:
+    the token is that of an answer of `/v1/decide`, and says which ad this was."""
+    found = await asyncio.to_thread(state.ads.clicked, token)
+    if found is None:
+        raise ApiError(404, "this is no token of an ad that was shown", hint="take it as it came")
+    tenant, decided, place, landing = found
+    row = {
+        **decided.impressions()[place - 1],
+        "event_id": f"{decided.request.request_id}-{place}-click",
+        "time": state.clock.now(),
+        "kind": "click",
+        "propensity": None,
+    }
+    await state.decider.record(tenant, [row])
+    away = {"Location": landing} if landing else {}
+    return Response(status_code=303 if landing else 204, headers=away)
 
 
 @router.post(

@@ -7,6 +7,7 @@ Unknown fields are refused. What an id is stands in `data.ids`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -168,6 +169,18 @@ class DecideIn(StrictBody):
         return self
 
 
+class AdToShow(StrictBody):
+    """The creative in which an item is shown."""
+
+    slots: dict[str, str] = Field(description="The texts: headline, description, body ...")
+    image_hash: str | None = Field(description="SHA-256 of the image file.")
+    landing: str | None = Field(description="The address to which a click leads.")
+    label: str | None = Field(description="What has to be said, where a model made it.")
+    click: str = Field(
+        description="Path of this service that notes the click, once, and leads to `landing`."
+    )
+
+
 class Place(StrictBody):
     """One place of the slate."""
 
@@ -176,6 +189,12 @@ class Place(StrictBody):
     propensity: float = Field(description="Probability of this item here, given those above.")
     score: float
     reason: str
+    creative_id: str | None = Field(None, description="Absent where the item has no live ad.")
+    campaign_id: str | None = Field(None, description="Who pays for it.")
+    creative_propensity: float | None = Field(
+        None, description="Probability of this creative, given the item."
+    )
+    creative: AdToShow | None = Field(None, description="What to show.")
 
 
 class DecideOut(StrictBody):
@@ -495,15 +514,19 @@ class ReadyOut(StrictBody):
 # Turn decisions and stops into bodies of answers, and events of requests into rows of the log.
 
 
-def decision_answer(decision: Decision) -> bytes:
+def decision_answer(decision: Decision, shown: Sequence[Mapping[str, Any] | None] = ()) -> bytes:
     """The body of the answer, in the shape of DecideOut: the same bytes for the same decision,
-    whether it was just made or comes out of the store."""
+    whether it was just made or comes out of the store. shown: what to show at each place."""
+    places = decision.places()
+    for place, said in zip(places, shown, strict=False):
+        if said is not None:
+            place["creative"] = said
     answer = {
         "request_id": decision.request.request_id,
         "policy_id": decision.policy_id,
         "model": decision.model,
         "stage": decision.stage,
-        "items": decision.places(),
+        "items": places,
     }
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8")

@@ -21,6 +21,7 @@ from adwright.core.errors import AdwrightError, DataError
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Request
 from adwright.service.config import ServiceConfig
+from adwright.service.decide.ads import Ads
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.writer import refused, unavailable
 from adwright.service.registry.registry import Models
@@ -277,6 +278,7 @@ class ServiceState:
     metrics: ServiceMetrics
     clock: Clock
     stops: StopList
+    ads: Ads
     draining: bool = False
     # Heavy questions beside the decisions, one at a time.
     aside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

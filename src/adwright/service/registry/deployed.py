@@ -22,6 +22,7 @@ from adwright.core.clock import Clock
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.data.ids import first_bad_id
 from adwright.delivery.decision import Candidates, Deadline, Decision, Policy, Recommender, Request
+from adwright.delivery.policy.creatives import CreativePolicy, CreativeSettings
 from adwright.delivery.policy.pacing import PolicyRecords
 from adwright.delivery.policy.slate_policy import Kept, SlatePolicy, kept_by
 
@@ -52,12 +53,14 @@ Observe = Callable[[Sequence[Mapping[str, Any]]], None]
 class Observer:
     """Follows a tenant's events. kinds: of the events that it wants to see. since: it knows the
     events before this instant, or does not need them; None is the beginning. unknown: picks from
-    a table of events those that it does not know; None for all of them."""
+    a table of events those that it does not know; None for all of them. ads: it wants those alone
+    that name a creative."""
 
     observe: Observe
     kinds: frozenset[str]
     since: datetime | None
     unknown: Unknown | None = None
+    ads: bool = False
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Pass on those of the events that it wants to see."""
@@ -77,7 +80,8 @@ class Deployed:
     there are none. kinds: of the events that it wants to see. known_until: the events before
     this instant are in the model already. unknown: where the model can tell for each event
     whether it has it; then events count that are dated before known_until and came later.
-    records: the policy's caps, budgets and evidence. item_ids: all that it may decide. asked:
+    records: the policy's caps, budgets and evidence. creatives: which creative an item is shown
+    in. item_ids: all that it may decide. asked:
     requests that the policy's exploration was looked at with, where it explores.
 
     The recommender is called from one thread at a time, and so is the policy.
@@ -96,6 +100,9 @@ class Deployed:
     known_until: datetime | None = None
     unknown: Unknown | None = None
     records: PolicyRecords = field(default_factory=PolicyRecords, repr=False)
+    creatives: CreativePolicy = field(
+        default_factory=lambda: CreativePolicy(CreativeSettings()), repr=False
+    )
     item_ids: Sequence[str] = field(default=(), repr=False)
     asked: Sequence[Request] = field(default=(), repr=False)
 
@@ -117,6 +124,8 @@ class Deployed:
             found.append(Observer(self.observe, self.kinds, since, self.unknown))
         if self.records.kinds:
             found.append(Observer(self.records.observe, self.records.kinds, self.records.since))
+        ads = self.creatives
+        found.append(Observer(ads.observe, ads.kinds, ads.since, ads=True))
         return found
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
@@ -131,6 +140,11 @@ class Deployed:
                 decision = self.policy.decide(request, candidates, rng)
                 self.records.reserve(decision)
         return replace(decision, model=self.name)
+
+    def settle(self, request_id: str) -> None:
+        """A decision was written or was not; what was reserved for it is taken back."""
+        self.records.settle(request_id)
+        self.creatives.settle(request_id)
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Let all observers take note of events that were stored."""

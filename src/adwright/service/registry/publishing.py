@@ -38,6 +38,7 @@ from adwright.data.history_kinds import again_in_words
 from adwright.delivery import popularity
 from adwright.delivery.calibrated import EPOCH, answers_by_stage, latest_visits
 from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.rules import Exploration
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.policy.slate_policy import SlatePolicy
@@ -110,6 +111,7 @@ def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
                 popular,
                 seed=settings.seed,
                 records=records,
+                creatives=CreativePolicy(settings.creatives, clock=clock),
                 item_ids=popular.item_ids,
                 asked=asked,
             )
@@ -176,6 +178,7 @@ def _over_histories(artifact: Artifact, settings: PolicySettings, clock: Clock) 
         known_until=known_until,
         unknown=partial(histories.unknown, until=known_until),
         records=records,
+        creatives=CreativePolicy(settings.creatives, clock=clock),
         item_ids=histories.items.ids,
         asked=asked,
     )
@@ -199,7 +202,7 @@ def stored_events(store: Store) -> Stored:
     """
 
     def stored(tenant: str, observer: Observer) -> list[dict[str, Any]]:
-        events = store.events(tenant, since=observer.since, kinds=observer.kinds)
+        events = store.events(tenant, since=observer.since, kinds=observer.kinds, ads=observer.ads)
         return (events if observer.unknown is None else observer.unknown(events)).to_dicts()
 
     return stored

@@ -21,6 +21,7 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     """Add the columns and tables; nothing that is there changes."""
     op.add_column("tenants", sa.Column("version", sa.BigInteger))
+    op.add_column("tenants", sa.Column("secret", sa.LargeBinary))
     op.add_column("creatives", sa.Column("content", sa.Text))
     for name, kind in (
         ("budget", sa.Double),

@@ -1,0 +1,273 @@
+"""The ads of the store in decisions: which creative an item is shown in, and where a click leads.
+
+A thread looks each second which tenants have other ads than before, and reads those alone; no
+decision asks the store. What is paused, stopped or retired is so not shown from a second later on,
+in every process. Where the store has not answered for `PATIENCE` seconds no ad is shown: items go
+on without, as for tenants that have none.
+
+A creative may be shown while it is live, nobody stopped it, and its campaign is in its flight, has
+money left and is for such a request. What campaigns have spent is known from the commits of this
+process, and each second from those of all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adwright.campaigns.store.creatives import LiveAds, Scores
+from adwright.campaigns.store.store import Store
+from adwright.core.clock import Clock
+from adwright.data.creatives import SLOTS, Creative, CreativeState
+from adwright.data.stops import Stops
+from adwright.delivery.decision import Decision, Request
+from adwright.delivery.policy.creatives import LiveCreative
+from adwright.service.registry.deployed import Deployed, decision_rng
+from adwright.service.registry.registry import Models
+
+#: Judges of click rates and of recall, by what their names begin with; of several the last counts.
+CLICKS, RECALL = "clicks", "recall"
+#: Of whose counts is learnt, beside those that are live.
+_PAST: tuple[CreativeState, ...] = ("paused", "stopped", "retired")
+#: Seconds that what was read last goes on to count.
+PATIENCE = 15.0
+_MAC_BYTES = 16
+_log = logging.getLogger("adwright.service")
+
+
+@dataclass(frozen=True, eq=False)
+class _TenantAds:
+    ads: LiveAds
+    live: tuple[LiveCreative, ...]
+    past: tuple[LiveCreative, ...]
+    secret: bytes
+
+
+class Ads:
+    """The ads of all tenants; may be shared by threads. stops: what is stopped of a tenant's.
+    seconds: between two looks."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Models,
+        stops: Callable[[str], Stops | None],
+        clock: Clock,
+        *,
+        seconds: float,
+    ) -> None:
+        self._store, self._models, self._stops = store, models, stops
+        self._clock, self._seconds = clock, seconds
+        self._known: dict[str, _TenantAds] = {}
+        #: Those that an answer may have to say, by tenant and id: content never changes.
+        self._creatives: dict[tuple[str, str], Creative] = {}
+        self._looked, self._failing = float("-inf"), False
+        self._lock = threading.Lock()  # held while the store is read: never by a decision
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def total(self) -> int:
+        """How many creatives may be shown, of all tenants together."""
+        return sum(len(known.live) for known in list(self._known.values()))
+
+    def start(self) -> None:
+        """Look for the first time, and begin to watch."""
+        self.look()
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._watch, name="adwright-ads", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """Stop watching; waits for a look that is under way, at most `seconds`."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(seconds)
+            self._thread = None
+
+    def look(self) -> None:
+        """Read what has changed, and let what chooses learn from what was counted since."""
+        with self._lock:
+            began = self._clock.monotonic()
+            try:
+                versions = self._store.creative_versions()
+                for tenant, version in versions.items():
+                    known = self._known.get(tenant)
+                    if known is None or known.ads.version != version:
+                        self._known[tenant] = self._read(tenant)
+                    if any(one.budget is not None for one in self._campaigns(tenant)):
+                        self._store.spend(tenant)
+                for tenant in self._known.keys() - versions.keys():
+                    del self._known[tenant]  # the store was exchanged for another
+                self._looked, self._failing = began, False
+            except Exception as error:
+                if not self._failing:
+                    _log.error("ads cannot be read, those known before go on a while: %s", error)
+                self._failing = True
+            for tenant in self._known:
+                status = self._models.status(tenant)
+                if status is not None and status.deployed is not None:
+                    self._put(tenant, status.deployed)
+                    status.deployed.creatives.refresh()
+
+    def shown(self, tenant: str, deployed: Deployed, decision: Decision) -> Decision:
+        """The decision, with the creative of each place that may be shown in one."""
+        known = self._known.get(tenant)
+        if known is None or not known.live or self._clock.monotonic() - self._looked >= PATIENCE:
+            return decision
+        self._put(tenant, deployed)
+        request, stops = decision.request, self._stops(tenant)
+        chosen = deployed.creatives.choose(
+            decision.item_ids,
+            request,
+            decision_rng(deployed.seed, tenant, f"{request.request_id}#creative"),
+            stopped=stops.creatives if stops is not None else (),
+            closed=self._closed(tenant, request),
+        )
+        if not chosen:
+            return decision
+        made = replace(decision, shown=chosen)
+        deployed.creatives.reserve(made)
+        return made
+
+    def answers(self, tenant: str, decision: Decision) -> list[dict[str, Any] | None]:
+        """What to show at each place: None where it has no creative.
+
+        Reads those that this process never saw from the store, so that a decision that is asked for
+        again is answered as before.
+        """
+        ids = [None if one is None else one.creative_id for one in decision.shown]
+        missing = sorted({one for one in ids if one and (tenant, one) not in self._creatives})
+        if missing:
+            self._keep(tenant, self._store.creatives_full(tenant, ids=missing))
+        return [
+            None
+            if creative_id is None
+            else self._answer(tenant, decision, place, self._creatives[tenant, creative_id])
+            for place, creative_id in enumerate(ids, start=1)
+        ]
+
+    def ready(self, tenant: str, decision: Decision) -> bool:
+        """Whether `answers` can tell without a question to the store."""
+        known = tenant in self._known
+        ids = (one.creative_id for one in decision.shown if one is not None)
+        return known and all((tenant, one) in self._creatives for one in ids)
+
+    def clicked(self, token: str) -> tuple[str, Decision, int, str] | None:
+        """(tenant, decision, place, address) of a token that an answer had; None for another."""
+        text, _, mac = token.partition(".")
+        try:
+            tenant, request_id, place = json.loads(_bytes_of(text))
+            if not (isinstance(tenant, str) and tenant.isprintable()):
+                return None
+            secret = self._secret(tenant)
+            if secret is None or not hmac.compare_digest(_bytes_of(mac), _mac(secret, text)):
+                return None
+        except (ValueError, TypeError):
+            return None
+        decision = self._store.decision(tenant, request_id)
+        if decision is None or not 0 < place <= len(decision.shown):
+            return None
+        one = decision.shown[place - 1]
+        if one is None:
+            return None
+        found = self._creatives.get((tenant, one.creative_id))
+        if found is None:
+            self._keep(tenant, self._store.creatives_full(tenant, ids=[one.creative_id]))
+            found = self._creatives[tenant, one.creative_id]
+        return tenant, decision, place, found.landing
+
+    def _answer(self, tenant: str, decision: Decision, place: int, one: Creative) -> dict[str, Any]:
+        said = {
+            "slots": {slot: text for slot in SLOTS if (text := getattr(one, slot))},
+            "image_hash": one.image_hash or None,
+            "landing": one.landing or None,
+            "label": one.label or None,
+        }
+        secret = self._secret(tenant)
+        if secret is not None:
+            said["click"] = f"/click/{_token(secret, tenant, decision.request.request_id, place)}"
+        return said
+
+    def _secret(self, tenant: str) -> bytes | None:
+        known = self._known.get(tenant)
+        return self._store.click_secret(tenant) if known is None else known.secret
+
+    def _closed(self, tenant: str, request: Request) -> frozenset[str]:
+        """The campaigns that pay for nothing now."""
+        campaigns = self._campaigns(tenant)
+        if not campaigns:
+            return frozenset()
+        spent = self._store.known_spend(tenant)
+        return frozenset(
+            one.campaign_id
+            for one in campaigns
+            if not one.serves(request.time, request.context, spent.get(one.campaign_id, 0.0))
+        )
+
+    def _campaigns(self, tenant: str) -> Sequence[Any]:
+        known = self._known.get(tenant)
+        return () if known is None else tuple(known.ads.campaigns.values())
+
+    def _put(self, tenant: str, deployed: Deployed) -> None:
+        """Tell what chooses of what is live, where it does not know it yet."""
+        known = self._known.get(tenant)
+        if known is not None and deployed.creatives.version != known.ads.version:
+            deployed.creatives.put(known.live, known.past, version=known.ads.version)
+
+    def _read(self, tenant: str) -> _TenantAds:
+        ads = self._store.live_creatives(tenant)
+        past = self._store.creatives_full(tenant, states=_PAST)
+        scores = self._store.creative_scores(tenant, [one.creative_id for one in past])
+        self._keep(tenant, ads.creatives)
+        return _TenantAds(
+            ads,
+            tuple(_live(ads.creatives, ads.scores)),
+            tuple(_live(past, scores)),
+            self._store.click_secret(tenant) or b"",
+        )
+
+    def _keep(self, tenant: str, creatives: Iterable[Creative]) -> None:
+        for one in creatives:
+            self._creatives[tenant, one.creative_id] = one
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._seconds):
+            self.look()
+
+
+def _live(creatives: Iterable[Creative], scores: Mapping[str, Scores]) -> Iterable[LiveCreative]:
+    for one in creatives:
+        said = scores.get(one.creative_id, {})
+        told, recall = (
+            next((s.value for judge, s in reversed(said.items()) if judge.startswith(kind)), None)
+            for kind in (CLICKS, RECALL)
+        )
+        yield LiveCreative(
+            one.creative_id,
+            one.item_id,
+            one.campaign_id,
+            told if told is not None and 0 < told < 1 else None,
+            recall,
+        )
+
+
+def _token(secret: bytes, tenant: str, request_id: str, place: int) -> str:
+    said = json.dumps([tenant, request_id, place], separators=(",", ":")).encode()
+    text = base64.urlsafe_b64encode(said).rstrip(b"=").decode()
+    return f"{text}.{base64.urlsafe_b64encode(_mac(secret, text)).rstrip(b'=').decode()}"
+
+
+def _mac(secret: bytes, text: str) -> bytes:
+    return hmac.new(secret, text.encode(), hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def _bytes_of(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))

@@ -1,0 +1,183 @@
+"""Ads in decisions: shown while they may be, told with their chance, clicked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adwright.campaigns.store.store import Store
+from adwright.core.clock import FixedClock, SystemClock
+from adwright.data.creatives import Creative
+from adwright.service.app import create_app
+from adwright.service.config import ServiceConfig
+from adwright.service.decide.ads import PATIENCE, Ads
+from adwright.service.registry.registry import FixedModels
+from tests.support.service.small_shop import ITEMS, Client, deployed, request, running
+
+FIRST = Creative(headline="Fresh bread", item_id=ITEMS[0], landing="https://mill.example/bread")
+SECOND = Creative(headline="Bread", item_id=ITEMS[0], campaign_id="spring", maker="model:m1")
+WAY = ("in review", "approved", "live")
+
+
+def enter(store: Store, *creatives: Creative) -> None:
+    store.write_creatives("acme", creatives, author="ann")
+    for state in WAY:
+        store.move_creatives("acme", [one.creative_id for one in creatives], state, author="ann")
+
+
+def campaign(store: Store, **terms: Any) -> None:
+    start = SystemClock().now() - timedelta(days=1)
+    store.put_campaign("acme", {"campaign_id": "spring", "start": start, **terms})
+
+
+@pytest.fixture
+def client(store: Store) -> Iterator[Client]:
+    models = FixedModels({"acme": deployed()}, SystemClock())
+    store.create_tenant("acme")
+    with running(create_app(ServiceConfig(), store, models)) as found:
+        found.headers = {"X-API-Key": store.create_key("acme", ["decide", "events", "stops"])}
+        yield found
+
+
+def decide(client: Client, number: int, **more: Any) -> list[dict[str, Any]]:
+    body = {"request_id": f"r{number}", "user_id": "u1", "k": 2, "candidates": list(ITEMS[:2])}
+    answer = client.post("/v1/decide", json=body | more)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return sorted(items, key=lambda place: str(place["item_id"]))
+
+
+def test_an_item_is_shown_in_one_of_its_live_ads(client: Client, store: Store) -> None:
+    before = decide(client, 1)
+    assert all("creative" not in place for place in before)
+    campaign(store)
+    enter(store, FIRST, SECOND)
+    client.app.state.service.ads.look()
+    places = [decide(client, number)[0] for number in range(2, 30)]
+    seen = {place["creative_id"]: place for place in places}
+    assert seen.keys() == {FIRST.creative_id, SECOND.creative_id}
+    first, second = seen[FIRST.creative_id], seen[SECOND.creative_id]
+    assert first["creative"]["slots"] == {"headline": "Fresh bread"}
+    assert (first["creative"]["landing"], first["campaign_id"]) == (FIRST.landing, None)
+    assert (second["creative"]["label"], second["campaign_id"]) == ("AI", "spring")
+    # Items without ads, and the draw of the items, are as they were.
+    assert "creative" not in decide(client, 31)[1]
+    assert [place["item_id"] for place in decide(client, 1)] == list(ITEMS[:2])
+    assert decide(client, 1) == before
+    events = store.events("acme", kinds=["impression"], ads=True)
+    assert set(events["creative_id"]) == seen.keys()
+    row = events.filter(request_id=f"r{places.index(first) + 2}").row(0, named=True)
+    assert row["propensity"] == first["propensity"] * first["creative_propensity"]
+
+
+def test_the_same_question_has_the_same_answer(client: Client, store: Store) -> None:
+    enter(store, FIRST)
+    ads: Ads = client.app.state.service.ads
+    ads.look()
+    first = decide(client, 1)
+    store.move_creatives("acme", [FIRST.creative_id], "retired", author="ann")
+    ads.look()
+    assert decide(client, 1) == first
+    ads._creatives.clear()  # as in a process that never saw it
+    assert decide(client, 1) == first
+    assert "creative" not in decide(client, 2)[0]
+
+
+def test_a_click_counts_once_and_leads_to_the_page_of_the_ad(client: Client, store: Store) -> None:
+    enter(store, FIRST)
+    client.app.state.service.ads.look()
+    address = decide(client, 1)[0]["creative"]["click"]
+    client.headers = {}
+    for _ in range(2):
+        answer = client.get(address)
+        assert (answer.status_code, answer.headers["location"]) == (303, FIRST.landing)
+    (row,) = store.events("acme", kinds=["click"]).to_dicts()
+    assert (row["item_id"], row["creative_id"]) == (ITEMS[0], FIRST.creative_id)
+    assert (row["user_id"], row["request_id"]) == ("u1", "r1")
+    text, _, mac = address.rpartition("/")[2].partition(".")
+    for wrong in (f"{text}.{mac[:-2]}AA", f"{text}A.{mac}", text, "x", ".", "WzEsMiwzXQ.AA"):
+        assert client.get(f"/click/{wrong}").status_code == 404
+    assert store.events("acme", kinds=["click"]).height == 1
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"end": SystemClock().now() - timedelta(hours=1)},
+        {"budget": 0.5, "price": 1.0},
+        {"targeting": '{"page": ["home"]}'},
+    ],
+    ids=["flight", "budget", "targeting"],
+)
+def test_a_campaign_that_is_not_for_this_pays_for_nothing(
+    client: Client, store: Store, terms: dict[str, Any]
+) -> None:
+    campaign(store, **terms)
+    enter(store, FIRST, SECOND)
+    client.app.state.service.ads.look()
+    shown = [decide(client, number)[0]["creative_id"] for number in range(20)]
+    assert set(shown) == {FIRST.creative_id}
+    if "targeting" in terms:
+        places = [decide(client, n, context={"page": "home"})[0] for n in range(20, 40)]
+        assert SECOND.creative_id in {place["creative_id"] for place in places}
+
+
+def test_a_budget_ends_with_its_last_impression(client: Client, store: Store) -> None:
+    campaign(store, budget=3.0, price=1.0)
+    enter(store, SECOND)
+    client.app.state.service.ads.look()
+    shown = [decide(client, number)[0].get("creative_id") for number in range(6)]
+    assert shown == [SECOND.creative_id] * 3 + [None] * 3
+    assert store.spend("acme").row(0) == ("spring", 3, 3.0)
+
+
+def test_a_stop_counts_at_once(client: Client, store: Store) -> None:
+    enter(store, FIRST, replace_headline("Loaf"))
+    client.app.state.service.ads.look()
+    event = {
+        **{"event_id": "s1", "time": "2024-06-01T18:30:07Z", "request_id": "x", "user_id": "ann"},
+        **{"kind": "stop", "item_id": ITEMS[0], "creative_id": FIRST.creative_id},
+    }
+    assert client.post("/v1/events", json={"events": [event]}).status_code == 200
+    shown = {decide(client, number)[0]["creative_id"] for number in range(20)}
+    assert shown == {replace_headline("Loaf").creative_id}
+
+
+def replace_headline(text: str) -> Creative:
+    return Creative(headline=text, item_id=ITEMS[0])
+
+
+def test_without_word_from_the_store_no_ad_is_shown(store: Store) -> None:
+    clock, model = FixedClock(), deployed()
+    store.create_tenant("acme")
+    enter(store, FIRST)
+    ads = Ads(store, FixedModels({"acme": model}, clock), lambda _: None, clock, seconds=1.0)
+    ads.look()
+    assert ads.total == 1
+    decision = decided(model)
+    assert ads.shown("acme", model, decision).shown
+    clock.advance(PATIENCE)
+    assert ads.shown("acme", model, decision) is decision
+    ads.look()
+    assert ads.shown("acme", model, decision).shown
+
+
+def decided(model: Any) -> Any:
+    asked = request(candidates=ITEMS[:1])
+    (candidates,) = model.recommender.recommend_many([asked], None)
+    return model.policy.decide(asked, candidates, np.random.default_rng(0))
+
+
+def test_clicks_teach_which_ad_is_better(client: Client, store: Store) -> None:
+    enter(store, FIRST, replace_headline("Loaf"))
+    client.app.state.service.ads.look()
+    for number in range(60):
+        place = decide(client, number)[0]
+        if place["creative_id"] == FIRST.creative_id:
+            assert client.get(place["creative"]["click"]).status_code == 303
+    shown = [decide(client, number)[0]["creative_id"] for number in range(60, 90)]
+    assert shown.count(FIRST.creative_id) > 20
