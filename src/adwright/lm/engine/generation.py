@@ -14,10 +14,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from adwright.core.config import settings
 from adwright.core.errors import (
@@ -27,6 +24,10 @@ from adwright.core.errors import (
     ResourceError,
     ValueInvalidError,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Role = Literal["system", "user", "assistant"]
 #: "stop": the model ended it, or a stop string did. "length": max_tokens or the context was used
@@ -347,18 +348,22 @@ class Scores:
     @property
     def log_likelihood(self) -> npt.NDArray[np.float64]:
         """Sum over the tokens, in nats: float64 [B]."""
+        import numpy as np
+
         return np.array([row.sum() for row in self.token_logprobs], dtype=np.float64)
 
     @property
     def tokens(self) -> npt.NDArray[np.int64]:
         """Tokens of each continuation: int64 [B]."""
+        import numpy as np
+
         return np.array([len(row) for row in self.token_logprobs], dtype=np.int64)
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
         """Log-likelihood per token: float64 [B]. Sum and mean rank labels of different length
         differently: choose the rule on validation data."""
-        return self.log_likelihood / np.maximum(self.tokens, 1)
+        return self.log_likelihood / self.tokens.clip(1)
 
 
 @dataclass(frozen=True)
