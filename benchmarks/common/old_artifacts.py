@@ -5,7 +5,7 @@
 Each row of `_saved_artifacts` saves something by commands of the code before: a model, a run, a
 store, a journal. The code before uses it, and so does the code of today, on a copy in the same
 place, by the words of before, which today's commands still take. Equal are exit codes, the numbers
-that are printed, and those in the files that are written, to the bit. Some five processor minutes.
+that are printed, and those in the files that are written, to the bit. Some six processor minutes.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def differences(one: Artifact, before: Path, after: Path, said: Said, said_now: 
     for old, new in zip(said, said_now, strict=True):
         for key, value, now in (
             ("code", old["code"], new["code"]),
-            ("numbers", numbers(old["said"]), numbers(new["said"])),
+            ("numbers", sorted(numbers(old["said"])), sorted(numbers(new["said"]))),
         ):
             if value != now and not (key == "numbers" and new["timed"]):
                 found.append(f"{key} of {new['words']}: {value} and {now}")
