@@ -27,7 +27,11 @@ from adwright.core.errors import (
 
 if TYPE_CHECKING:
     import numpy as np
-    import numpy.typing as npt
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Whole = NDArray[np.int64]
+    Singles = NDArray[np.float32]
 
 Role = Literal["system", "user", "assistant"]
 #: "stop": the model ended it, or a stop string did. "length": max_tokens or the context was used
@@ -343,24 +347,24 @@ class Scores:
         nats, given the prompt and the tokens before it: float64 [tokens].
     """
 
-    token_logprobs: tuple[npt.NDArray[np.float64], ...]
+    token_logprobs: tuple[Floats, ...]
 
     @property
-    def log_likelihood(self) -> npt.NDArray[np.float64]:
+    def log_likelihood(self) -> Floats:
         """Sum over the tokens, in nats: float64 [B]."""
         import numpy as np
 
         return np.array([row.sum() for row in self.token_logprobs], dtype=np.float64)
 
     @property
-    def tokens(self) -> npt.NDArray[np.int64]:
+    def tokens(self) -> Whole:
         """Tokens of each continuation: int64 [B]."""
         import numpy as np
 
         return np.array([len(row) for row in self.token_logprobs], dtype=np.int64)
 
     @property
-    def mean(self) -> npt.NDArray[np.float64]:
+    def mean(self) -> Floats:
         """Log-likelihood per token: float64 [B]. Sum and mean rank labels of different length
         differently: choose the rule on validation data."""
         return self.log_likelihood / self.tokens.clip(1)
@@ -518,7 +522,7 @@ class LanguageModel(Protocol):
 
     def embed(
         self, texts: Sequence[str | TokenPrompt], *, cancel: Cancellation | None = None
-    ) -> npt.NDArray[np.float32]:
+    ) -> Singles:
         """Vectors of length 1, float32 [B, D]: the mean of the last hidden states over the tokens
         of each text.
 
