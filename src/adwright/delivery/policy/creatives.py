@@ -184,7 +184,7 @@ def _between(
 ) -> tuple[float, tuple[Floats, Floats]]:
     """Spread of parts within their groups, and the damped counts of the groups."""
     rate = _share(responses, shown, groups)
-    kept = (shown * rate >= _ENOUGH) & (rate < 1)
+    kept = shown * rate >= _ENOUGH
     v = 1 / (shown * rate * (1 - rate))[kept]
     spread = usual
     if kept.any():
@@ -202,24 +202,26 @@ def _within(
     best = (-math.inf, usual, 0.0, math.inf)
     _, code = np.unique(groups, return_inverse=True)
 
-    def less_mean(z: Floats, w: Floats, whole: Floats) -> Floats:
-        found: Floats = z - (np.bincount(code, w * z) / whole)[code]
+    def less_mean(z: Floats, w: Floats) -> Floats:
+        found: Floats = z - (np.bincount(code, w * z) / np.bincount(code, w))[code]
         return found
 
     for spread in _SPREADS.tolist():
         w = 1 / (v + spread**2)
-        whole = np.bincount(code, w)
-        yc, xc = less_mean(y, w, whole), less_mean(x, w, whole)
+        yc, xc = less_mean(y, w), less_mean(x, w)
         steep = float(w @ (xc * xc))
         told = steep > 1e-12
         slope = float(w @ (xc * yc)) / steep if told else 0.0
-        likelihood = float(np.log(w).sum() - np.log(whole).sum() - w @ (yc - slope * xc) ** 2) / 2
+        likelihood = (
+            float(np.log(w).sum() - np.log(np.bincount(code, w)).sum() - w @ (yc - slope * xc) ** 2)
+            / 2
+        )
         likelihood -= math.log(steep) / 2 if told else 0.0
         likelihood -= (math.log(spread / usual) / _DOUBT) ** 2 / 2
         best = max(best, (likelihood, spread, slope, steep**-0.5 if told else math.inf))
     _, spread, slope, error = best
     w = 1 / (v + spread**2)
-    missed = less_mean(y - slope * x, w, np.bincount(code, w))
+    missed = less_mean(y - slope * x, w)
     return spread, slope, error, y - missed + spread**2 * w * missed
 
 
@@ -310,7 +312,8 @@ def creative_chances(
             if config.kind == "epsilon":
                 found = (1 - config.epsilon) * found + config.epsilon / number
     floor = min(config.floor, 1 / number)
-    return floor + (1 - number * floor) * found
+    raised: Floats = floor + (1 - number * floor) * found
+    return raised
 
 
 def best_of_betas(successes: Floats, failures: Floats, shift: Floats) -> Floats:
