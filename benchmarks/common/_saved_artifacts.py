@@ -329,10 +329,13 @@ def prepare(top: Path, site: str) -> None:
     days = pl.read_csv(next((data / "online-advertising").glob("*.csv")), infer_schema_length=None)
     ad = pl.concat_str("campaign_number", "banner", "placement", separator=" / ")
     days = days.select(
-        Day=pl.format("2020-{}-{}", "month", "day").str.to_date("%Y-%B-%d"),
-        **{"Ad ID": ad, "Ad name": ad, "Campaign ID": "campaign_number"},
-        Impressions="displays",
-        **{"Link clicks": "clicks", "Amount spent (EUR)": "cost"},
+        pl.format("2020-{}-{}", "month", "day").str.to_date("%Y-%B-%d").alias("Day"),
+        ad.alias("Ad ID"),
+        ad.alias("Ad name"),
+        pl.col("campaign_number").alias("Campaign ID"),
+        pl.col("displays").alias("Impressions"),
+        pl.col("clicks").alias("Link clicks"),
+        pl.col("cost").alias("Amount spent (EUR)"),
     )
     days.group_by("Day", "Ad ID", "Ad name", "Campaign ID", maintain_order=True).sum().write_csv(
         top / "delivered.csv"

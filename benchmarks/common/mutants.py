@@ -247,7 +247,7 @@ def probed(text: str, numbered: list[tuple[int, Mapping[str, Any]]]) -> str:
     lines, marks = text.splitlines(keepends=True), list[tuple[int, int]]()
     for number, mutant in numbered:
         function = next(node for name, node in named(ast.parse(text)) if name == mutant["function"])
-        line = list(places(function))[mutant["at"]].lineno  # type: ignore[attr-defined]
+        line = list(places(function))[mutant["at"]].lineno
         starts = [
             each.lineno
             for node in ast.walk(function)
@@ -302,8 +302,8 @@ def trace(top: Path, state: str, also: list[str]) -> None:
         }
         reached: dict[int, set[str]] = defaultdict(set)
         for line in hits.read_text("utf-8").splitlines():
-            number, _, test = line.partition("\t")
-            reached[int(number)].add(test)
+            which, _, test = line.partition("\t")
+            reached[int(which)].add(test)
         found = {
             number: sorted((took.get(test, 1.0), test) for test in tests if test)
             for number, tests in sorted(reached.items())

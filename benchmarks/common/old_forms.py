@@ -74,7 +74,7 @@ def main() -> None:
             found.append(json.loads(listing.stdout.splitlines()[-1]))
         own = environment(ROOT, Path(folder))
         then, now = found
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "verb": verb,
                 "options": len(options),

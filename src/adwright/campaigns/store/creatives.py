@@ -362,7 +362,7 @@ def _creative(row: Mapping[str, Any]) -> Creative:
     if row["content"] is not None:
         content = json.loads(row["content"])
         content["checks_passed"] = tuple(content.get("checks_passed", ()))
-    columns: dict[str, str] = {name: row[name] or "" for name in _COLUMNS}
+    columns: dict[str, Any] = {name: row[name] or "" for name in _COLUMNS}
     if not is_image_hash(columns["image_hash"]):  # another one, of a catalogue
         columns["image_hash"] = ""
     return Creative(**columns, **content, state=row["state"])

@@ -367,7 +367,8 @@ class Scores:
     def mean(self) -> Floats:
         """Log-likelihood per token: float64 [B]. Sum and mean rank labels of different length
         differently: choose the rule on validation data."""
-        return self.log_likelihood / self.tokens.clip(1)
+        found: Floats = self.log_likelihood / self.tokens.clip(1)
+        return found
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,10 @@ def _live(creatives: Iterable[Creative], scores: Mapping[str, Scores]) -> Iterab
     for one in creatives:
         said = scores.get(one.creative_id, {})
         told, recall = (
-            next((s.value for judge, s in reversed(said.items()) if judge.startswith(kind)), None)
+            next(
+                (s.value for judge, s in reversed(list(said.items())) if judge.startswith(kind)),
+                None,
+            )
             for kind in (CLICKS, RECALL)
         )
         yield LiveCreative(
