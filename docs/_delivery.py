@@ -107,6 +107,71 @@ def exploration() -> Iterator[str]:
     yield from source("exploration")
 
 
+def creatives() -> Iterator[str]:
+    """Clicks lost while headlines are chosen, real tests replayed."""
+    found = result("upworthy_creatives")
+    horizons = (500, 1000, 3000)
+    heads = ("clicks lost a test, of impressions", *(f"{horizon:,}" for horizon in horizons))
+    yield f"| {' | '.join(heads)} | of the flat prior's, at 3,000 |"
+    yield "|---|---|---|---|---|"
+    for row in found.get("rows", []):
+        if not row["system"].startswith("judge_"):
+            cells = [f"{row[f'lost_{h}']:.2f}" for h in horizons]
+            span = number(row["of_flat_3000_ci"], ".0%")
+            yield f"| {row['title']} | {' | '.join(cells)} | {row['of_flat_3000']:.0%} ({span}) |"
+    yield ""
+    yield found.get("protocol", f"The choice of creatives is {ABSENT}.")
+    yield from source("upworthy_creatives")
+
+
+def creative_judges() -> Iterator[str]:
+    """The same by how well a judge knows the headlines of a test."""
+    found = result("upworthy_creatives")
+    figures = figures_of("upworthy_creatives")
+    heads = ("judge", "correlation within tests", "slope learnt", "clicks lost in 3,000")
+    yield f"| {' | '.join(heads)} | of the flat prior's |"
+    yield "|---|---|---|---|---|"
+    for row in found.get("rows", []):
+        name = row["system"]
+        if name in ("level", "model") or name.startswith("judge_"):
+            cells = [number(figures.get(f"correlation_{name}"), ".2f")]
+            cells += [number(figures.get(f"slope_{name}"), ".2f")]
+            if name == "level":
+                cells = ["", ""]
+            title = {"level": "none", "model": "the click model"}.get(name, "simulated")
+            span = number(row["of_flat_3000_ci"], ".0%")
+            cells += [f"{row['lost_3000']:.2f}", f"{row['of_flat_3000']:.0%} ({span})"]
+            yield f"| {title} | {' | '.join(cells)} |"
+    yield from source("upworthy_creatives")
+
+
+def creative_sharpness() -> Iterator[str]:
+    """What each sharpness lost on the stories for choices."""
+    figures = figures_of("upworthy_creatives")
+    horizons = (3000, 30_000)
+    yield f"| sharpness | {' | '.join(f'clicks lost in {one:,}' for one in horizons)} |"
+    yield "|---|---|---|"
+    for sharpness in (1, 3, 5, 8):
+        keys = [f"tried_{horizon}_sharpness_{sharpness}" for horizon in horizons]
+        yield f"| {sharpness} | {' | '.join(number(figures.get(key), '.2f') for key in keys)} |"
+    yield from source("upworthy_creatives")
+
+
+def creative_propensities() -> Iterator[str]:
+    """Frequencies of slates with creatives against their propensities."""
+    found = result("creative_propensities")
+    heads = ("kind", "slates told apart", "chi-square", "degrees of freedom", "p")
+    yield f"| {' | '.join(heads)} | µs a place, kept | after an event |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in found.get("rows", []):
+        cells = [f"{row['cells']}", f"{row['chi_square']:.1f}", f"{row['freedom']}"]
+        cells += [f"{row['p']:.2f}", f"{row['us_kept']:.1f}", f"{row['us_new']:.0f}"]
+        yield f"| {row['kind']} | {' | '.join(cells)} |"
+    yield ""
+    yield found.get("protocol", f"The frequencies are {ABSENT}.")
+    yield from source("creative_propensities")
+
+
 def offpolicy() -> Iterator[str]:
     """Each policy of Open Bandit valued on the other's log."""
     rows = result("offpolicy").get("rows", [])
@@ -400,6 +465,10 @@ def funnel() -> Iterator[str]:
 
 DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
+    "creative-judges": creative_judges,
+    "creative-propensities": creative_propensities,
+    "creative-sharpness": creative_sharpness,
+    "creatives": creatives,
     "delivery": delivery,
     "exploration": exploration,
     "funnel": funnel,

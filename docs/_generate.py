@@ -47,6 +47,7 @@ PAGES = (
             "hstu-results",
             "cascade",
             "policies",
+            "creatives-results",
             "service",
             "language-models",
             "tuning",

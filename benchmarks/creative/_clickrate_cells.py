@@ -88,6 +88,16 @@ class Cell:
         return Answer(_unpacked(kept["rates"]), *seconds, low, high)
 
 
+def latest_rates(system: str, seed: int, part: str) -> Floats | None:
+    """float64 [H], what the cell of a system says that was kept last, also by earlier settings."""
+    paths = (KEPT / system).glob(f"{seed}-{part}-*.npz")
+    latest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+    if latest is None:
+        return None
+    with np.load(latest, allow_pickle=False) as stored:
+        return _unpacked(stored["rates"])
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """Outcomes, and the story and week of each row."""
