@@ -182,5 +182,6 @@ def test_all_tests_run_without_the_option_and_may_be_noted(
         assert len(items) == 1
         quick.Durations(config).seconds.update(Counter({"tests/b.py::one": 7.0}))  # type: ignore[arg-type]
         quick.pytest_terminal_summary(said := Said(), config)
-        assert said.lines == []
+        told = "from 0.5 s on tests are slow; the others take 0 processor seconds"
+        assert said.lines == ([told] if noted else [])
     assert (tmp_path / "slow.txt").read_text() == "tests/b.py::one\n"

@@ -1,8 +1,9 @@
 """The quick form of the tests: `pytest --quick` leaves out what tests/slow.txt names, and says so.
 
-`pytest --note-slow`, with all tests, writes that file anew. A test of SHARE seconds or more is left
-out, all its parameters taken together; a file whose other tests take LONG seconds, or of which MANY
-tests would be named, is left out as a whole, and then not even imported.
+`pytest --note-slow`, with all tests, writes that file anew. A test is left out, all its parameters
+taken together, that takes the first of SHARES, in seconds, with which the others fit. A file whose
+other tests take LONG seconds, or of which MANY tests would be named, is left out as a whole, and
+then not even imported.
 
 A quick run fails by itself where a test that is not named takes FAR_TOO_LONG, or all of it more
 than MOST: in processor seconds, its children's included, so that a busy machine fails nothing.
@@ -23,14 +24,17 @@ from tests.support.halves import sort
 #: The rules of the house are part of any check.
 ALWAYS = ("tests/test_layout.py",)
 SLOW = Path(__file__).resolve().parents[1] / "slow.txt"
-LONG, SHARE, MANY = 4.0, 0.5, 8
+LONG, MANY = 4.0, 8
+SHARES = (0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
+#: What the quick tests may take when they are named, of what they may take at most.
+ROOM = 0.85
 #: Processor seconds of a test or file that make the quick form slow, and of all of it.
 FAR_TOO_LONG, MOST = 6.0, 180.0
 #: So many times its processor seconds by the clock, and a test is slow by that alone.
 ASLEEP = 4.0
 DURATIONS = "adwright-durations"
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
-_SECONDS = pytest.StashKey[Counter[str]]()
+_MEASURED = pytest.StashKey["Durations"]()
 
 
 def read_slow() -> list[str]:
@@ -44,7 +48,9 @@ def is_slow(test: str, slow: Iterable[str]) -> bool:
     return not {name, name.split("::", 1)[0]}.isdisjoint(slow)
 
 
-def slow_of(seconds: Mapping[str, float], long: float = LONG, share: float = SHARE) -> list[str]:
+def slow_of(
+    seconds: Mapping[str, float], long: float = LONG, share: float = SHARES[0]
+) -> list[str]:
     """What is to be left out. seconds: test, without its parameters -> how long all of it took.
     long: what the rest of a file may take; share: what a test may.
 
@@ -112,7 +118,8 @@ class Durations:
     """Adds up how long each test took, in whichever process: by the clock, and of a processor."""
 
     def __init__(self, config: pytest.Config) -> None:
-        config.stash[_SECONDS] = self.seconds = Counter[str]()
+        config.stash[_MEASURED] = self
+        self.seconds: Counter[str] = Counter()
         self.processor: Counter[str] = Counter()
         self._before = _processor_seconds()
 
@@ -161,8 +168,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what was left out, and what should be next time; or write it down."""
-    left, seconds = config.stash.get(_LEFT_OUT, Counter()), config.stash[_SECONDS]
-    durations: Durations = config.pluginmanager.get_plugin(DURATIONS)
+    left, durations = config.stash.get(_LEFT_OUT, Counter()), config.stash[_MEASURED]
     if left:
         files = [f"{file.removeprefix('tests/')} {n or ''}" for file, n in sorted(left.items())]
         whole = sum(n == 0 for n in left.values())
@@ -171,9 +177,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"left out as slow, run by make test: {said}: {told}")
     if config.getoption("note_slow"):
         # Beside other work a clock calls everything slow; what sleeps long is slow all the same.
-        sleeps = {name: taken / ASLEEP for name, taken in seconds.items()}
+        sleeps = {name: taken / ASLEEP for name, taken in durations.seconds.items()}
         both = {name: max(taken, durations.processor[name]) for name, taken in sleeps.items()}
-        SLOW.write_text("\n".join(slow_of(both)) + "\n", encoding="utf-8")
+        for share in SHARES:
+            slow = slow_of(both, share=share)
+            rest = sum(taken for name, taken in both.items() if not is_slow(name, slow))
+            if rest <= ROOM * MOST:
+                break
+        SLOW.write_text("\n".join(slow) + "\n", encoding="utf-8")
+        said = f"from {share:g} s on tests are slow; the others take {rest:.0f} processor seconds"
+        terminalreporter.write_line(said)
         return
     if config.getoption("quick"):
         terminalreporter.write_line(f"{durations.processor.total():.0f} processor seconds of tests")
