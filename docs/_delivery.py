@@ -196,6 +196,30 @@ def offpolicy() -> Iterator[str]:
     yield from source("offpolicy")
 
 
+def policy_value() -> Iterator[str]:
+    """Open Bandit by the command line, and made-up slates."""
+    rows = result("policy_value").get("rows", [])
+    yield "| campaign | policy | valued on | value (95% interval) | its own rate | as good as |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        if row["kind"] == "open bandit":
+            low, high = row["ci"]
+            cells = [f"{row['value']:.2%} ({low:.2%} to {high:.2%})", f"{row['on_policy']:.2%}"]
+            head = f"| {row['campaign']} | {row['policy']} | the log of {row['log']} "
+            yield f"{head}| {' | '.join(cells)} | {row['effective']:,.0f} of 10,000 |"
+    yield ""
+    yield "| places | as good as, of 1,000 | told | interval holds the value, of the told |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        if row["kind"] == "slates":
+            cells = [f"{row['effective']:,.0f}", f"{row['told']:.0%}"]
+            cells.append(f"{row['covered']:.1%}" if row["told"] else "")
+            yield f"| {row['places']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("policy_value").get("protocol", f"Values of policies are {ABSENT}.")
+    yield from source("policy_value")
+
+
 def measured(row: Mapping[str, Any], key: str, form: str = ".4f") -> str:
     """A value of a row with its interval; nothing where the row has none."""
     if key not in row:
@@ -475,6 +499,7 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "hcn": hcn,
     "index": index,
     "offpolicy": offpolicy,
+    "policy-value": policy_value,
     "rules": rules,
     "rules-beside": rules_beside,
     "service": service,

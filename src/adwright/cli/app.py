@@ -16,6 +16,7 @@ from adwright.cli import (
     creatives,
     data,
     demo,
+    evaluate,
     ranker,
     retire,
     serve,
@@ -157,12 +158,11 @@ GROUPS = {
         "creatives": creatives.app,
         "audit": audit.app,
     },
-    "Recommend": {"train": train.app},
+    "Recommend": {"train": train.app, "evaluate": evaluate.app},
     "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
     "Operate": {"agent": agent.app, "retire": retire.app},
 }
 verb(app, "demo", panel="Data")(demo.demo)
-verb(app, "evaluate", panel="Recommend")(ranker.evaluate)
 verb(app, "score", panel="Recommend")(ranker.score)
 verb(app, "explain", panel="Recommend")(ranker.explain)
 verb(app, "export", panel="Recommend", by_place="out")(ranker.export)

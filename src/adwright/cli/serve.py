@@ -347,7 +347,7 @@ def retrain(
             where=str(folder),
             hint="name it with --log",
         )
-    written = [_written(one, tenant) for one in served]
+    written = [written_events(one, tenant) for one in served]
     joined = join_logs(open_log(source, offline=offline), written, SystemClock().now())
     for sentence in joined.sentences():
         typer.echo(sentence)
@@ -399,7 +399,7 @@ def _deciding(models: Path, tenant: str) -> Path | None:
     return models / tenant / current if current else None
 
 
-def _written(source: str, tenant: str | None) -> pl.DataFrame:
+def written_events(source: str, tenant: str | None) -> pl.DataFrame:
     """The events of a store, a folder or a file, in EVENT_SCHEMA."""
     if "://" not in source:
         from adwright.data.sources.tables import read_events

@@ -210,6 +210,20 @@ class Rounds:
         """[N], the importance weights w_i."""
         return self.target / self.propensity
 
+    def model(self, name: str) -> tuple[Floats, Floats]:
+        """predicted and expected; DataError where estimator `name` needs them and has none."""
+        if self.predicted is None or self.expected is None:
+            raise DataError(
+                f"{name} needs a model of the reward",
+                column="predicted",
+                hint="pass predicted and expected, or use ips, clipped_ips or snips",
+            )
+        return self.predicted, self.expected
+
+    def estimate(self, top: Floats, bottom: Floats | None = None) -> Estimate:
+        """Terms [N] of an estimator, over their number where `bottom` is None."""
+        return Estimate.of_terms(top, np.ones(len(top)) if bottom is None else bottom, self.group)
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -223,6 +237,18 @@ class Estimate:
 
     numerators: Floats
     denominators: Floats
+
+    @classmethod
+    def of_terms(
+        cls, top: Floats, bottom: Floats, group: npt.NDArray[np.generic] | None = None
+    ) -> Estimate:
+        """Terms of N rounds, summed within groups; None: every round is a group."""
+        if group is None:
+            return cls(top, bottom)
+        codes = as_codes(group, len(top))
+        present = np.bincount(codes.codes, minlength=codes.span) > 0
+        sums = [np.bincount(codes.codes, each, codes.span)[present] for each in (top, bottom)]
+        return cls(*(each.astype(np.float64, copy=False) for each in sums))
 
     @property
     def value(self) -> float:
@@ -291,8 +317,8 @@ def dm(rounds: Rounds) -> Estimate:
     Only as good as the model; its intervals leave the model's error out. Beygelzimer and
     Langford, "The offset tree for learning with partial labels", KDD 2009.
     """
-    _, expected = _model_of(rounds, "dm")
-    return _estimate(rounds, expected)
+    _, expected = rounds.model("dm")
+    return rounds.estimate(expected)
 
 
 def ips(rounds: Rounds) -> Estimate:
@@ -301,7 +327,7 @@ def ips(rounds: Rounds) -> Estimate:
     Unbiased; Horvitz and Thompson, JASA 1952; for policies: Strehl, Langford, Li and Kakade,
     "Learning from logged implicit exploration data", NeurIPS 2010.
     """
-    return _estimate(rounds, rounds.weight * rounds.reward)
+    return rounds.estimate(rounds.weight * rounds.reward)
 
 
 def clipped_ips(rounds: Rounds, *, largest: float) -> Estimate:
@@ -312,7 +338,7 @@ def clipped_ips(rounds: Rounds, *, largest: float) -> Estimate:
     """
     if not largest > 0:
         raise ValueInvalidError("largest must be above 0", value=largest)
-    return _estimate(rounds, np.minimum(rounds.weight, largest) * rounds.reward)
+    return rounds.estimate(np.minimum(rounds.weight, largest) * rounds.reward)
 
 
 def snips(rounds: Rounds) -> Estimate:
@@ -330,7 +356,7 @@ def snips(rounds: Rounds) -> Estimate:
             column="target",
             hint="its value cannot be told from this log",
         )
-    return _estimate(rounds, weight * rounds.reward, weight)
+    return rounds.estimate(weight * rounds.reward, weight)
 
 
 def dr(rounds: Rounds) -> Estimate:
@@ -340,8 +366,8 @@ def dr(rounds: Rounds) -> Estimate:
     true, whatever the propensities. Dudik, Langford and Li, "Doubly robust policy evaluation
     and learning", ICML 2011.
     """
-    predicted, expected = _model_of(rounds, "dr")
-    return _estimate(rounds, expected + rounds.weight * (rounds.reward - predicted))
+    predicted, expected = rounds.model("dr")
+    return rounds.estimate(expected + rounds.weight * (rounds.reward - predicted))
 
 
 def switch_dr(rounds: Rounds, *, threshold: float) -> Estimate:
@@ -353,30 +379,9 @@ def switch_dr(rounds: Rounds, *, threshold: float) -> Estimate:
     """
     if not threshold >= 0:
         raise ValueInvalidError("the threshold must be 0 or above", value=threshold)
-    predicted, expected = _model_of(rounds, "switch_dr")
+    predicted, expected = rounds.model("switch_dr")
     weight = np.where(rounds.weight <= threshold, rounds.weight, 0.0)
-    return _estimate(rounds, expected + weight * (rounds.reward - predicted))
-
-
-def _estimate(rounds: Rounds, top: Floats, bottom: Floats | None = None) -> Estimate:
-    """Terms of rounds as sums of groups."""
-    below = np.ones(len(top)) if bottom is None else bottom
-    if rounds.group is None:
-        return Estimate(top, below)
-    codes = as_codes(rounds.group, len(top))
-    present = np.bincount(codes.codes, minlength=codes.span) > 0
-    sums = [np.bincount(codes.codes, each, codes.span)[present] for each in (top, below)]
-    return Estimate(*(each.astype(np.float64, copy=False) for each in sums))
-
-
-def _model_of(rounds: Rounds, name: str) -> tuple[Floats, Floats]:
-    if rounds.predicted is None or rounds.expected is None:
-        raise DataError(
-            f"{name} needs a model of the reward",
-            column="predicted",
-            hint="pass predicted and expected, or use ips, clipped_ips or snips",
-        )
-    return rounds.predicted, rounds.expected
+    return rounds.estimate(expected + weight * (rounds.reward - predicted))
 
 
 _RULES = {

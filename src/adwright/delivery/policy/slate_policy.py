@@ -114,16 +114,24 @@ class SlatePolicy:
         What off-policy evaluation asks of a policy about another's slates. Depends on the
         adjustments' records as `decide` does.
         """
+        at = {item_id: row for row, item_id in enumerate(candidates.item_ids)}
+        chances = self.chances(request, candidates, item_ids)
+        found = [0.0 if one not in at else chances[k, at[one]] for k, one in enumerate(item_ids)]
+        return np.minimum(np.array(found, np.float64), 1.0)
+
+    def chances(self, request: Request, candidates: Candidates, item_ids: Sequence[str]) -> Floats:
+        """[len(item_ids), C]: with which probability each candidate would have come at each place
+        below the items that stand above it; 0 below the first of these that is no candidate."""
         slate = _Slate(self, request, candidates)
         at = {item_id: row for row, item_id in enumerate(candidates.item_ids)}
-        found = np.zeros(len(item_ids))
+        found = np.zeros((len(item_ids), len(candidates)))
         for place, item_id in enumerate(item_ids):
+            found[place] = slate.chances()
             row = at.pop(item_id, None)
             if row is None:
                 break
-            found[place] = slate.chances()[row]
             slate.place(row)
-        return np.minimum(found, 1.0)
+        return found
 
 
 def build_policy(

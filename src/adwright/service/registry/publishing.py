@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from adwright.campaigns.store.store import Store
 from adwright.core.artifacts import MANIFEST, Artifact, load_artifact
 from adwright.core.atomic import atomic_folder
@@ -42,6 +44,7 @@ from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.rules import Exploration
 from adwright.delivery.policy.settings import PolicySettings
 from adwright.delivery.policy.slate_policy import SlatePolicy
+from adwright.delivery.policy.value import ModelTarget
 from adwright.delivery.popularity import load_popularity
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.deployed import BatchRecommender, Deployed, Hurried, Observer, probe
@@ -87,15 +90,18 @@ def load_settings(folder: Path) -> PolicySettings:
     return load_toml(settings, PolicySettings) if settings.exists() else PolicySettings()
 
 
-def load_deployed(folder: Path, *, clock: Clock | None = None) -> Deployed:
+def load_deployed(
+    folder: Path, *, settings: PolicySettings | None = None, clock: Clock | None = None
+) -> Deployed:
     """The model of a version's folder, with the policy of its tenant.
 
-    clock: measures stages, and says which impressions still count; the machine's own by default.
+    settings: in place of the tenant's. clock: measures stages, and says which impressions still
+    count; the machine's own by default.
     Raises what `load_artifact` raises, ArtifactError for a kind that cannot be served, and
     ConfigError where serving.toml is wrong.
     """
     clock = SystemClock() if clock is None else clock
-    settings = load_settings(folder)
+    settings = load_settings(folder) if settings is None else settings
     artifact = load_artifact(folder)
     match artifact.kind:
         case popularity.KIND:
@@ -193,6 +199,24 @@ def _cascade(artifact: Artifact, clock: Clock) -> Cascade:
     from adwright.delivery.served import ServedModel
 
     return ServedModel.load(artifact).cascade(clock=clock)
+
+
+def asked_about(deployed: Deployed, events: pl.DataFrame) -> ModelTarget:
+    """A model and its policy, to be asked again about the requests of a log (`policy.value`).
+
+    Its histories are told what the log holds beyond them; of it, a request sees what lay before.
+    Raises ConfigError for a policy that does not say its chances.
+    """
+    if not isinstance(deployed.policy, SlatePolicy):
+        raise ConfigError(
+            "this policy does not say with which chance it shows an item",
+            where=deployed.policy.policy_id,
+        )
+    if deployed.observe is not None:
+        wanted = events.filter(pl.col("kind").is_in(sorted(deployed.kinds)))
+        new = wanted if deployed.unknown is None else deployed.unknown(wanted)
+        deployed.observe(new.to_dicts())
+    return ModelTarget(deployed.recommender, deployed.policy)
 
 
 def stored_events(store: Store) -> Stored:
