@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from adwright.core.hashing import content_hash, sha256_file
 from adwright.data.sources.open_bandit import BanditCampaign, BanditPolicy, OpenBandit
 from adwright.delivery.policy.value import LoggedSlates, RewardModel, value_from_log
-from benchmarks.common.result import write_result
+from benchmarks.common.result import ROOT, write_result
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -131,7 +132,8 @@ def write_csv(
 def adwright(folder: Path, *words: str) -> str:
     """What a command prints, run in `folder`."""
     command = [sys.executable, "-m", "adwright", "--quiet", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
     return done.stdout
 
 

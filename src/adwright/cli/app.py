@@ -17,6 +17,7 @@ from adwright.cli import (
     data,
     demo,
     evaluate,
+    experiment,
     ranker,
     retire,
     serve,
@@ -160,7 +161,7 @@ GROUPS = {
     },
     "Recommend": {"train": train.app, "evaluate": evaluate.app},
     "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
-    "Operate": {"agent": agent.app, "retire": retire.app},
+    "Operate": {"agent": agent.app, "retire": retire.app, "experiment": experiment.app},
 }
 verb(app, "demo", panel="Data")(demo.demo)
 verb(app, "score", panel="Recommend")(ranker.score)

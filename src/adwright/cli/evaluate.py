@@ -78,7 +78,7 @@ def policy(
     if out is not None:
         allowed_to_replace(out, force=force)
     config = ValueConfig(response=response, fewest=fewest, confidence=confidence, seed=seed)
-    events = _events(log, tenant, offline=offline)
+    events = events_of_log(log, tenant, offline=offline)
     target, since, notes = _target(new, model, events, config, offline=offline)
     since = None if also_seen else since
     slates = logged_slates(events, response=response, since=since)
@@ -109,7 +109,8 @@ def show_value(found: PolicyValue) -> None:
     show_facts(found.facts())
 
 
-def _events(log: str, tenant: str | None, *, offline: bool) -> pl.DataFrame:
+def events_of_log(log: str, tenant: str | None, *, offline: bool) -> pl.DataFrame:
+    """The events of a store, of an imported log or of a file, in EVENT_SCHEMA."""
     if "://" in log:
         return written_events(log, tenant)
     from adwright.data.sources.log import open_log
@@ -140,7 +141,9 @@ def _target(
     except ArtifactError:
         if settings is not None:
             raise
-        slates = logged_slates(_events(str(new), None, offline=offline), response=config.response)
+        slates = logged_slates(
+            events_of_log(str(new), None, offline=offline), response=config.response
+        )
         written = LogTarget.of(slates)
         said = "the chances that it says" if written.exact else "the shares in which it shows items"
         return written, None, [f"The policy of {new}: {said}, by position"]

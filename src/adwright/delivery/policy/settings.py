@@ -28,6 +28,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.schema import EventKind
 from adwright.delivery.decision import Candidates
+from adwright.delivery.experiments import ExperimentSettings
 from adwright.delivery.policy.creatives import CreativeSettings
 from adwright.delivery.policy.pacing import (
     BudgetPacer,
@@ -79,7 +80,8 @@ class PolicySettings:
     none. policy: in place of it, how the places are filled. policy_id: its name in the log; by
     default the policy's own. seed: of the policy's chance. caps, pacing, diversity: adjustments.
     evidence: for Thompson sampling. creatives: how one of an item's live ones is chosen. campaigns,
-    categories: items of each, by name.
+    categories: items of each, by name. experiment: arms beside all of this, see
+    `delivery.experiments`.
 
     Raises ConfigError that names the key.
     """
@@ -93,6 +95,7 @@ class PolicySettings:
     diversity: DiversityConfig | None = None
     evidence: EvidenceSettings | None = None
     creatives: CreativeSettings = field(default_factory=CreativeSettings)
+    experiment: ExperimentSettings | None = None
     campaigns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from adwright.core.config import Ge, Le, settings
 from adwright.core.errors import ConfigError, ValueInvalidError
 from adwright.delivery.decision import Candidates, Decision, Policy, Request
+from adwright.delivery.experiments import Split
 from adwright.delivery.policy.rules import (
     Exploration,
     ItemCounts,
@@ -213,7 +213,7 @@ class _Slate:
 
 
 # --------------------------------------------------------------------------------------------------
-# Two policies side by side: each user meets one of them, always the same.
+# Several policies side by side: each user meets one of them, always the same.
 #
 # The arm is a hash of a salt and the user's id, so that every process, the service and whoever
 # reads its log agree on it without a table. Another salt assigns users anew, which keeps two
@@ -225,18 +225,15 @@ Arm = Literal["A", "B"]
 
 @settings
 class ABSplit:
-    """How users are assigned to the arms. salt: names the experiment. share: of B, in [0, 1]."""
+    """A split in two. salt: names the experiment. share: of B, in [0, 1]."""
 
     salt: str = "a/b"
     share: Annotated[float, Ge(0), Le(1)] = 0.5
 
     def arm(self, user_id: str) -> Arm:
-        """The arm of a user: B where the hash, as a fraction of its range, is below the
-        share."""
-        # Lengths first, so that no two pairs of salt and user give the same bytes.
-        text = f"{len(self.salt)}:{self.salt}{user_id}".encode("utf-8", "surrogatepass")
-        digest = blake2b(text, digest_size=8).digest()
-        return "B" if int.from_bytes(digest, "big") < self.share * 2**64 else "A"
+        """The arm of a user, as `Split` has it."""
+        split = Split(self.salt, (("B", self.share), ("A", 1 - self.share)))
+        return "B" if split.arm(user_id) == "B" else "A"
 
 
 class SplitPolicy:

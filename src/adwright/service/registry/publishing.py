@@ -40,6 +40,7 @@ from adwright.data.history_kinds import again_in_words
 from adwright.delivery import popularity
 from adwright.delivery.calibrated import EPOCH, answers_by_stage, latest_visits
 from adwright.delivery.decision import Candidates, Request
+from adwright.delivery.experiments import RunningExperiment, require_unchanged
 from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.rules import Exploration
 from adwright.delivery.policy.settings import PolicySettings
@@ -48,6 +49,7 @@ from adwright.delivery.policy.value import ModelTarget
 from adwright.delivery.popularity import load_popularity
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.deployed import BatchRecommender, Deployed, Hurried, Observer, probe
+from adwright.service.registry.experiments import running_experiment, with_arms
 from adwright.service.registry.registry import (
     BACK,
     SETTINGS,
@@ -91,17 +93,51 @@ def load_settings(folder: Path) -> PolicySettings:
 
 
 def load_deployed(
-    folder: Path, *, settings: PolicySettings | None = None, clock: Clock | None = None
+    folder: Path,
+    *,
+    settings: PolicySettings | None = None,
+    running: RunningExperiment | None = None,
+    clock: Clock | None = None,
 ) -> Deployed:
-    """The model of a version's folder, with the policy of its tenant.
+    """The model of a version's folder, with the policy of its tenant, and the arms of the
+    experiment that runs.
 
-    settings: in place of the tenant's. clock: measures stages, and says which impressions still
-    count; the machine's own by default.
+    settings: in place of the tenant's, without an experiment. running: in place of what the folder
+    says that runs. clock: measures stages, and says
+    which impressions still count; the machine's own by default.
     Raises what `load_artifact` raises, ArtifactError for a kind that cannot be served, and
     ConfigError where serving.toml is wrong.
     """
     clock = SystemClock() if clock is None else clock
-    settings = load_settings(folder) if settings is None else settings
+    if settings is not None:
+        return _one_model(folder, settings, clock)
+    settings = load_settings(folder)
+    running = running_experiment(folder.parent) if running is None else running
+    require_unchanged(settings.experiment, running)
+    found = _one_model(folder, settings, clock)
+    if running is None:
+        return found
+
+    def arm(model: str, file: str) -> Deployed:
+        there = folder if not model else folder.parent / checked_name(model, folder.parent)
+        return _one_model(there, _arm_settings(folder.parent, file) if file else settings, clock)
+
+    return with_arms(found, running, arm, folder=folder.parent, clock=clock)
+
+
+def _arm_settings(folder: Path, file: str) -> PolicySettings:
+    """The settings of an arm. Raises ConfigError where they hold an experiment again."""
+    found = load_toml(folder / file, PolicySettings)
+    if found.experiment is not None:
+        raise ConfigError(
+            "an arm of an experiment has an experiment of its own",
+            where=f"{folder / file}, key experiment",
+            hint="leave it to serving.toml",
+        )
+    return found
+
+
+def _one_model(folder: Path, settings: PolicySettings, clock: Clock) -> Deployed:
     artifact = load_artifact(folder)
     match artifact.kind:
         case popularity.KIND:

@@ -4,6 +4,7 @@
     ROOT/TENANT/published.jsonl  when which version was let decide, and why; a line each
     ROOT/TENANT/VERSION/     an artifact
     ROOT/TENANT/serving.toml the policy, where it is not the usual one
+    ROOT/TENANT/experiments.jsonl  which experiments were started and stopped
 
 `publish` writes the pointer in one step. A thread looks at the contents of pointer, manifest and
 settings, loads what is new, probes it with decisions that are not recorded, and only then puts
@@ -31,6 +32,7 @@ from adwright.core.errors import ArtifactError, ArtifactUnsafeError, ResourceErr
 from adwright.core.hashing import sha256_bytes
 from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
+from adwright.service.registry.experiments import JOURNAL as EXPERIMENTS
 
 POINTER, JOURNAL = "current", "published.jsonl"
 #: The reason of a line of the journal that goes back.
@@ -177,10 +179,13 @@ class FolderModels(FixedModels):
         manifest = _read(folder / name / MANIFEST, MOST_MANIFEST_BYTES) if _is_name(name) else None
         # A configuration that is mounted into a container is a link to its present version.
         settings = _read(Path(os.path.realpath(folder / SETTINGS)), _MOST_SETTINGS)
+        # Of an experiment: what was started, and the settings of its arms.
+        beside = [folder / EXPERIMENTS, *sorted(folder.glob("*.toml"))]
+        others = [_read(Path(os.path.realpath(one)), _MOST_SETTINGS) for one in beside]
         content = repr(
             [
                 sha256_bytes(one) if isinstance(one, bytes) else str(one)
-                for one in (pointer, manifest, settings)
+                for one in (pointer, manifest, settings, *others)
             ]
         )
         if self._seen.get(tenant) == content:
