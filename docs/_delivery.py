@@ -220,6 +220,19 @@ def policy_value() -> Iterator[str]:
     yield from source("policy_value")
 
 
+def experiments() -> Iterator[str]:
+    """How often a reading says what is not so."""
+    yield "| users | effect | planned days | told | by one look each | true one held | CUPED |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in result("experiments").get("rows", []):
+        cells = [f"{row['effect']:.0%}", f"{row['planned_days']:,.0f}", f"{row['told']:.1%}"]
+        cells += [f"{row['fixed']:.1%}", f"{row['covered']:.1%}", f"-{row['removed']:.0%} variance"]
+        yield f"| {row['pace']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("experiments").get("protocol", f"Readings of experiments are {ABSENT}.")
+    yield from source("experiments")
+
+
 def measured(row: Mapping[str, Any], key: str, form: str = ".4f") -> str:
     """A value of a row with its interval; nothing where the row has none."""
     if key not in row:
@@ -500,6 +513,7 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "index": index,
     "offpolicy": offpolicy,
     "policy-value": policy_value,
+    "experiments": experiments,
     "rules": rules,
     "rules-beside": rules_beside,
     "service": service,

@@ -106,7 +106,8 @@ class TestSettings:
         for found, key in (
             (made(salt="other"), "salt"),
             (made(replace(OLD, share=0.6), replace(NEW, share=0.4)), "arms"),
-            (made(OLD, replace(NEW, share=0.4), holdout=0.1), "holdout"),
+            (made(OLD, replace(NEW, share=0.4), holdout=0.1), "arms"),
+            (replace(made(), name="other"), "name"),
         ):
             with pytest.raises(ConfigError, match=f"{key} was changed while"):
                 require_unchanged(found, running)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli import ranker
-from adwright.cli.serve import need_service, written_events
+from adwright.cli.serve import events_of_log, need_service
 from adwright.cli.shared import allowed_to_replace, show_facts, show_table
 from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Gt, Lt, Natural, Positive
@@ -109,15 +109,6 @@ def show_value(found: PolicyValue) -> None:
     show_facts(found.facts())
 
 
-def events_of_log(log: str, tenant: str | None, *, offline: bool) -> pl.DataFrame:
-    """The events of a store, of an imported log or of a file, in EVENT_SCHEMA."""
-    if "://" in log:
-        return written_events(log, tenant)
-    from adwright.data.sources.log import open_log
-
-    return open_log(log, offline=offline, tell=False).events.collect(engine="streaming")
-
-
 def _target(
     new: Path, model: Path | None, events: pl.DataFrame, config: ValueConfig, *, offline: bool
 ) -> tuple[Target, datetime | None, list[str]]:
@@ -148,14 +139,19 @@ def _target(
         said = "the chances that it says" if written.exact else "the shares in which it shows items"
         return written, None, [f"The policy of {new}: {said}, by position"]
     need_service()
-    from adwright.service.registry.publishing import asked_about, load_deployed, load_settings
+    from adwright.service.registry.publishing import (
+        asked_about,
+        first_unseen,
+        load_deployed,
+        load_settings,
+    )
 
     settings = load_settings(folder) if settings is None else settings
     deployed = load_deployed(folder, settings=settings)
     notes = [f"{deployed.policy.policy_id} on {folder} ({deployed.kind})"]
     if settings.caps or settings.pacing is not None or settings.evidence is not None:
         notes.append("caps, budgets and evidence are left out: they follow from what was shown")
-    return asked_about(deployed, events), _unseen(folder), notes
+    return asked_about(deployed, events), first_unseen(folder), notes
 
 
 def _beside(settings: Path) -> Path:
@@ -169,15 +165,3 @@ def _beside(settings: Path) -> Path:
             hint="name the model with --model",
         ) from error
     return settings.parent / version
-
-
-def _unseen(folder: Path) -> datetime | None:
-    """The first instant after what a model was fitted on."""
-    from datetime import timedelta
-
-    from adwright.core.artifacts import load_artifact
-    from adwright.delivery.calibrated import EPOCH
-    from adwright.delivery.retraining.retrain import fitted_until
-
-    until = fitted_until(load_artifact(folder))
-    return None if until is None else EPOCH + timedelta(microseconds=until + 1)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwright.cli.evaluate import events_of_log
-from adwright.cli.serve import need_service
+from adwright.cli.serve import events_of_log, need_service
 from adwright.cli.shared import allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.config import Ge, Gt, Lt, Positive
@@ -184,7 +183,7 @@ def _show(found: Reading) -> None:
     for line in found.lines():
         typer.echo(line)
     rows = reading_facts(found)
-    show_table(list(rows[0]), [list(row.values()) for row in rows], title=f"beside {found.first}")
+    show_table(list(rows[0]), [list(row.values()) for row in rows], unbroken=True)
     for arm in found.arms:
         guards = [
             (one.name, one.difference.text("+.4f"), "worse" if one.worse else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 from adwright.cli.shared import show_table
 from adwright.core.config import Count, Ge, Le
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
+from adwright.data.schema import EventKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adwright.campaigns.store.keys import Key
     from adwright.campaigns.store.store import Store
     from adwright.service.config import ServiceConfig
+    from adwright.service.registry.deployed import Deployed
 
 
 _STORE = "sqlite:///adwright.db"
@@ -72,6 +74,10 @@ def publish(
     log: str | None = None,
     histories: bool = True,
     back: bool = False,
+    no_worse_on: str | None = None,
+    response: EventKind = "click",
+    margin: Annotated[float, Ge(0), Le(1)] = 0.02,
+    anyway: str | None = None,
     offline: bool = False,
 ) -> None:
     """Let a model decide for a tenant, after it was loaded and asked as the service does it.
@@ -80,8 +86,9 @@ def publish(
     SASRec get the histories of their log, a cascade and item-item have them. --back goes back to
     the version that decided before, given again to the one before that. Running services load it
     within a second; one that cannot be loaded is refused, and the old one goes on. GET /v1/models
-    and /readyz say so. Nothing is compared here: `adwright retrain --publish` publishes what is
-    shown to be no worse than what decides.
+    and /readyz say so. With --no-worse-on LOG it decides only if that log, which what decides now
+    has written, tells by propensities that it earns no less; what cannot be told is not published.
+    `adwright retrain --publish` does the same by what users did next.
 
     Options:
         model: Folder of a model or of the run that made it; or, without --tenant, of a version
@@ -93,6 +100,11 @@ def publish(
             trained on.
         histories: Publish what users did until now, too.
         back: Instead let the version decide that did before, of --tenant.
+        no_worse_on: A log with propensities, or the URL of the store, of --tenant.
+        response: Kind of event that counts there.
+        margin: No worse is a lead whose lower end lies above minus this share of what the log
+            earned.
+        anyway (REASON): Publish whatever that log says; the reason is written down.
     """
     need_service()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -110,6 +122,10 @@ def publish(
         return
     if model is None:
         raise ConfigError("name what to publish", where="MODEL", hint="or pass --back")
+    if anyway is not None and no_worse_on is None:
+        raise ConfigError(
+            "nothing is asked that could say no", where="--anyway", hint="leave it out"
+        )
     if tenant is None:
         if version is not None or log is not None:
             raise ConfigError(
@@ -117,7 +133,9 @@ def publish(
                 where="--version" if version is not None else "--log",
                 hint="name a tenant with --tenant to copy the model",
             )
-        done = publish_version(model)
+        tenant_of = model.resolve().parent.name
+        gate = _no_worse(no_worse_on, model, tenant_of, response, margin, anyway)
+        done = publish_version(model, gate=gate)
     else:
         done = publish_model(
             model,
@@ -127,6 +145,7 @@ def publish(
             log=log,
             histories=histories,
             offline=offline,
+            gate=_no_worse(no_worse_on, model, tenant, response, margin, anyway),
         )
     for note in done.notes:
         typer.echo(note)
@@ -136,6 +155,43 @@ def publish(
         root = done.folder.parent.parent
         at = "" if root.resolve() == _MODELS.resolve() else f" --models {root}"
         typer.echo(f"To go back: adwright publish --back --tenant {done.tenant}{at}")
+
+
+def _no_worse(
+    log: str | None,
+    model: Path,
+    tenant: str,
+    response: EventKind,
+    margin: float,
+    anyway: str | None,
+) -> Callable[[Deployed], str]:
+    """Lets a model decide where a log tells that it earns no less; why it does, in words. Leaves
+    with exit code 1 where the log does not."""
+
+    def gate(deployed: Deployed) -> str:
+        if log is None:
+            return ""
+        from adwright.delivery.policy.value import ValueConfig, logged_slates, value_from_log
+        from adwright.delivery.training_log import model_folder
+        from adwright.service.registry.publishing import asked_about, first_unseen
+
+        events, since = events_of_log(log, tenant, offline=False), first_unseen(model_folder(model))
+        slates = logged_slates(events, response=response, since=since)
+        found = value_from_log(
+            slates,
+            asked_about(deployed, events),
+            name="the new model",
+            config=ValueConfig(response=response),
+        )
+        typer.echo(found.verdict())
+        if anyway is not None:
+            return f"anyway, as {anyway}: {found.verdict()}"
+        if not found.no_worse(margin):
+            typer.echo(f"Not published: the lead is not shown to lie above {-margin:.1%}")
+            raise typer.Exit(1)
+        return found.verdict()
+
+    return gate
 
 
 def key(
@@ -397,6 +453,15 @@ def _deciding(models: Path, tenant: str) -> Path | None:
 
     current = next((one.current for one in inventory(models) if one.tenant == tenant), "")
     return models / tenant / current if current else None
+
+
+def events_of_log(log: str, tenant: str | None, *, offline: bool) -> pl.DataFrame:
+    """The events of a store, of an imported log or of a file, in EVENT_SCHEMA."""
+    if "://" in log:
+        return written_events(log, tenant)
+    from adwright.data.sources.log import open_log
+
+    return open_log(log, offline=offline, tell=False).events.collect(engine="streaming")
 
 
 def written_events(source: str, tenant: str | None) -> pl.DataFrame:

@@ -25,6 +25,7 @@ Letters: P users, L looks.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from adwright.core.errors import DataError
+from adwright.core.errors import ConfigError, DataError
 from adwright.delivery.experiments import ARM, HOLDOUT, Plan, RunningExperiment
 from adwright.metrics.arrays import normal_quantile
 from adwright.metrics.bootstrap import Interval
@@ -56,6 +57,7 @@ _LOST = 0.001
 #: A segment is read where each arm has so many users.
 _FEWEST = 50
 _DAY = timedelta(days=1)
+_KEY = re.compile(r"[\w .:-]{0,64}")
 #: Days of which each is looked at.
 _LOOKS = 400
 
@@ -162,10 +164,15 @@ def read_experiment(
 ) -> Reading:
     """Read a running experiment off a log in EVENT_SCHEMA, which should begin some weeks before it.
 
-    segment: a key of the requests' context, by whose values it is read as well. by_value: the
-    values of responses are summed in place of counting them.
-    Raises DataError where too few users came yet.
+    now: until when, or until the log ends. segment: a key of the requests' context, by whose
+    values it is read as well. by_value: values of responses are summed in place of counting them.
+    Raises DataError where too few users came or responded yet, and ConfigError for a key of the
+    context that is none.
     """
+    if not _KEY.fullmatch(segment):
+        raise ConfigError("this is no key of a context", where=f"segment {segment!r:.80}")
+    last = events["time"].max()
+    now = min(now, last) if isinstance(last, datetime) else now
     people = _people(events, running, now, segment)
     response = running.plan.response
     first = running.settings.shown[0].name
@@ -324,7 +331,13 @@ def _read_arm(table: _Table, running: RunningExperiment, name: str, first: str) 
     now = compare(table.taken, treated, covariates=table.past, confidence=confidence)
     difference, p_value = _sequential(table, treated, running.plan, confidence)
     base = float(table.taken[treated == 0].mean())
-    scale = 1 / base if base > 0 else math.nan
+    if not base > 0:
+        raise DataError(
+            f"nobody of the first arm did this yet: {running.plan.response}",
+            column="kind",
+            hint="wait for responses",
+        )
+    scale = 1 / base
     lift = Interval(difference.value * scale, difference.low * scale, difference.high * scale)
     guards = []
     for about, (measure, more) in table.other.items():

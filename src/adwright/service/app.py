@@ -21,7 +21,7 @@ from adwright.campaigns.store.keys import Caller
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
-from adwright.service import agent_runs, audits, creatives
+from adwright.service import agent_runs, audits, creatives, experiments
 from adwright.service.agent_runs import AgentRuns
 from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
@@ -102,6 +102,7 @@ def create_app(
     app.include_router(routes.clicks)
     app.include_router(audits.router)
     app.include_router(creatives.router)
+    app.include_router(experiments.router)
     app.include_router(agent_runs.router)
     add_error_handlers(app)
     app.add_middleware(

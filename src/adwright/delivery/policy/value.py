@@ -410,10 +410,10 @@ def value_from_log(
     lead = Estimate(judged.numerators - earned.numerators, judged.denominators)
     several = made.slates < len(made)
     estimates = {
-        key: found
+        key: one
         for key, estimator in ESTIMATORS.items()
         if (several or estimator is not slate_ips)
-        and (found := _interval(estimator, made, config)) is not None
+        and (one := _interval(estimator, made, config)) is not None
     }
     value = _interval(lambda _: judged, made, config)
     if value is not None:

@@ -40,7 +40,7 @@ from adwright.data.history_kinds import again_in_words
 from adwright.delivery import popularity
 from adwright.delivery.calibrated import EPOCH, answers_by_stage, latest_visits
 from adwright.delivery.decision import Candidates, Request
-from adwright.delivery.experiments import RunningExperiment, require_unchanged
+from adwright.delivery.experiments import HOLDOUT, RunningExperiment, require_unchanged
 from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.rules import Exploration
 from adwright.delivery.policy.settings import PolicySettings
@@ -49,7 +49,11 @@ from adwright.delivery.policy.value import ModelTarget
 from adwright.delivery.popularity import load_popularity
 from adwright.delivery.training_log import HistoryLog, model_folder, open_history, training_log
 from adwright.service.registry.deployed import BatchRecommender, Deployed, Hurried, Observer, probe
-from adwright.service.registry.experiments import running_experiment, with_arms
+from adwright.service.registry.experiments import (
+    ArmsDeployed,
+    running_experiment,
+    with_arms,
+)
 from adwright.service.registry.registry import (
     BACK,
     SETTINGS,
@@ -243,6 +247,8 @@ def asked_about(deployed: Deployed, events: pl.DataFrame) -> ModelTarget:
     Its histories are told what the log holds beyond them; of it, a request sees what lay before.
     Raises ConfigError for a policy that does not say its chances.
     """
+    if isinstance(deployed, ArmsDeployed):
+        deployed = deployed.arms[HOLDOUT]
     if not isinstance(deployed.policy, SlatePolicy):
         raise ConfigError(
             "this policy does not say with which chance it shows an item",
@@ -253,6 +259,14 @@ def asked_about(deployed: Deployed, events: pl.DataFrame) -> ModelTarget:
         new = wanted if deployed.unknown is None else deployed.unknown(wanted)
         deployed.observe(new.to_dicts())
     return ModelTarget(deployed.recommender, deployed.policy)
+
+
+def first_unseen(folder: Path) -> datetime | None:
+    """The first instant after what a model was fitted on; None where it does not say."""
+    from adwright.delivery.retraining.retrain import fitted_until
+
+    until = fitted_until(load_artifact(folder))
+    return None if until is None else EPOCH + timedelta(microseconds=until + 1)
 
 
 def stored_events(store: Store) -> Stored:
@@ -341,8 +355,17 @@ class Publication:
     notes: tuple[str, ...]
 
 
+#: Looks at a version that was loaded, before it decides; it raises where it should not, and says
+#: why it does, or nothing.
+Gate = Callable[[Deployed], str]
+
+
 def publish_version(
-    version: str | Path, *, why: str = "", clock: Clock | None = None
+    version: str | Path,
+    *,
+    why: str = "",
+    gate: Gate = lambda _: "",
+    clock: Clock | None = None,
 ) -> Publication:
     """Let a version that lies in MODELS/TENANT/VERSION decide for its tenant, after it was loaded
     as the service loads it. why: is written down, see `publish`.
@@ -363,6 +386,7 @@ def publish_version(
             hint="copy the version's folder there first, or name the model's folder with --tenant",
         )
     deployed = require_servable(folder, clock=clock)
+    why = gate(deployed) or why
     tenant, root = folder.parent.name, folder.parent.parent
     before = _current(root, tenant)
     publish(root, tenant, folder.name, why=why, clock=clock)
@@ -388,6 +412,7 @@ def publish_model(
     histories: bool = True,
     offline: bool = False,
     why: str = "",
+    gate: Gate = lambda _: "",
     clock: Clock | None = None,
 ) -> Publication:
     """Copy a model to MODELS/TENANT/VERSION, and let it decide.
@@ -431,6 +456,7 @@ def publish_model(
     notes.insert(0, f"copied {folder} to {target}: {artifact.kind}, {size / 1e6:,.1f} MB")
     try:
         deployed = require_servable(target, clock=clock)
+        why = gate(deployed) or why
         before = _current(root, tenant)
         publish(root, tenant, name, why=why, clock=clock)
     except BaseException:
