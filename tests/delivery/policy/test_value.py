@@ -150,6 +150,17 @@ def test_slates_are_read_from_the_log_as_they_were() -> None:
     assert next(request.request_id for request, _ in later.requests()) == "r40"
 
 
+def test_the_chance_of_an_ad_is_taken_out(events: pl.DataFrame) -> None:
+    shown = pl.col("kind") == "impression"
+    halved = events.with_columns(
+        propensity=pl.when(shown).then(pl.col("propensity") / 2).otherwise("propensity"),
+        context=pl.when(shown).then(pl.lit('{"creative_propensity": 0.5}')).otherwise("context"),
+    )
+    plain, found = valued(events, LOGGED), valued(halved, LOGGED)
+    assert found.value == plain.value
+    assert found.weights == plain.weights
+
+
 def test_what_tells_no_chance_is_left_out() -> None:
     events = events_of(LOGGED, 50)
     first, second = (pl.col("request_id") == f"r{n}" for n in (0, 1))

@@ -115,8 +115,11 @@ def logged_slates(
         )
     taken = events.filter(pl.col("kind") == response).select("request_id", "item_id").unique()
     pair, place = ["request_id", "item_id"], ["request_id", "position"]
+    # Where an ad is shown as well, its chance is in the product: it is chosen as it was.
+    ad = pl.col("context").str.json_path_match("$.creative_propensity").cast(pl.Float64)
     known = shown.filter(pl.col("propensity").is_not_null()).with_columns(
-        pl.col("position").fill_null(0)
+        pl.col("position").fill_null(0),
+        propensity=(pl.col("propensity") / ad.fill_null(1.0)).clip(upper_bound=1.0),
     )
     twice = pl.struct(pair).is_duplicated() | pl.struct(place).is_duplicated()
     known = known.filter(~twice.any().over("request_id"))
