@@ -17,8 +17,8 @@ from adwright.delivery.experiment_reading import plan_experiment, read_experimen
 from adwright.delivery.experiments import (
     ARM,
     ExperimentArm,
+    ExperimentPlan,
     ExperimentSettings,
-    Plan,
     RunningExperiment,
 )
 from benchmarks.common.result import write_result
@@ -70,7 +70,7 @@ def row(pace: str, effect: float) -> dict[str, Any]:
         settings = ExperimentSettings("trial", f"salt-{seed}", arms)
         events, truth = shop(settings, PACES[pace], effect, np.random.default_rng(seed))
         plan = plan_experiment(
-            events.filter(pl.col("time") < START), Plan(effect=0.2), (0.5, 0.5), weeks=2
+            events.filter(pl.col("time") < START), ExperimentPlan(effect=0.2), (0.5, 0.5), weeks=2
         )
         last = min(float(DAYS), max(1.0, plan.days)) if effect else float(DAYS)
         one = RunningExperiment(settings, START, plan)

@@ -179,7 +179,7 @@ class KnownTarget:
     items: Ints
 
     def judge(self, slates: LoggedSlates, model: RewardModel) -> tuple[Floats, Floats]:
-        """See `Target`."""
+        """See `PolicyTarget`."""
         chance, every = self.world.chances(self.kind, self.items)
         codes = model.codes([str(item) for item in range(ITEMS)])
         fold = model.fold.reshape(self.items.shape)

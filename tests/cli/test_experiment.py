@@ -13,7 +13,7 @@ import pytest
 from adwright.core.clock import FixedClock
 from adwright.data.schema import Catalogue
 from adwright.data.sources.log import Log, save_log
-from adwright.delivery.experiments import Plan
+from adwright.delivery.experiments import ExperimentPlan
 from adwright.delivery.popularity import save_popularity
 from adwright.service.registry.experiments import running_experiment, start_experiment
 from adwright.service.registry.publishing import load_settings
@@ -85,7 +85,9 @@ def test_from_the_start_to_the_end(here: Path) -> None:
 def started(here: Path) -> None:
     settings = load_settings(here / "models" / "acme" / "v1").experiment
     assert settings is not None
-    start_experiment(here / "models" / "acme", settings, Plan(clock=300.0), clock=FixedClock(START))
+    start_experiment(
+        here / "models" / "acme", settings, ExperimentPlan(clock=300.0), clock=FixedClock(START)
+    )
 
 
 def test_a_reading_in_text_and_json(here: Path) -> None:

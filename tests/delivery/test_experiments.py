@@ -16,7 +16,7 @@ from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.data.schema import validate_events
 from adwright.delivery.experiment_reading import (
-    Reading,
+    ExperimentReading,
     canary_fails,
     plan_experiment,
     plan_lines,
@@ -29,8 +29,8 @@ from adwright.delivery.experiments import (
     HOLDOUT,
     CanarySettings,
     ExperimentArm,
+    ExperimentPlan,
     ExperimentSettings,
-    Plan,
     RunningExperiment,
     Split,
     require_unchanged,
@@ -99,7 +99,7 @@ class TestSettings:
             made(*arms, **more)
 
     def test_while_it_runs_nobody_is_dealt_anew(self) -> None:
-        running = RunningExperiment(made(), START, Plan())
+        running = RunningExperiment(made(), START, ExperimentPlan())
         require_unchanged(made(), running)
         require_unchanged(made(salt="other"), None)
         require_unchanged(made(canary=CanarySettings("new")), running)
@@ -115,7 +115,7 @@ class TestSettings:
             require_unchanged(None, running)
 
     def test_who_was_taken_back_meets_the_first_arm(self) -> None:
-        running = RunningExperiment(made(), START, Plan(), back=frozenset({"new"}))
+        running = RunningExperiment(made(), START, ExperimentPlan(), back=frozenset({"new"}))
         assert {running.met(user) for user in PEOPLE[:50]} == {"old"}
         assert {running.arm_of(user) for user in PEOPLE[:50]} == {"old", "new"}
 
@@ -166,10 +166,12 @@ def log(
 
 
 def running(**changes: Any) -> RunningExperiment:
-    return RunningExperiment(made(**changes), START, Plan(clock=300.0))
+    return RunningExperiment(made(**changes), START, ExperimentPlan(clock=300.0))
 
 
-def read(events: pl.DataFrame, one: RunningExperiment | None = None, **more: Any) -> Reading:
+def read(
+    events: pl.DataFrame, one: RunningExperiment | None = None, **more: Any
+) -> ExperimentReading:
     return read_experiment(events, one or running(), now=START + timedelta(days=10), **more)
 
 
@@ -228,7 +230,7 @@ class TestReading:
         assert "nothing can be believed" in found.lines()[1]
 
     def test_who_met_two_arms_is_counted(self, better: pl.DataFrame) -> None:
-        other = RunningExperiment(made(salt="t"), START, Plan())
+        other = RunningExperiment(made(salt="t"), START, ExperimentPlan())
         mixed = better.with_columns(
             context=pl.when(pl.col("request_id").str.ends_with("-0"))
             .then(pl.lit('{"_arm":"old"}'))
@@ -267,21 +269,21 @@ class TestPlan:
 
     def test_days_follow_from_the_log(self) -> None:
         past = log(running(), days=1).filter(pl.col("time") < START)
-        plan = plan_experiment(past, Plan(effect=0.2), (0.5, 0.5))
+        plan = plan_experiment(past, ExperimentPlan(effect=0.2), (0.5, 0.5))
         assert 1 < plan.days < 200
         assert smallest_effect(plan, plan.days) == pytest.approx(0.2)
         assert smallest_effect(plan, 4 * plan.days) == pytest.approx(0.1)
-        half = plan_experiment(past, Plan(effect=0.1), (0.5, 0.5))
+        half = plan_experiment(past, ExperimentPlan(effect=0.1), (0.5, 0.5))
         assert half.days == pytest.approx(4 * plan.days)
-        small = plan_experiment(past, Plan(effect=0.2), (0.9, 0.1))
+        small = plan_experiment(past, ExperimentPlan(effect=0.2), (0.9, 0.1))
         assert small.days > 2 * plan.days
         assert "shows after" in plan_lines(plan)[1]
 
     def test_what_tells_nothing_is_refused(self) -> None:
         past = log(running(), users=20, days=1)
         with pytest.raises(DataError, match="nobody did this in the log: purchase"):
-            plan_experiment(past, Plan(response="purchase"), (0.5, 0.5))
+            plan_experiment(past, ExperimentPlan(response="purchase"), (0.5, 0.5))
         with pytest.raises(DataError, match="days long"):
-            plan_experiment(past.head(1), Plan(), (0.5, 0.5))
+            plan_experiment(past.head(1), ExperimentPlan(), (0.5, 0.5))
         with pytest.raises(DataError, match="empty"):
-            plan_experiment(past.head(0), Plan(), (0.5, 0.5))
+            plan_experiment(past.head(0), ExperimentPlan(), (0.5, 0.5))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from adwright.delivery.policy.value import PolicyValue, Target, ValueConfig
+    from adwright.delivery.policy.value import PolicyTarget, PolicyValue, PolicyValueConfig
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -73,11 +73,11 @@ def policy(
     """
     from adwright.core.atomic import atomic_write_text
     from adwright.core.config import to_jsonable
-    from adwright.delivery.policy.value import ValueConfig, logged_slates, value_from_log
+    from adwright.delivery.policy.value import PolicyValueConfig, logged_slates, value_from_log
 
     if out is not None:
         allowed_to_replace(out, force=force)
-    config = ValueConfig(response=response, fewest=fewest, confidence=confidence, seed=seed)
+    config = PolicyValueConfig(response=response, fewest=fewest, confidence=confidence, seed=seed)
     events = events_of_log(log, tenant, offline=offline)
     target, since, notes = _target(new, model, events, config, offline=offline)
     since = None if also_seen else since
@@ -110,8 +110,8 @@ def show_value(found: PolicyValue) -> None:
 
 
 def _target(
-    new: Path, model: Path | None, events: pl.DataFrame, config: ValueConfig, *, offline: bool
-) -> tuple[Target, datetime | None, list[str]]:
+    new: Path, model: Path | None, events: pl.DataFrame, config: PolicyValueConfig, *, offline: bool
+) -> tuple[PolicyTarget, datetime | None, list[str]]:
     """The new policy, from when on it has seen nothing of the log, and what is to be known."""
     from adwright.core.config import load_toml
     from adwright.core.errors import ArtifactError

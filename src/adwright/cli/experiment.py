@@ -18,7 +18,7 @@ from adwright.data.schema import EventKind
 if TYPE_CHECKING:
     import polars as pl
 
-    from adwright.delivery.experiment_reading import Reading
+    from adwright.delivery.experiment_reading import ExperimentReading
     from adwright.delivery.experiments import ExperimentSettings
 
 app = typer.Typer(
@@ -61,11 +61,11 @@ def start(
     """
     need_service()
     from adwright.delivery.experiment_reading import plan_experiment, plan_lines
-    from adwright.delivery.experiments import Plan
+    from adwright.delivery.experiments import ExperimentPlan
     from adwright.service.registry.experiments import start_experiment
 
     settings = _settings(models / tenant)
-    plan = Plan(response=response, effect=effect, confidence=confidence, power=power)
+    plan = ExperimentPlan(response=response, effect=effect, confidence=confidence, power=power)
     first, *others = settings.shown
     if others:
         shares = (first.share, min(one.share for one in others))
@@ -177,7 +177,7 @@ def stop(*, tenant: str, models: Path = _MODELS, why: str = "") -> None:
     typer.echo(f"{was.settings.name} has ended; it ran since {was.started:%Y-%m-%d %H:%M} UTC")
 
 
-def _show(found: Reading) -> None:
+def _show(found: ExperimentReading) -> None:
     from adwright.delivery.experiment_reading import reading_facts
 
     for line in found.lines():
@@ -216,7 +216,7 @@ def _require_loadable(folder: Path, settings: ExperimentSettings) -> None:
     from datetime import UTC, datetime
 
     from adwright.core.clock import SystemClock
-    from adwright.delivery.experiments import Plan, RunningExperiment
+    from adwright.delivery.experiments import ExperimentPlan, RunningExperiment
     from adwright.service.registry.deployed import probe
     from adwright.service.registry.publishing import load_deployed
     from adwright.service.registry.registry import inventory
@@ -228,7 +228,7 @@ def _require_loadable(folder: Path, settings: ExperimentSettings) -> None:
             "no model decides for the tenant yet", where=str(folder), hint="publish one"
         )
     clock = SystemClock()
-    running = RunningExperiment(settings, datetime.now(UTC), Plan())
+    running = RunningExperiment(settings, datetime.now(UTC), ExperimentPlan())
     probe(load_deployed(folder / current, clock=clock, running=running), clock)
 
 

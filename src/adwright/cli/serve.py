@@ -171,7 +171,7 @@ def _no_worse(
     def gate(deployed: Deployed) -> str:
         if log is None:
             return ""
-        from adwright.delivery.policy.value import ValueConfig, logged_slates, value_from_log
+        from adwright.delivery.policy.value import PolicyValueConfig, logged_slates, value_from_log
         from adwright.delivery.training_log import model_folder
         from adwright.service.registry.publishing import asked_about, first_unseen
 
@@ -181,7 +181,7 @@ def _no_worse(
             slates,
             asked_about(deployed, events),
             name="the new model",
-            config=ValueConfig(response=response),
+            config=PolicyValueConfig(response=response),
         )
         typer.echo(found.verdict())
         if anyway is not None:

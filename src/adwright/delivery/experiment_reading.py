@@ -36,7 +36,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.errors import ConfigError, DataError
-from adwright.delivery.experiments import ARM, HOLDOUT, Plan, RunningExperiment
+from adwright.delivery.experiments import ARM, HOLDOUT, ExperimentPlan, RunningExperiment
 from adwright.metrics.arrays import normal_quantile
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.offpolicy import (
@@ -116,7 +116,7 @@ class ArmReading:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ExperimentReading:
     """An experiment now. users, mean: of the first arm. crossed: users who met two arms. days:
     since the start; left: until the planned effect would show at the pace so far, 0 where it would
     have, None where nothing tells."""
@@ -161,7 +161,7 @@ def read_experiment(
     now: datetime,
     segment: str = "",
     by_value: bool = False,
-) -> Reading:
+) -> ExperimentReading:
     """Read a running experiment off a log in EVENT_SCHEMA, which should begin some weeks before it.
 
     now: until when, or until the log ends. segment: a key of the requests' context, by whose
@@ -193,7 +193,7 @@ def read_experiment(
         )
     mine = table.arm == first
     mean = float(table.taken[mine].mean())
-    return Reading(
+    return ExperimentReading(
         name=running.settings.name,
         first=first,
         started=running.started,
@@ -361,7 +361,7 @@ def _read_arm(table: _Table, running: RunningExperiment, name: str, first: str) 
 
 
 def _sequential(
-    table: _Table, treated: Ints, plan: Plan, confidence: float
+    table: _Table, treated: Ints, plan: ExperimentPlan, confidence: float
 ) -> tuple[Interval, float]:
     """The difference now with its always-valid interval, and the p-value over all looks."""
     end = float(max(table.seen.max(initial=0), table.when.max(initial=0))) + 1e-9
@@ -427,7 +427,7 @@ def _segments(table: _Table, treated: Ints, confidence: float) -> Mapping[str, I
     return found or None
 
 
-def canary_fails(reading: Reading, running: RunningExperiment) -> str:
+def canary_fails(reading: ExperimentReading, running: RunningExperiment) -> str:
     """Why the canary is to be taken back, in words; empty where nothing speaks against it."""
     canary = running.settings.canary
     if canary is None or canary.arm in running.back:
@@ -447,8 +447,8 @@ def canary_fails(reading: Reading, running: RunningExperiment) -> str:
 
 
 def plan_experiment(
-    events: pl.DataFrame, plan: Plan, shares: tuple[float, float], *, weeks: int = 4
-) -> Plan:
+    events: pl.DataFrame, plan: ExperimentPlan, shares: tuple[float, float], *, weeks: int = 4
+) -> ExperimentPlan:
     """The plan with what the log of before says of its users: how many come, what they take, how
     far they differ, and how many days it takes until the effect shows.
 
@@ -502,12 +502,12 @@ def plan_experiment(
     )
 
 
-def smallest_effect(plan: Plan, days: float) -> float:
+def smallest_effect(plan: ExperimentPlan, days: float) -> float:
     """The effect that would show after so many days, as a share of the mean."""
     return plan.effect * math.sqrt(plan.days / days)
 
 
-def plan_lines(plan: Plan, span: Sequence[int] = (7, 14, 28)) -> list[str]:
+def plan_lines(plan: ExperimentPlan, span: Sequence[int] = (7, 14, 28)) -> list[str]:
     """A plan in sentences."""
     shows = ", ".join(f"{smallest_effect(plan, days):.1%} in {days}" for days in span)
     return [
@@ -524,7 +524,7 @@ def _counts(events: pl.DataFrame, users: pl.Series) -> Floats:
     return found["len"].fill_null(0).to_numpy().astype(np.float64)
 
 
-def _days_left(arm: ArmReading, plan: Plan, mean: float, days: float) -> float | None:
+def _days_left(arm: ArmReading, plan: ExperimentPlan, mean: float, days: float) -> float | None:
     """At the pace so far, until the interval is as narrow as the planned effect needs."""
     half = arm.difference.width / 2
     wanted = plan.effect * mean
@@ -533,7 +533,7 @@ def _days_left(arm: ArmReading, plan: Plan, mean: float, days: float) -> float |
     return max(0.0, days * (half / wanted) ** 2 - days)
 
 
-def reading_facts(reading: Reading) -> list[dict[str, Any]]:
+def reading_facts(reading: ExperimentReading) -> list[dict[str, Any]]:
     """The arms as rows of a table."""
     return [
         {

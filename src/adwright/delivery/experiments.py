@@ -175,7 +175,7 @@ class ExperimentSettings:
 
 
 @settings
-class Plan:
+class ExperimentPlan:
     """What was written down before the start. response: kind of event that counts, a user.
     effect: share of the first arm's mean that is to be seen. mean, spread: of a user's responses
     in `days`, before the start, after what the past explains. users: who come in so many days.
@@ -199,7 +199,7 @@ class RunningExperiment:
 
     settings: ExperimentSettings
     started: datetime
-    plan: Plan
+    plan: ExperimentPlan
     back: frozenset[str] = frozenset()
 
     def arm_of(self, user_id: str) -> str:

@@ -26,8 +26,8 @@ from adwright.delivery.policy.value import (
     LogTarget,
     ModelTarget,
     PolicyValue,
+    PolicyValueConfig,
     RewardModel,
-    ValueConfig,
     logged_slates,
     value_from_log,
 )
@@ -75,7 +75,7 @@ def true_value(config: PolicyConfig, places: int = 2) -> float:
 
 def valued(events: pl.DataFrame, config: PolicyConfig, **changes: Any) -> PolicyValue:
     target = ModelTarget(MODEL, policy(config))
-    return value_from_log(logged_slates(events), target, config=ValueConfig(**changes))
+    return value_from_log(logged_slates(events), target, config=PolicyValueConfig(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_what_tells_no_chance_is_left_out() -> None:
 
 
 def test_no_model_of_a_row_was_fitted_to_its_user(events: pl.DataFrame) -> None:
-    slates, config = logged_slates(events), ValueConfig(folds=3)
+    slates, config = logged_slates(events), PolicyValueConfig(folds=3)
     model = RewardModel.fit(slates, config)
     places = slates.places.with_columns(fold=pl.Series(model.fold))
     assert (places.group_by("user_id").agg(pl.col("fold").n_unique())["fold"] == 1).all()
@@ -242,7 +242,7 @@ class Forgetful:
 def test_an_item_that_the_new_model_does_not_offer_has_no_chance(events: pl.DataFrame) -> None:
     target = ModelTarget(Forgetful({"a": 2.0, "c": 1.0}), policy(SoftmaxConfig(scale="score")))
     slates = logged_slates(events)
-    chance, expected = target.judge(slates, RewardModel.fit(slates, ValueConfig()))
+    chance, expected = target.judge(slates, RewardModel.fit(slates, PolicyValueConfig()))
     item = slates.places["item_id"].to_numpy()
     assert (chance[(item == "b") | (item == "d")] == 0).all()
     first = slates.places["position"].to_numpy() == 1
@@ -262,4 +262,4 @@ def test_an_item_that_the_new_model_does_not_offer_has_no_chance(events: pl.Data
 )
 def test_settings_are_checked(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        ValueConfig(**changes)
+        PolicyValueConfig(**changes)

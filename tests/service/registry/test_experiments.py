@@ -15,7 +15,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Deadline, Decision, Request
-from adwright.delivery.experiments import ARM, CanarySettings, Plan
+from adwright.delivery.experiments import ARM, CanarySettings, ExperimentPlan
 from adwright.delivery.popularity import save_popularity
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
@@ -76,7 +76,9 @@ def acme(tmp_path: Path) -> Path:
 def start(acme: Path, clock: FixedClock | None = None) -> None:
     settings = load_settings(acme / "v1").experiment
     assert settings is not None
-    start_experiment(acme, settings, Plan(), clock=clock or FixedClock(NOW - timedelta(days=1)))
+    start_experiment(
+        acme, settings, ExperimentPlan(), clock=clock or FixedClock(NOW - timedelta(days=1))
+    )
 
 
 def loaded(acme: Path) -> ArmsDeployed:
@@ -277,7 +279,7 @@ def test_a_watch_needs_a_canary(acme: Path) -> None:
     assert found.settings.canary == CanarySettings("new", users=50)
     settings = type(found.settings)("n", "s", found.settings.arms, 0.1)
     with pytest.raises(ConfigError, match="has no canary"):
-        CanaryWatch(type(found)(settings, NOW, Plan()), lambda _: None)
+        CanaryWatch(type(found)(settings, NOW, ExperimentPlan()), lambda _: None)
 
 
 def test_over_http(acme: Path, store: Store) -> None:

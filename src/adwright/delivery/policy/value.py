@@ -5,8 +5,8 @@
     found.tells, found.value, found.lead
 
 A log that was written with propensities says what came of each choice, and with which chance it
-was made. A `Target` says with which chance the new policy would have made it: a model that is asked
-again about every request, or the shares in which the log of the other shows its items. The
+was made. A `PolicyTarget` says with which chance the new policy would have made it: a model that is
+asked again about every request, or the shares in which the log of the other shows its items. The
 estimators are those of `metrics.slates`; the one that is judged is cascade-DR with weights cut at
 the root of the number of slates. Where too few slates count, or the new policy does what this log
 never did, the log cannot tell, and that is what is said.
@@ -54,7 +54,7 @@ _NEAR = 1e-9
 
 
 @settings
-class ValueConfig:
+class PolicyValueConfig:
     """How a policy is valued. response: the kind of event that counts, joined to what was shown by
     request and item. fewest: slates that have to count for a verdict. folds, prior: of the model
     behind the doubly robust estimate, the rate of an item, with so many expected responses of the
@@ -168,7 +168,7 @@ class RewardModel:
     position: Ints
 
     @classmethod
-    def fit(cls, slates: LoggedSlates, config: ValueConfig) -> RewardModel:
+    def fit(cls, slates: LoggedSlates, config: PolicyValueConfig) -> RewardModel:
         """Rates shrunk to the mean, of all folds of users but one each."""
         places = slates.places
         names = places["item_id"].unique(maintain_order=True).to_list()
@@ -202,7 +202,7 @@ class RewardModel:
         return np.array([self.items.get(one, len(self.items)) for one in item_ids], np.int64)
 
 
-class Target(Protocol):
+class PolicyTarget(Protocol):
     """A policy that a log is asked about."""
 
     def judge(self, slates: LoggedSlates, model: RewardModel) -> tuple[Floats, Floats]:
@@ -210,7 +210,7 @@ class Target(Protocol):
         expects of its own choice there."""
 
 
-class _Recommender(Protocol):
+class _AskedAgain(Protocol):
     def recommend_many(self, requests: Sequence[Request], deadline: None) -> Sequence[Candidates]:
         """Candidates of each request."""
 
@@ -219,7 +219,7 @@ class _Recommender(Protocol):
 class ModelTarget:
     """A recommender that is asked again about each request, and a policy."""
 
-    recommender: _Recommender
+    recommender: _AskedAgain
     policy: SlatePolicy
 
     def judge(self, slates: LoggedSlates, model: RewardModel) -> tuple[Floats, Floats]:
@@ -386,14 +386,14 @@ ESTIMATORS: Mapping[str, Callable[[Slates], Estimate]] = {
 
 def value_from_log(
     slates: LoggedSlates,
-    target: Target,
+    target: PolicyTarget,
     *,
     name: str = "the new policy",
-    config: ValueConfig | None = None,
+    config: PolicyValueConfig | None = None,
     notes: Sequence[str] = (),
 ) -> PolicyValue:
     """The value of a policy, in responses a request, users on their own."""
-    config = config or ValueConfig()
+    config = config or PolicyValueConfig()
     model = RewardModel.fit(slates, config)
     chance, expected = target.judge(slates, model)
     places = slates.places
@@ -442,7 +442,7 @@ def value_from_log(
     return _told(found, made, config)
 
 
-def _told(found: PolicyValue, made: Slates, config: ValueConfig) -> PolicyValue:
+def _told(found: PolicyValue, made: Slates, config: PolicyValueConfig) -> PolicyValue:
     """With what speaks against a verdict."""
     weights = found.weights
     if not found.responses:
@@ -466,7 +466,7 @@ def _told(found: PolicyValue, made: Slates, config: ValueConfig) -> PolicyValue:
 
 
 def _interval(
-    estimator: Callable[[Slates], Estimate], made: Slates, config: ValueConfig
+    estimator: Callable[[Slates], Estimate], made: Slates, config: PolicyValueConfig
 ) -> Interval | None:
     try:
         return estimator(made).likelihood(confidence=config.confidence)

@@ -30,8 +30,8 @@ from adwright.delivery.experiments import (
     ARM,
     HOLDOUT,
     SHADOW,
+    ExperimentPlan,
     ExperimentSettings,
-    Plan,
     RunningExperiment,
 )
 from adwright.delivery.policy.pacing import PolicyRecords
@@ -53,7 +53,7 @@ def running_experiment(folder: Path) -> RunningExperiment | None:
             match row["do"]:
                 case "start":
                     settings = from_jsonable(ExperimentSettings, row["experiment"])
-                    plan = from_jsonable(Plan, row["plan"])
+                    plan = from_jsonable(ExperimentPlan, row["plan"])
                     began = datetime.fromisoformat(row["time"])
                     found = RunningExperiment(settings, began, plan)
                 case "back" if found is not None:
@@ -70,7 +70,7 @@ def running_experiment(folder: Path) -> RunningExperiment | None:
 
 
 def start_experiment(
-    folder: Path, settings: ExperimentSettings, plan: Plan, *, clock: Clock | None = None
+    folder: Path, settings: ExperimentSettings, plan: ExperimentPlan, *, clock: Clock | None = None
 ) -> RunningExperiment:
     """Write down that an experiment begins. Raises ConfigError where one runs already."""
     running = running_experiment(folder)
