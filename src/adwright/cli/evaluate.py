@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,13 +14,13 @@ from adwright.cli.shared import allowed_to_replace, show_facts, show_table
 from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.config import Gt, Lt, Natural, Positive
 from adwright.core.errors import ConfigError
-from adwright.data.schema import EventKind
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import polars as pl
 
+    from adwright.data.schema import EventKind
     from adwright.delivery.policy.value import PolicyTarget, PolicyValue, PolicyValueConfig
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def policy(
     log: str,
     model: Path | None = None,
     tenant: str | None = None,
-    response: EventKind = "click",
+    response: str = "click",
     also_seen: bool = False,
     fewest: Positive = 100.0,
     confidence: Annotated[float, Gt(0), Lt(1)] = 0.95,
@@ -77,7 +77,9 @@ def policy(
 
     if out is not None:
         allowed_to_replace(out, force=force)
-    config = PolicyValueConfig(response=response, fewest=fewest, confidence=confidence, seed=seed)
+    config = PolicyValueConfig(
+        response=cast("EventKind", response), fewest=fewest, confidence=confidence, seed=seed
+    )
     events = events_of_log(log, tenant, offline=offline)
     target, since, notes = _target(new, model, events, config, offline=offline)
     since = None if also_seen else since

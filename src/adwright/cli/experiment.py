@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,11 +13,11 @@ from adwright.cli.shared import allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.config import Ge, Gt, Lt, Positive
 from adwright.core.errors import ConfigError
-from adwright.data.schema import EventKind
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from adwright.data.schema import EventKind
     from adwright.delivery.experiment_reading import ExperimentReading
     from adwright.delivery.experiments import ExperimentSettings
 
@@ -38,7 +38,7 @@ def start(
     tenant: str,
     log: list[str],
     models: Path = _MODELS,
-    response: EventKind = "click",
+    response: str = "click",
     effect: Positive = 0.05,
     confidence: Annotated[float, Ge(0.5), Lt(1)] = 0.95,
     power: Annotated[float, Gt(0.5), Lt(1)] = 0.8,
@@ -65,7 +65,9 @@ def start(
     from adwright.service.registry.experiments import start_experiment
 
     settings = _settings(models / tenant)
-    plan = ExperimentPlan(response=response, effect=effect, confidence=confidence, power=power)
+    plan = ExperimentPlan(
+        response=cast("EventKind", response), effect=effect, confidence=confidence, power=power
+    )
     first, *others = settings.shown
     if others:
         shares = (first.share, min(one.share for one in others))

@@ -7,20 +7,20 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from adwright.cli.shared import show_table
 from adwright.core.config import Count, Ge, Le
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
-from adwright.data.schema import EventKind
 
 if TYPE_CHECKING:
     import polars as pl
 
     from adwright.campaigns.store.keys import Key
     from adwright.campaigns.store.store import Store
+    from adwright.data.schema import EventKind
     from adwright.service.config import ServiceConfig
     from adwright.service.registry.deployed import Deployed
 
@@ -75,7 +75,7 @@ def publish(
     histories: bool = True,
     back: bool = False,
     no_worse_on: str | None = None,
-    response: EventKind = "click",
+    response: str = "click",
     margin: Annotated[float, Ge(0), Le(1)] = 0.02,
     anyway: str | None = None,
     offline: bool = False,
@@ -161,7 +161,7 @@ def _no_worse(
     log: str | None,
     model: Path,
     tenant: str,
-    response: EventKind,
+    response: str,
     margin: float,
     anyway: str | None,
 ) -> Callable[[Deployed], str]:
@@ -181,7 +181,7 @@ def _no_worse(
             slates,
             asked_about(deployed, events),
             name="the new model",
-            config=PolicyValueConfig(response=response),
+            config=PolicyValueConfig(response=cast("EventKind", response)),
         )
         typer.echo(found.verdict())
         if anyway is not None:
