@@ -48,6 +48,7 @@ PAGES = (
             "cascade",
             "policies",
             "creatives-results",
+            "experiments",
             "service",
             "language-models",
             "tuning",

@@ -86,7 +86,7 @@ BOXES = (
             "cascade, what validation",
             "does not favour is left out",
         ),
-        ("evaluate",),
+        ("evaluate model", "evaluate policy"),
     ),
     Box(
         "recommend or publish",
