@@ -30,12 +30,13 @@ class ExperimentsOut(BaseModel):
 
     name: str | None = Field(description="Null where none runs.")
     started: datetime | None = None
-    experiment: dict[str, Any] | None = Field(None, description="As serving.toml has it.")
-    back: list[str] = Field([], description="Arms that were taken back.")
+    experiment: dict[str, Any] | None = Field(default=None, description="As serving.toml has it.")
+    back: list[str] = Field(default=[], description="Arms that were taken back.")
     reading: dict[str, Any] | None = Field(
-        None, description="Arms beside the first, with always-valid intervals; null at first."
+        default=None,
+        description="Arms beside the first, with always-valid intervals; null at first.",
     )
-    verdicts: list[str] = Field([], description="The same in sentences.")
+    verdicts: list[str] = Field(default=[], description="The same in sentences.")
 
 
 @router.get(
