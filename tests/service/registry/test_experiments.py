@@ -172,7 +172,7 @@ def test_caps_hold_in_an_arm(acme: Path) -> None:
     user = user_of(model, "old")
     shown = [decide(model, request(f"r{n}", user, k=1)).item_ids[0] for n in range(3)]
     assert shown == [ITEMS[-1], ITEMS[-1], ITEMS[-2]]
-    model.records.settle("r0")
+    model.settle("r0")
     assert decide(model, request("r3", user, k=1)).item_ids[0] == ITEMS[-1]
 
 

@@ -195,18 +195,6 @@ class _ArmFallback:
         return self.arms[self.running.met(request.user_id)].fallback.recommend(request)
 
 
-class _AllRecords(PolicyRecords):
-    """The records of all arms; a decision is reserved by one of them."""
-
-    def __init__(self, arms: Sequence[Deployed], clock: Clock) -> None:
-        super().__init__(clock=clock)
-        self._arms = arms
-
-    def settle(self, request_id: str) -> None:
-        for arm in self._arms:
-            arm.records.settle(request_id)
-
-
 @dataclass(frozen=True, eq=False)
 class ArmsDeployed(Deployed):
     """A tenant's model while an experiment runs. arms: by name, `HOLDOUT` among them."""
@@ -234,6 +222,11 @@ class ArmsDeployed(Deployed):
                 if said:
                     context[f"{SHADOW}{shadow}"] = said
         return self.arms[name].decide(tenant, replace(request, context=context), candidates)
+
+    def settle(self, request_id: str) -> None:
+        """As of the arm that decided; the others have nothing reserved for it."""
+        for arm in {id(arm): arm for arm in self.arms.values()}.values():
+            arm.settle(request_id)
 
     def _shadow(self, name: str, tenant: str, request: Request, candidates: Candidates) -> str:
         """What a shadow arm would have shown, as a JSON list; nothing is recorded of it."""
@@ -271,7 +264,7 @@ def with_arms(
     base |= {
         "recommender": _ArmRecommender(arms, running),
         "fallback": _ArmFallback(arms, running),
-        "records": _AllRecords(list(made.values()), clock),
+        "records": PolicyRecords(clock=clock),
         "item_ids": list(dict.fromkeys(one for arm in made.values() for one in arm.item_ids)),
     }
     return ArmsDeployed(**base, arms=arms, running=running, watch=watch)

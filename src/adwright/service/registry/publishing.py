@@ -107,8 +107,8 @@ def load_deployed(
     experiment that runs.
 
     settings: in place of the tenant's, without an experiment. running: in place of what the folder
-    says that runs. clock: measures stages, and says
-    which impressions still count; the machine's own by default.
+    says that runs. clock: measures stages, and says which impressions still count; the machine's
+    own by default.
     Raises what `load_artifact` raises, ArtifactError for a kind that cannot be served, and
     ConfigError where serving.toml is wrong.
     """
