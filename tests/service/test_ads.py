@@ -11,6 +11,7 @@ import pytest
 
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
+from adwright.creative.response.fit import KIND
 from adwright.data.creatives import Creative
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
@@ -170,6 +171,22 @@ def decided(model: Any) -> Any:
     asked = request(candidates=ITEMS[:1])
     (candidates,) = model.recommender.recommend_many([asked], None)
     return model.policy.decide(asked, candidates, np.random.default_rng(0))
+
+
+def test_what_judges_say_reaches_the_choice(store: Store) -> None:
+    clock, model = FixedClock(), deployed()
+    store.create_tenant("acme")
+    enter(store, FIRST, replace_headline("Loaf"))
+    said = {FIRST.creative_id: (0.3, 0.2, 0.4)}
+    store.set_priors("acme", KIND, said)
+    store.set_priors("acme", "memorability", said)
+    Ads(store, FixedModels({"acme": model}, clock), lambda _: None, clock, seconds=1.0).look()
+    offered, _ = model.creatives.chances(ITEMS[0], request())
+    told = {one.creative_id: (one.told, one.recall) for one in offered}
+    assert told == {
+        FIRST.creative_id: (0.3, 0.3),
+        replace_headline("Loaf").creative_id: (None, None),
+    }
 
 
 def test_clicks_teach_which_ad_is_better(client: Client, store: Store) -> None:

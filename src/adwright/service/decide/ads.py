@@ -32,8 +32,9 @@ from adwright.delivery.policy.creatives import LiveCreative
 from adwright.service.registry.deployed import Deployed, decision_rng
 from adwright.service.registry.registry import Models
 
-#: Judges of click rates and of recall, by what their names begin with; of several the last counts.
-CLICKS, RECALL = "clicks", "recall"
+#: Judges of click rates and of recall, by what their names begin with, as `adwright creative score`
+#: calls them; of several the last counts.
+CLICKS, RECALL = "click_rate", "memorability"
 #: Of whose counts is learnt, beside those that are live.
 _PAST: tuple[CreativeState, ...] = ("paused", "stopped", "retired")
 #: Seconds that what was read last goes on to count.
