@@ -189,6 +189,22 @@ def test_what_judges_say_reaches_the_choice(store: Store) -> None:
     }
 
 
+def test_a_choice_that_fails_leaves_the_items(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, model = FixedClock(), deployed()
+    store.create_tenant("acme")
+    enter(store, FIRST)
+    ads = Ads(store, FixedModels({"acme": model}, clock), lambda _: None, clock, seconds=1.0)
+    monkeypatch.setattr(model.creatives, "choose", None)
+    monkeypatch.setattr(model.creatives, "refresh", None)
+    ads.look()
+    decision = decided(model)
+    assert ads.shown("acme", model, decision) is decision
+    assert "nothing was learnt" in caplog.text
+    assert "could not be chosen" in caplog.text
+
+
 def test_clicks_teach_which_ad_is_better(client: Client, store: Store) -> None:
     enter(store, FIRST, replace_headline("Loaf"))
     client.app.state.service.ads.look()

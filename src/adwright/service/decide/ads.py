@@ -115,11 +115,22 @@ class Ads:
             for tenant in self._known:
                 status = self._models.status(tenant)
                 if status is not None and status.deployed is not None:
-                    self._put(tenant, status.deployed)
-                    status.deployed.creatives.refresh()
+                    try:
+                        self._put(tenant, status.deployed)
+                        status.deployed.creatives.refresh()
+                    except Exception:
+                        _log.exception("nothing was learnt of the ads of tenant %s", tenant)
 
     def shown(self, tenant: str, deployed: Deployed, decision: Decision) -> Decision:
-        """The decision, with the creative of each place that may be shown in one."""
+        """The decision, with the creative of each place that may be shown in one; as it was where
+        that fails: who asks gets the items."""
+        try:
+            return self._shown(tenant, deployed, decision)
+        except Exception:
+            _log.exception("the ads of a decision of tenant %s could not be chosen", tenant)
+            return decision
+
+    def _shown(self, tenant: str, deployed: Deployed, decision: Decision) -> Decision:
         known = self._known.get(tenant)
         if known is None or not known.live or self._clock.monotonic() - self._looked >= PATIENCE:
             return decision
