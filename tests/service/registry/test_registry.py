@@ -334,6 +334,8 @@ def test_a_new_model_hears_what_was_stored_and_what_happens_meanwhile_once(
     listener, log = Listener(), named("a", "b")
 
     def stored(tenant: str, observer: Observer) -> list[dict[str, str]]:
+        if observer.ads:  # who counts ads is told as well
+            return []
         assert (tenant, observer.kinds) == ("acme", {"click"})
         # While the store is read, one event that is in it is told, and one that is not.
         models.tell("acme", named("b", f"late-v{len(listener.heard)}"))

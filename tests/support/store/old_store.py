@@ -16,6 +16,7 @@ def back_to_the_third_revision(url: str) -> None:
         *(f"ALTER TABLE campaigns DROP COLUMN {name}" for name in terms),
         "ALTER TABLE creatives DROP COLUMN content",
         "ALTER TABLE tenants DROP COLUMN version",
+        "ALTER TABLE tenants DROP COLUMN secret",
         "UPDATE alembic_version SET version_num = '0003'",
     )
 

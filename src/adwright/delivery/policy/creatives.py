@@ -443,12 +443,12 @@ class CreativePolicy:
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Count stored events in EVENT_SCHEMA columns that name a creative; each must come once."""
-        named = [event for event in events if event["creative_id"] and event["kind"] in self.kinds]
+        named = [one for one in events if one.get("creative_id") and one["kind"] in self.kinds]
         key = self.config.segment
         with self._lock:
             for event in named:
                 creative_id, place = event["creative_id"], int(event["kind"] != "impression")
-                segments = ("", _segment_of(event["context"], key)) if key else ("",)
+                segments = ("", _segment_of(event.get("context"), key)) if key else ("",)
                 for segment in dict.fromkeys(segments):
                     self._counts.setdefault((creative_id, segment), [0, 0])[place] += 1
                 self._total += 1 - place

@@ -256,7 +256,7 @@ async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request)
     status_code=303,
     response_class=Response,
     responses={
-        **error_docs(404, 429, 503),
+        **error_docs(404, 422, 429, 503),
         204: {"description": "Noted; the ad leads to no page."},
         303: {"description": "Noted; on to the page of the ad."},
     },
