@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adwright.campaigns.store.creatives import LiveAds
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.creative.response.fit import KIND
@@ -201,8 +202,32 @@ def test_a_choice_that_fails_leaves_the_items(
     ads.look()
     decision = decided(model)
     assert ads.shown("acme", model, decision) is decision
-    assert "nothing was learnt" in caplog.text
+    assert "the counts of tenant acme cannot be read" in caplog.text
     assert "could not be chosen" in caplog.text
+
+
+def test_ads_of_one_tenant_that_cannot_be_read_are_no_matter_of_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, model = FixedClock(), deployed()
+    store.create_tenant("acme")
+    store.create_tenant("above")
+    enter(store, FIRST)
+    store.write_creatives("above", [FIRST], author="ann")
+    read = store.live_creatives
+
+    def broken(tenant: str) -> LiveAds:
+        if tenant == "above":
+            raise ValueError("no such ad")
+        return read(tenant)
+
+    monkeypatch.setattr(store, "live_creatives", broken)
+    ads = Ads(store, FixedModels({"acme": model}, clock), lambda _: None, clock, seconds=1.0)
+    for _ in range(2):
+        ads.look()
+        assert ads.shown("acme", model, decided(model)).shown
+        clock.advance(PATIENCE)
+    assert caplog.text.count("the ads of tenant above cannot be read") == 1
 
 
 def test_clicks_teach_which_ad_is_better(client: Client, store: Store) -> None:

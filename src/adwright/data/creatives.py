@@ -190,6 +190,19 @@ def creatives_table(creatives: Iterable[Creative]) -> pa.Table:
 
     Raises ValueInvalidError where two have one id and are not equal; equal ones are kept once.
     """
+    kept = each_once(creatives)
+    columns = {
+        name: [list(one.checks_passed) for one in kept]
+        if name == "checks_passed"
+        else [getattr(one, name) or None for one in kept]
+        for name in CREATIVES.names
+    }
+    return pa.table(columns, CREATIVES)
+
+
+def each_once(creatives: Iterable[Creative]) -> list[Creative]:
+    """The creatives in their order, equal ones once. Raises ValueInvalidError where two have one id
+    and are not equal."""
     known: dict[str, Creative] = {}
     for row, one in enumerate(creatives):
         if known.setdefault(one.creative_id, one) != one:
@@ -200,14 +213,7 @@ def creatives_table(creatives: Iterable[Creative]) -> pa.Table:
                 value=one.creative_id,
                 hint="give each its own, or leave it out: it is made of the content",
             )
-    kept = list(known.values())
-    columns = {
-        name: [list(one.checks_passed) for one in kept]
-        if name == "checks_passed"
-        else [getattr(one, name) or None for one in kept]
-        for name in CREATIVES.names
-    }
-    return pa.table(columns, CREATIVES)
+    return list(known.values())
 
 
 def from_table(table: TableInMemory, *, file: str = "") -> tuple[Creative, ...]:

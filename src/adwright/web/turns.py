@@ -13,6 +13,7 @@ A tenant that is alone never waits, nor does one that has had nothing in work fo
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,7 @@ from adwright.core.clock import Clock
 from adwright.core.tenant_queue import TenantQueue
 from adwright.web.errors import ApiError, Busy
 
+_log = logging.getLogger("adwright.service")
 #: The loop is late from so many seconds on.
 _LATE = 0.003
 #: Requests that a tenant may have in work at least and at most; what the number loses and gains
@@ -180,6 +182,42 @@ def in_thread(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
     answer.add_done_callback(lambda done: done.cancelled() or done.exception())
     threading.Thread(target=work, name=f"adwright-{name}", daemon=True).start()
     return answer
+
+
+class Watch:
+    """Calls `look` every so many seconds, on a thread of its own; what it raises is logged.
+
+    name: of what is looked at.
+    """
+
+    def __init__(self, look: Callable[[], None], name: str, seconds: float) -> None:
+        self._look, self._name, self._seconds = look, name, seconds
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to look, the first time after a while."""
+        self._ended.clear()
+        self._thread = threading.Thread(
+            target=self._run, name=f"adwright-{self._name}", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, seconds: float | None = None) -> bool:
+        """Look no more; waits for a look that is under way, at most `seconds`. Whether it had
+        begun."""
+        self._ended.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(seconds)
+        return thread is not None
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._seconds):
+            try:
+                self._look()
+            except Exception:
+                _log.exception("the %s could not be looked at", self._name)
 
 
 def store_is_silent(seconds: float) -> ApiError:

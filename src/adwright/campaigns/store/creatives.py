@@ -41,7 +41,13 @@ from adwright.campaigns.store.tables import (
 )
 from adwright.core.errors import ValueInvalidError
 from adwright.data.campaigns import Campaign
-from adwright.data.creatives import Creative, CreativeState, is_image_hash, require_move
+from adwright.data.creatives import (
+    Creative,
+    CreativeState,
+    each_once,
+    is_image_hash,
+    require_move,
+)
 from adwright.data.ids import LONGEST_ID
 from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 
@@ -121,7 +127,7 @@ def insert_creatives(
     author = _author(author)
     take_turn(connection, tenant)
     whole = [replace(one, state="") for one in _checked(connection, tenant, creatives)]
-    frame = creative_rows([_catalogue_row(one) for one in _once(whole)])
+    frame = creative_rows([_catalogue_row(one) for one in each_once(whole)])
     check_campaigns_known(connection, tenant, frame)
     given = {one.creative_id: _content(one) for one in whole}
     rows = [
@@ -239,21 +245,6 @@ def _checked(
                 hint="write https://... without spaces, or leave it empty",
             )
         yield replace(one, item_id=item, campaign_id=one.campaign_id or campaign or "")
-
-
-def _once(creatives: Sequence[Creative]) -> list[Creative]:
-    """Each id once."""
-    first: dict[str, Creative] = {}
-    for row, one in enumerate(creatives):
-        if first.setdefault(one.creative_id, one) != one:
-            raise ValueInvalidError(
-                "two creatives have one id",
-                row=row,
-                column="creative_id",
-                value=one.creative_id,
-                hint="give each its own, or leave it out: it is made of the content",
-            )
-    return list(first.values())
 
 
 def _catalogue_row(one: Creative) -> dict[str, object]:

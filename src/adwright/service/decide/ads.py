@@ -20,17 +20,20 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from adwright.campaigns.store.creatives import LiveAds, Scores
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
+from adwright.data.campaigns import Campaign
 from adwright.data.creatives import SLOTS, Creative, CreativeState
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision, Request
 from adwright.delivery.policy.creatives import LiveCreative
 from adwright.service.registry.deployed import Deployed, decision_rng
 from adwright.service.registry.registry import Models
+from adwright.web.turns import Watch
 
 #: Judges of click rates and of recall, by what their names begin with, as `adwright creative score`
 #: calls them; of several the last counts.
@@ -41,6 +44,7 @@ _PAST: tuple[CreativeState, ...] = ("paused", "stopped", "retired")
 PATIENCE = 15.0
 _MAC_BYTES = 16
 _log = logging.getLogger("adwright.service")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +69,15 @@ class Ads:
         seconds: float,
     ) -> None:
         self._store, self._models, self._stops = store, models, stops
-        self._clock, self._seconds = clock, seconds
+        self._clock = clock
         self._known: dict[str, _TenantAds] = {}
         #: Those that an answer may have to say, by tenant and id: content never changes.
         self._creatives: dict[tuple[str, str], Creative] = {}
-        self._looked, self._failing = float("-inf"), False
+        #: When a tenant's ads were last known to be these, and what cannot be read now.
+        self._looked: dict[str, float] = {}
+        self._failing: set[str] = set()
         self._lock = threading.Lock()  # held while the store is read: never by a decision
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watch = Watch(self.look, "ads", seconds)
 
     @property
     def total(self) -> int:
@@ -82,44 +87,27 @@ class Ads:
     def start(self) -> None:
         """Look for the first time, and begin to watch."""
         self.look()
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._watch, name="adwright-ads", daemon=True)
-        self._thread.start()
+        self._watch.start()
 
     def stop(self, seconds: float | None = None) -> None:
         """Stop watching; waits for a look that is under way, at most `seconds`."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(seconds)
-            self._thread = None
+        self._watch.stop(seconds)
 
     def look(self) -> None:
         """Read what has changed, and let what chooses learn from what was counted since."""
         with self._lock:
             began = self._clock.monotonic()
-            try:
-                versions = self._store.creative_versions()
-                for tenant, version in versions.items():
-                    known = self._known.get(tenant)
-                    if known is None or known.ads.version != version:
-                        self._known[tenant] = self._read(tenant)
-                    if any(one.budget is not None for one in self._campaigns(tenant)):
-                        self._store.spend(tenant)
-                for tenant in self._known.keys() - versions.keys():
-                    del self._known[tenant]  # the store was exchanged for another
-                self._looked, self._failing = began, False
-            except Exception as error:
-                if not self._failing:
-                    _log.error("ads cannot be read, those known before go on a while: %s", error)
-                self._failing = True
-            for tenant in self._known:
-                status = self._models.status(tenant)
-                if status is not None and status.deployed is not None:
-                    try:
-                        self._put(tenant, status.deployed)
-                        status.deployed.creatives.refresh()
-                    except Exception:
-                        _log.exception("nothing was learnt of the ads of tenant %s", tenant)
+            versions = self._tried("the ads of the store", self._store.creative_versions)
+            if versions is None:
+                return
+            for tenant in self._known.keys() - versions.keys():
+                del self._known[tenant]  # the store was exchanged for another
+            for tenant, version in versions.items():
+                # What is wrong with the ads of one tenant is no matter of the others.
+                read = partial(self._look_at, tenant, version)
+                if self._tried(f"the ads of tenant {tenant}", read) is not None:
+                    self._looked[tenant] = began
+                self._tried(f"the counts of tenant {tenant}", partial(self._learn, tenant))
 
     def shown(self, tenant: str, deployed: Deployed, decision: Decision) -> Decision:
         """The decision, with the creative of each place that may be shown in one; as it was where
@@ -131,8 +119,8 @@ class Ads:
             return decision
 
     def _shown(self, tenant: str, deployed: Deployed, decision: Decision) -> Decision:
-        known = self._known.get(tenant)
-        if known is None or not known.live or self._clock.monotonic() - self._looked >= PATIENCE:
+        known, looked = self._known.get(tenant), self._looked.get(tenant, float("-inf"))
+        if known is None or not known.live or self._clock.monotonic() - looked >= PATIENCE:
             return decision
         self._put(tenant, deployed)
         request, stops = decision.request, self._stops(tenant)
@@ -224,7 +212,7 @@ class Ads:
             if not one.serves(request.time, request.context, spent.get(one.campaign_id, 0.0))
         )
 
-    def _campaigns(self, tenant: str) -> Sequence[Any]:
+    def _campaigns(self, tenant: str) -> Sequence[Campaign]:
         known = self._known.get(tenant)
         return () if known is None else tuple(known.ads.campaigns.values())
 
@@ -233,6 +221,32 @@ class Ads:
         known = self._known.get(tenant)
         if known is not None and deployed.creatives.version != known.ads.version:
             deployed.creatives.put(known.live, known.past, version=known.ads.version)
+
+    def _look_at(self, tenant: str, version: int) -> bool:
+        known = self._known.get(tenant)
+        if known is None or known.ads.version != version:
+            self._known[tenant] = self._read(tenant)
+        if any(one.budget is not None for one in self._campaigns(tenant)):
+            self._store.spend(tenant)
+        return True
+
+    def _learn(self, tenant: str) -> None:
+        status = self._models.status(tenant)
+        if status is not None and status.deployed is not None:
+            self._put(tenant, status.deployed)
+            status.deployed.creatives.refresh()
+
+    def _tried(self, what: str, call: Callable[[], T]) -> T | None:
+        """What `call` returns; None where it fails, which is said once until it goes well."""
+        try:
+            found = call()
+        except Exception as error:
+            if what not in self._failing:
+                _log.error("%s cannot be read, what is known goes on a while: %s", what, error)
+            self._failing.add(what)
+            return None
+        self._failing.discard(what)
+        return found
 
     def _read(self, tenant: str) -> _TenantAds:
         ads = self._store.live_creatives(tenant)
@@ -249,10 +263,6 @@ class Ads:
     def _keep(self, tenant: str, creatives: Iterable[Creative]) -> None:
         for one in creatives:
             self._creatives[tenant, one.creative_id] = one
-
-    def _watch(self) -> None:
-        while not self._ended.wait(self._seconds):
-            self.look()
 
 
 def _live(creatives: Iterable[Creative], scores: Mapping[str, Scores]) -> Iterable[LiveCreative]:

@@ -28,7 +28,7 @@ from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
 from adwright.web.gate import ServiceMetrics
 from adwright.web.key_cache import KeyCache
-from adwright.web.turns import BoundedPool, in_thread
+from adwright.web.turns import BoundedPool, Watch, in_thread
 
 # --------------------------------------------------------------------------------------------------
 # What is stopped, in memory, so that no decision ever asks the store for it.
@@ -87,8 +87,7 @@ class StopList:
         self._reads = 0  # that were begun
         self._lock = threading.Lock()  # held while the store is read: never by a decision
         self._looking = threading.Lock()
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watch = Watch(self._look_again, "stops", seconds)
 
     @property
     def total(self) -> int:
@@ -149,16 +148,11 @@ class StopList:
     def start(self) -> None:
         """Look for the first time, and begin to watch."""
         self.look()
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._watch, name="adwright-stops", daemon=True)
-        self._thread.start()
+        self._watch.start()
 
     def stop(self, seconds: float | None = None) -> None:
         """Stop watching; waits for a look that is under way, at most `seconds`."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(seconds)
-            self._thread = None
+        if self._watch.stop(seconds):
             self._beat = float("-inf")
             self._tried(lambda: self._source.drop_replicas([self._name]))
 
@@ -251,10 +245,9 @@ class StopList:
             self._failing = True
             return None
 
-    def _watch(self) -> None:
-        while not self._ended.wait(self._seconds):
-            self.look()
-            self._tried(lambda: self._alive(self._source.replicas()))
+    def _look_again(self) -> None:
+        self.look()
+        self._tried(lambda: self._alive(self._source.replicas()))
 
 
 _PING_SECONDS = 0.5

@@ -33,6 +33,7 @@ from adwright.core.hashing import sha256_bytes
 from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
 from adwright.service.registry.experiments import JOURNAL as EXPERIMENTS
+from adwright.web.turns import Watch
 
 POINTER, JOURNAL = "current", "published.jsonl"
 #: The reason of a line of the journal that goes back.
@@ -125,22 +126,16 @@ class FolderModels(FixedModels):
         # Told while a model is being loaded, for that model.
         self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._watch = Watch(self.look, "models", seconds)
 
     def start(self) -> None:
         """Load what there is, and begin to watch; returns when the first look is done."""
         self.look()
-        self._stopped.clear()
-        self._thread = threading.Thread(target=self._watch, name="adwright-models", daemon=True)
-        self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Stop watching; a model that is being loaded is finished first."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._watch.stop()
 
     def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Let the tenant's model take note of events that were stored, each once."""
@@ -162,13 +157,6 @@ class FolderModels(FixedModels):
                 except Exception:
                     # What is wrong with one tenant's folder does not keep the others waiting.
                     _log.exception("the folder of tenant %s could not be looked at", tenant)
-
-    def _watch(self) -> None:
-        while not self._stopped.wait(self._seconds):
-            try:
-                self.look()
-            except Exception:
-                _log.exception("the folder of models could not be looked at")
 
     def _look_at(self, tenant: str) -> None:
         folder = self._root / tenant
