@@ -184,7 +184,7 @@ def in_thread(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
     return answer
 
 
-class Watch:
+class Watcher:
     """Calls `look` every so many seconds, on a thread of its own; what it raises is logged.
 
     name: of what is looked at.

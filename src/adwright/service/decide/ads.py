@@ -33,7 +33,7 @@ from adwright.delivery.decision import Decision, Request
 from adwright.delivery.policy.creatives import LiveCreative
 from adwright.service.registry.deployed import Deployed, decision_rng
 from adwright.service.registry.registry import Models
-from adwright.web.turns import Watch
+from adwright.web.turns import Watcher
 
 #: Judges of click rates and of recall, by what their names begin with, as `adwright creative score`
 #: calls them; of several the last counts.
@@ -77,7 +77,7 @@ class Ads:
         self._looked: dict[str, float] = {}
         self._failing: set[str] = set()
         self._lock = threading.Lock()  # held while the store is read: never by a decision
-        self._watch = Watch(self.look, "ads", seconds)
+        self._watch = Watcher(self.look, "ads", seconds)
 
     @property
     def total(self) -> int:

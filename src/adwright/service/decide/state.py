@@ -28,7 +28,7 @@ from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
 from adwright.web.gate import ServiceMetrics
 from adwright.web.key_cache import KeyCache
-from adwright.web.turns import BoundedPool, Watch, in_thread
+from adwright.web.turns import BoundedPool, Watcher, in_thread
 
 # --------------------------------------------------------------------------------------------------
 # What is stopped, in memory, so that no decision ever asks the store for it.
@@ -87,7 +87,7 @@ class StopList:
         self._reads = 0  # that were begun
         self._lock = threading.Lock()  # held while the store is read: never by a decision
         self._looking = threading.Lock()
-        self._watch = Watch(self._look_again, "stops", seconds)
+        self._watch = Watcher(self._look_again, "stops", seconds)
 
     @property
     def total(self) -> int:

@@ -33,7 +33,7 @@ from adwright.core.hashing import sha256_bytes
 from adwright.core.regular import read_regular
 from adwright.service.registry.deployed import Deployed, Observer, probe
 from adwright.service.registry.experiments import JOURNAL as EXPERIMENTS
-from adwright.web.turns import Watch
+from adwright.web.turns import Watcher
 
 POINTER, JOURNAL = "current", "published.jsonl"
 #: The reason of a line of the journal that goes back.
@@ -126,7 +126,7 @@ class FolderModels(FixedModels):
         # Told while a model is being loaded, for that model.
         self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
         self._lock = threading.Lock()
-        self._watch = Watch(self.look, "models", seconds)
+        self._watch = Watcher(self.look, "models", seconds)
 
     def start(self) -> None:
         """Load what there is, and begin to watch; returns when the first look is done."""
