@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,7 +31,7 @@ from adwright.campaigns.store.store import Store
 from adwright.campaigns.store.tables import COMPACTIONS, Recorded
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError, FileUnreadableError, MissingExtraError, ResourceError
-from adwright.data.schema import EVENT_SCHEMA
+from adwright.data.schema import EVENT_SCHEMA, KINDS
 from adwright.data.sources.log import describe, open_log
 from tests.support.store import store_processes as workers
 from tests.support.store.events import START, event, events
@@ -53,6 +54,15 @@ def rows_of(store: Store, tenant: str) -> list[tuple[str, int]]:
     query = select(COMPACTIONS.c.state, COMPACTIONS.c.rows).where(COMPACTIONS.c.tenant == tenant)
     with store._database.read() as connection:
         return [tuple(row) for row in connection.execute(query.order_by(COMPACTIONS.c.number))]
+
+
+def ad_counts(store: Store, tenant: str) -> Counter[tuple[str, str]]:
+    """Events by creative and kind, compacted or not."""
+    compacted, others = store.ad_events(tenant, KINDS)
+    counts = Counter(others.select("creative_id", "kind").iter_rows())
+    for creative, kinds in compacted.items():
+        counts.update({(creative, kind): events for kind, events in kinds.items()})
+    return counts
 
 
 def test_whole_days_become_files_that_data_reads(store: Store, tenant: str, tmp_path: Path) -> None:
@@ -143,7 +153,12 @@ def test_killed_at_any_step_each_event_is_kept_once(
     step: str, store: Store, tenant: str, tmp_path: Path
 ) -> None:
     url = str(store._database.engine.url.render_as_string(hide_password=False))
-    store.record_events(tenant, events(300))  # a day and a quarter
+    rows = [
+        {**row, "creative_id": f"c{n % 3}" if n % 5 else None} for n, row in enumerate(events(300))
+    ]
+    store.record_events(tenant, rows)  # a day and a quarter
+    counts = ad_counts(store, tenant)
+    assert sum(counts.values()) == 240
     process = start(workers.compact_and_die, url, tenant, tmp_path, END, step)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
@@ -152,8 +167,10 @@ def test_killed_at_any_step_each_event_is_kept_once(
     files = [path for path in tmp_path.rglob("part-*") if path.is_file()]
     assert len(files) == (0 if step in ("announced", "half written") else 1)
     assert len(store.parts(tenant, tmp_path)) == (1 if step == "settled" else 0)
-    assert store.record_events(tenant, events(300)).accepted == 0
+    assert ad_counts(store, tenant) == counts
+    assert store.record_events(tenant, rows).accepted == 0
     written = store.compact(tenant, tmp_path, before=END)
+    assert ad_counts(store, tenant) == counts
     assert len(written) == (1 if step == "settled" else 2)
     assert store.events(tenant).height == 0
     # Now the folder alone is the log as well, and nothing lies about.

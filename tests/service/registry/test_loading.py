@@ -30,6 +30,7 @@ from adwright.delivery.counted import (
     with_histories,
 )
 from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.policy.creatives import LiveCreative
 from adwright.delivery.policy.rules import beta_chances
 from adwright.delivery.popularity import Popularity, save_popularity
 from adwright.delivery.training_log import open_history
@@ -189,6 +190,38 @@ def test_a_model_asks_for_the_events_that_it_does_not_know(store: Store) -> None
     newer = asked("acme", replace(every, since=NOW + timedelta(hours=2)))
     assert [event["event_id"] for event in newer] == ["e2", "e3"]
     assert newer[0]["time"] == NOW + timedelta(hours=2)
+
+
+def test_what_was_compacted_of_ads_goes_on_to_count(
+    version: Path, store: Store, tmp_path: Path
+) -> None:
+    """A service that starts anew after a compaction believes of ads what it did before."""
+    store.create_tenant("acme")
+    rows = [
+        {
+            **event_row(f"e{n}", NOW + timedelta(hours=6 * n), f"r{n}", "u1", kind, ITEMS[0]),
+            "creative_id": creative,
+        }
+        for n, (kind, creative) in enumerate(
+            [("impression", "a"), ("impression", "b"), ("click", "b")] * 30
+        )
+    ]
+    store.record_events("acme", rows)
+    both = [LiveCreative("a", ITEMS[0]), LiveCreative("b", ITEMS[0])]
+    asked, found = Request("r", "u", NOW), list[Any]()
+    for days in (0, 3, 400):
+        if days:
+            store.compact("acme", tmp_path / "log", before=NOW + timedelta(days=days))
+        stored = stored_events(store)
+        models = FolderModels(version.parent.parent, load_deployed, SystemClock(), stored=stored)
+        models.look()
+        status = models.status("acme")
+        assert status is not None
+        assert status.deployed is not None
+        status.deployed.creatives.put(both)
+        found.append(status.deployed.creatives.chances(ITEMS[0], asked)[1].tolist())
+    assert found[0] == found[1] == found[2]
+    assert found[0][1] > 0.9
 
 
 class Shop:

@@ -8,11 +8,14 @@ from adwright.campaigns.store.database import Database
 
 
 def back_to_the_third_revision(url: str) -> None:
-    """Take the fourth revision's columns and tables out."""
+    """Take the fourth and fifth revision's columns and tables out."""
     terms = ("budget", "price", "per", "cap", "cap_hours", "targeting")
     _undo(
         url,
-        *(f"DROP TABLE {name}" for name in ("creative_moves", "creative_scores", "spend")),
+        *(
+            f"DROP TABLE {name}"
+            for name in ("creative_moves", "creative_scores", "spend", "creative_counts")
+        ),
         *(f"ALTER TABLE campaigns DROP COLUMN {name}" for name in terms),
         "ALTER TABLE creatives DROP COLUMN content",
         "ALTER TABLE tenants DROP COLUMN version",

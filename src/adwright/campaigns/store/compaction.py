@@ -6,7 +6,8 @@ A part is made in three steps, each of them whole or not at all:
 
     1  the name of the file to come is committed to the table compactions, as "writing"
     2  the file is written under that name, synced to the disk
-    3  in one transaction its events are deleted, and it becomes "done"
+    3  in one transaction its events are deleted, those that name a creative are added to
+       creative_counts, and it becomes "done"
 
 A process that is killed after 1 or 2 leaves its events in the store and a name in the table. The
 next compaction first makes such parts "abandoned", after which nobody can take their step 3,
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 import io
 import secrets
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -33,9 +36,12 @@ from adwright.campaigns.store.database import Database, is_full
 from adwright.campaigns.store.events import select_events, to_frame
 from adwright.campaigns.store.tables import (
     COMPACTIONS,
+    CREATIVE_COUNTS,
     EPOCH,
     EVENTS,
     from_micros,
+    insert_of,
+    of_tenant,
     portions,
     to_micros,
 )
@@ -181,6 +187,7 @@ class Compactor:
                 .where(COMPACTIONS.c.number == number, COMPACTIONS.c.state == "writing")
                 .values(state="done", finished=now)
             )
+            _count(connection, self._tenant, numbers)
             if done.rowcount != 1 or _delete(connection, numbers) != len(numbers):
                 raise ResourceError(
                     "another compaction of the same events is at work",
@@ -197,6 +204,44 @@ def done_parts(connection: Connection, tenant: str, folder: Path) -> list[Path]:
         .order_by(COMPACTIONS.c.day, COMPACTIONS.c.number)
     )
     return [folder / file for file in connection.execute(query).scalars()]
+
+
+#: creative_id -> kind -> events.
+CreativeEvents = Mapping[str, Mapping[str, int]]
+
+
+def compacted_counts(connection: Connection, tenant: str) -> CreativeEvents:
+    """How many of the tenant's compacted events name each creative, by kind."""
+    columns = CREATIVE_COUNTS.c
+    query = select(columns.creative_id, columns.kind, columns.events)
+    found: dict[str, dict[str, int]] = {}
+    for creative, kind, events in connection.execute(
+        query.where(*of_tenant(CREATIVE_COUNTS, tenant))
+    ):
+        found.setdefault(creative, {})[kind] = int(events)
+    return found
+
+
+def _count(connection: Connection, tenant: str, numbers: list[int]) -> None:
+    """Add events that are about to be deleted to the counts of creatives."""
+    counts = Counter[tuple[str, str]]()
+    query = select(EVENTS.c.creative_id, EVENTS.c.kind, func.count())
+    query = query.where(EVENTS.c.creative_id.is_not(None), EVENTS.c.kind != "stop")
+    for some in portions(numbers):
+        mine = query.where(EVENTS.c.seq.in_(some)).group_by(EVENTS.c.creative_id, EVENTS.c.kind)
+        for creative, kind, events in connection.execute(mine):
+            counts[creative, kind] += int(events)
+    if counts:
+        # In one order, so that two transactions never wait for each other.
+        rows = [
+            {"tenant": tenant, "creative_id": creative, "kind": kind, "events": events}
+            for (creative, kind), events in sorted(counts.items())
+        ]
+        statement = insert_of(connection, CREATIVE_COUNTS)
+        more = CREATIVE_COUNTS.c.events + statement.excluded["events"]
+        key = ["tenant", "creative_id", "kind"]
+        statement = statement.on_conflict_do_update(index_elements=key, set_={"events": more})
+        connection.execute(statement, rows)
 
 
 def _delete(connection: Connection, numbers: list[int]) -> int:

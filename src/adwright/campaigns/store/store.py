@@ -29,7 +29,13 @@ from adwright.campaigns.store.catalogue import (
     upsert_campaigns,
     upsert_creatives,
 )
-from adwright.campaigns.store.compaction import EVENTS_A_PART, Compactor, done_parts
+from adwright.campaigns.store.compaction import (
+    EVENTS_A_PART,
+    Compactor,
+    CreativeEvents,
+    compacted_counts,
+    done_parts,
+)
 from adwright.campaigns.store.creatives import (
     CreativeMove,
     LiveAds,
@@ -659,6 +665,14 @@ class Store:
         query = query.where(EVENTS.c.creative_id.is_not(None)) if ads else query
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
+
+    def ad_events(self, tenant: str, kinds: Collection[str]) -> tuple[CreativeEvents, pl.DataFrame]:
+        """All that names a creative of the tenant, each event once, of one moment: creative_id ->
+        kind -> how many were compacted, and the others as of `events`. kinds: of the latter."""
+        query = select_events(tenant, kinds=kinds).where(EVENTS.c.creative_id.is_not(None))
+        with self._database.read(long=True) as connection:
+            counts = compacted_counts(connection, tenant)
+            return counts, to_frame(connection.execute(query).all())
 
     # Stops
 

@@ -14,6 +14,9 @@ Why stops stands apart too: a stopped ad must stay hidden however old its stop i
 that decides needs all stops, at once and again and again. They are few, and stand here a second
 time, also after their events were compacted into files that no decision could wait for.
 
+How ads did must not be forgotten either: what a compaction takes out of events is added to
+`creative_counts` in its own transaction.
+
 What changes what is shown, or who may change it, stands in `actions` with the key that did it.
 """
 
@@ -176,6 +179,15 @@ SPEND = Table(
     Column("events", BigInteger, nullable=False),
     Column("micros", BigInteger, nullable=False),  # millionths of the currency
     ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
+)
+
+CREATIVE_COUNTS = Table(
+    "creative_counts",  # of compacted events that name a creative
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("creative_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("events", BigInteger, nullable=False),
 )
 
 DECISIONS = Table(

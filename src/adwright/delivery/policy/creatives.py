@@ -420,6 +420,17 @@ class CreativePolicy:
         """The first instant whose events matter: all do."""
         return None
 
+    def begin(self, counts: Mapping[str, Mapping[str, int]]) -> None:
+        """Add creative_id -> kind -> events to what was counted: of events whose segments nobody
+        knows any more."""
+        with self._lock:
+            for creative_id, kinds in counts.items():
+                count = self._counts.setdefault((creative_id, ""), [0, 0])
+                count[0] += kinds.get("impression", 0)
+                count[1] += kinds.get(self.config.response, 0)
+                self._total += kinds.get("impression", 0)
+            self._kept = {}
+
     def put(
         self,
         live: Iterable[LiveCreative],

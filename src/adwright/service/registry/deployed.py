@@ -54,13 +54,15 @@ class Observer:
     """Follows a tenant's events. kinds: of the events that it wants to see. since: it knows the
     events before this instant, or does not need them; None is the beginning. unknown: picks from
     a table of events those that it does not know; None for all of them. ads: it wants those alone
-    that name a creative."""
+    that name a creative, and is told by `begin` how many were compacted: creative_id -> kind ->
+    events."""
 
     observe: Observe
     kinds: frozenset[str]
     since: datetime | None
     unknown: Unknown | None = None
     ads: bool = False
+    begin: Callable[[Mapping[str, Mapping[str, int]]], None] = lambda _: None
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Pass on those of the events that it wants to see."""
@@ -125,7 +127,7 @@ class Deployed:
         if self.records.kinds:
             found.append(Observer(self.records.observe, self.records.kinds, self.records.since))
         ads = self.creatives
-        found.append(Observer(ads.observe, ads.kinds, ads.since, ads=True))
+        found.append(Observer(ads.observe, ads.kinds, ads.since, ads=True, begin=ads.begin))
         return found
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:

@@ -272,11 +272,16 @@ def first_unseen(folder: Path) -> datetime | None:
 def stored_events(store: Store) -> Stored:
     """Read from the store the events that an observer does not know yet, for `FolderModels`.
 
-    Only what was not compacted is found: leave in the store what is newer than the models.
+    Only what was not compacted is found: leave in the store what is newer than the models. How ads
+    did is counted beyond that.
     """
 
     def stored(tenant: str, observer: Observer) -> list[dict[str, Any]]:
-        events = store.events(tenant, since=observer.since, kinds=observer.kinds, ads=observer.ads)
+        if observer.ads:
+            counts, events = store.ad_events(tenant, observer.kinds)
+            observer.begin(counts)
+            return events.to_dicts()
+        events = store.events(tenant, since=observer.since, kinds=observer.kinds)
         return (events if observer.unknown is None else observer.unknown(events)).to_dicts()
 
     return stored
