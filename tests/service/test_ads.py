@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.ads import PATIENCE, Ads
 from adwright.service.registry.registry import FixedModels
-from tests.support.service.small_shop import ITEMS, Client, deployed, request, running
+from tests.support.service.small_shop import ITEMS, NOW, Client, deployed, request, running
 
 FIRST = Creative(headline="Fresh bread", item_id=ITEMS[0], landing="https://mill.example/bread")
 SECOND = Creative(headline="Bread", item_id=ITEMS[0], campaign_id="spring", maker="model:m1")
@@ -137,6 +138,60 @@ def test_a_budget_ends_with_its_last_impression(client: Client, store: Store) ->
     assert store.spend("acme").row(0) == ("spring", 3, 3.0)
 
 
+def test_a_person_sees_a_campaign_as_often_as_its_cap_says(client: Client, store: Store) -> None:
+    campaign(store, cap=3)
+    other = Creative(headline="Jam", item_id=ITEMS[1], campaign_id="spring")
+    enter(store, SECOND, other)
+    ads: Ads = client.app.state.service.ads
+    ads.look()
+
+    def shown(number: int, user: str = "u1") -> list[str]:
+        places = decide(client, number, user_id=user)
+        return [place["creative_id"] for place in places if "creative_id" in place]
+
+    # The cap holds within a slate, too, and whoever asks again is answered as before.
+    assert [len(shown(number)) for number in (1, 2, 2, 3)] == [2, 1, 1, 0]
+    assert len(shown(4, "u2")) == 2
+    # A cap that is changed, or has other hours, counts what was seen before.
+    campaign(store, cap=4)
+    ads.look()
+    assert [len(shown(number)) for number in (5, 6)] == [1, 0]
+    campaign(store, cap=5, cap_hours=48.0)
+    ads.look()
+    assert [len(shown(number)) for number in (7, 8)] == [1, 0]
+    # So does another process, and one that starts anew.
+    state = client.app.state.service
+    again = Ads(store, state.models, lambda _: None, state.clock, seconds=1.0)
+    again.look()
+    capped = decided(deployed(), time=state.clock.now())
+    assert not again.shown("acme", deployed(), capped).shown
+    campaign(store)
+    ads.look()
+    assert len(shown(9)) == 2
+
+
+def test_what_is_on_its_way_counts_for_a_cap(store: Store) -> None:
+    clock, model = FixedClock(NOW), deployed()
+    store.create_tenant("acme")
+    store.put_campaign("acme", {"campaign_id": "spring", "start": NOW, "cap": 1})
+    enter(store, SECOND)
+    ads = Ads(store, FixedModels({"acme": model}, clock), lambda _: None, clock, seconds=1.0)
+    ads.look()
+    asked = [decided(model), decided(model, request_id="r2"), decided(model, request_id="r3")]
+    assert ads.shown("acme", model, asked[0]).shown
+    assert not ads.shown("acme", model, asked[1]).shown
+    ads.settle("acme", asked[0].request.request_id)  # it was not written
+    made = ads.shown("acme", model, asked[1])
+    assert made.shown
+    ads.tell("acme", made.impressions())
+    ads.settle("acme", "r2")
+    assert not ads.shown("acme", model, asked[2]).shown
+    clock.advance(24 * 3600)
+    ads.look()
+    later = replace(asked[2], request=replace(asked[2].request, time=clock.now()))
+    assert ads.shown("acme", model, later).shown
+
+
 def test_a_stop_counts_at_once(client: Client, store: Store) -> None:
     enter(store, FIRST, replace_headline("Loaf"))
     client.app.state.service.ads.look()
@@ -168,8 +223,8 @@ def test_without_word_from_the_store_no_ad_is_shown(store: Store) -> None:
     assert ads.shown("acme", model, decision).shown
 
 
-def decided(model: Any) -> Any:
-    asked = request(candidates=ITEMS[:1])
+def decided(model: Any, **changes: Any) -> Any:
+    asked = request(candidates=ITEMS[:1], **changes)
     (candidates,) = model.recommender.recommend_many([asked], None)
     return model.policy.decide(asked, candidates, np.random.default_rng(0))
 

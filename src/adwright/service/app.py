@@ -63,6 +63,7 @@ def create_app(
     stops = StopList(store, clock, seconds=config.stops_poll_seconds)
     ads = Ads(store, models, stops.of, clock, seconds=config.stops_poll_seconds)
     asked: dict[str, Any] = {"heed": stops.heeded, "shown": ads.shown}
+    asked |= {"told": ads.tell, "settled": ads.settle}
     state = ServiceState(
         config=config,
         store=store,

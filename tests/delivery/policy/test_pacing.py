@@ -338,6 +338,10 @@ def records_shown(*item_ids: str, request_id: str = "r1", **changes: Any) -> Dec
     return Decision(asked, "p", item_ids, ones, ones, ("",) * places, "fine")
 
 
+def reserve(records: PolicyRecords, decision: Decision) -> None:
+    records.reserve(decision.request, decision.item_ids)
+
+
 def cap() -> FrequencyCap:
     return FrequencyCap(FrequencyCapConfig(limit=3))
 
@@ -350,7 +354,7 @@ def test_a_decision_counts_at_once_and_only_once_when_it_is_stored(clock: FixedC
     limit = cap()
     records = PolicyRecords([limit], clock=clock)
     decision = records_shown("a", "b")
-    records.reserve(decision)
+    reserve(records, decision)
     assert (seen(limit), seen(limit, "b")) == (1, 1)
     records.observe(decision.impressions())
     assert (seen(limit), seen(limit, "b")) == (1, 1)
@@ -371,10 +375,10 @@ def test_what_other_clocks_date_ahead_counts_now(clock: FixedClock) -> None:
 def test_a_decision_that_is_not_stored_is_taken_back(clock: FixedClock) -> None:
     limit = cap()
     records = PolicyRecords([limit], clock=clock)
-    records.reserve(records_shown("a"))
-    records.reserve(records_shown("a"))
+    reserve(records, records_shown("a"))
+    reserve(records, records_shown("a"))
     assert seen(limit) == 1, "of decisions about one request one is stored"
-    records.reserve(records_shown("a", request_id="r2"))
+    reserve(records, records_shown("a", request_id="r2"))
     records.settle("r1")
     assert seen(limit) == 1
     records.settle("unheard of")
@@ -385,7 +389,7 @@ def test_a_decision_that_is_not_stored_is_taken_back(clock: FixedClock) -> None:
 def test_what_was_stored_takes_the_place_of_what_was_reserved(clock: FixedClock) -> None:
     limit = cap()
     records = PolicyRecords([limit], clock=clock)
-    records.reserve(records_shown("a"))
+    reserve(records, records_shown("a"))
     records.observe(records_shown("b").impressions())
     assert (seen(limit), seen(limit, "b")) == (0, 1)
 
@@ -394,7 +398,7 @@ def test_evidence_counts_what_is_stored_alone(clock: FixedClock) -> None:
     counts = ItemCounts()
     records = PolicyRecords([], counts, clock=clock)
     decision = records_shown("a")
-    records.reserve(decision)
+    reserve(records, decision)
     assert counts.counts(["a"])[0].tolist() == [0]
     (impression,) = decision.impressions()
     records.observe([impression, {**impression, "kind": "click", "policy_id": None}])

@@ -34,7 +34,7 @@ import json
 import math
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -507,7 +507,7 @@ class CreativePolicy:
         request: Request,
         *,
         stopped: Collection[str] = (),
-        closed: Collection[str] = (),
+        closed: Container[str] = (),
     ) -> tuple[tuple[LiveCreative, ...], Floats]:
         """The creatives that may be shown for an item, and the chance of each, summing to 1; none
         where none may be. stopped: creative_ids, closed: campaign_ids that are ruled out."""
@@ -522,11 +522,13 @@ class CreativePolicy:
         rng: np.random.Generator,
         *,
         stopped: Collection[str] = (),
-        closed: Collection[str] = (),
+        closed: Container[str] = (),
+        placed: Callable[[str], None] = lambda _: None,
     ) -> tuple[ShownCreative | None, ...]:
         """The creative of each of K places, None where none may be shown; () where all are None.
 
-        Takes one uniform number from rng for each place that has one.
+        Takes one uniform number from rng for each place that has one. placed: told the campaign of
+        each, after which `closed` may rule out others.
         """
         shown: list[ShownCreative | None] = []
         with self._lock:
@@ -543,23 +545,22 @@ class CreativePolicy:
                 one = offered[row]
                 chance = min(1.0, float(chances[row]))
                 shown.append(ShownCreative(one.creative_id, one.campaign_id, chance))
+                placed(one.campaign_id)
         return tuple(shown) if any(shown) else ()
 
     def reserve(self, decision: Decision) -> None:
         """Count what a decision shows for the caps, until `settle`."""
         if self.config.cap and decision.shown:
-            ids = tuple(one.creative_id for one in decision.shown if one is not None)
-            ones, why = np.ones(len(ids)), ("",) * len(ids)
-            made = Decision(decision.request, "", ids, ones, ones, why, decision.stage)
+            ids = [one.creative_id for one in decision.shown if one is not None]
             with self._capped.lock:
-                self._capped.reserve(made)
+                self._capped.reserve(decision.request, ids)
 
     def settle(self, request_id: str) -> None:
         """The decision was written or was not; what is still reserved for it is taken back."""
         self._capped.settle(request_id)
 
     def _ladder(
-        self, item_id: str, request: Request, stopped: Collection[str], closed: Collection[str]
+        self, item_id: str, request: Request, stopped: Collection[str], closed: Container[str]
     ) -> _Ladder:
         whole = offered = self._live.get(item_id, ())
         if stopped or closed or self.config.cap:

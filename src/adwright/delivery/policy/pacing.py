@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import Count, Natural, NotNegative, Positive, settings
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
-from adwright.delivery.decision import Candidates, Decision, Request
+from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.policy.rules import ItemCounts
 from adwright.delivery.policy.slate_policy import Adjustment, Running
 
@@ -494,7 +494,7 @@ class PolicyRecords:
         self.lock = threading.Lock()
         self._limits, self._evidence = tuple(limits), evidence
         self._clock = SystemClock() if clock is None else clock
-        self._reserved: dict[str, Decision] = {}
+        self._reserved: dict[str, tuple[Request, Sequence[str]]] = {}
         self._forgot = self._clock.now()
 
     @property
@@ -515,14 +515,14 @@ class PolicyRecords:
             needed.append(self._evidence.since)
         return min(needed, default=now)
 
-    def reserve(self, decision: Decision) -> None:
-        """Count what a decision shows until `settle`; call it under the lock."""
-        request = decision.request
+    def reserve(self, request: Request, ids: Sequence[str]) -> None:
+        """Count what is shown to a request until `settle`: items, or what else is limited. Call it
+        under the lock."""
         # Of decisions about one request only one is stored.
         if self._limits and request.request_id not in self._reserved:
-            self._reserved[request.request_id] = decision
+            self._reserved[request.request_id] = request, ids
             for limit in self._limits:
-                for item_id in decision.item_ids:
+                for item_id in ids:
                     limit.add(request.user_id, item_id, request.time)
 
     def settle(self, request_id: str) -> None:
@@ -547,9 +547,9 @@ class PolicyRecords:
                     limit.forget(now - _LATE)
 
     def _release(self, request_id: str) -> None:
-        decision = self._reserved.pop(request_id, None)
-        if decision is not None:
-            request = decision.request
+        reserved = self._reserved.pop(request_id, None)
+        if reserved is not None:
+            request, ids = reserved
             for limit in self._limits:
-                for item_id in decision.item_ids:
+                for item_id in ids:
                     limit.remove(request.user_id, item_id, request.time)

@@ -6,8 +6,9 @@ in every process. Where the store has not answered for `PATIENCE` seconds no ad 
 on without, as for tenants that have none.
 
 A creative may be shown while it is live, nobody stopped it, and its campaign is in its flight, has
-money left and is for such a request. What campaigns have spent is known from the commits of this
-process, and each second from those of all.
+money left, is for such a request, and was not shown to this person as often as its cap says. What
+campaigns have spent is known from the commits of this process, and each second from those of all;
+who saw what, from the store when a cap is new, and then from what this process shows.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import hmac
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from adwright.campaigns.store.creatives import LiveAds, Scores
 from adwright.campaigns.store.store import Store
 from adwright.core.clock import Clock
-from adwright.data.campaigns import Campaign
+from adwright.data.campaigns import Campaign, amount, micros
 from adwright.data.creatives import SLOTS, Creative, CreativeState
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision, Request
 from adwright.delivery.policy.creatives import LiveCreative
+from adwright.delivery.policy.pacing import FrequencyCap, FrequencyCapConfig, PolicyRecords
 from adwright.service.registry.deployed import Deployed, decision_rng
 from adwright.service.registry.registry import Models
 from adwright.web.turns import Watcher
@@ -47,12 +51,87 @@ _log = logging.getLogger("adwright.service")
 T = TypeVar("T")
 
 
+class _Caps:
+    """How often each person saw the campaigns that have a cap: a `FrequencyCap` for those with the
+    same hours. hours: of each campaign."""
+
+    def __init__(self, hours: Mapping[str, float], clock: Clock) -> None:
+        self.hours = dict(hours)
+        by_hours = {
+            each: {one: one for one, of in hours.items() if of == each} for each in hours.values()
+        }
+        caps = {
+            each: FrequencyCap(FrequencyCapConfig(1, each), of=of) for each, of in by_hours.items()
+        }
+        self._of = {one: caps[each] for one, each in hours.items()}
+        self.records = PolicyRecords(list(caps.values()), clock=clock)
+
+    def seen(self, user_id: str, campaign_id: str, time: datetime) -> int:
+        """Impressions that count; call it under the lock of the records."""
+        return self._of[campaign_id].count(user_id, campaign_id, time)
+
+    def observe(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Count stored events; each must come once."""
+        self.records.observe(
+            [
+                {**one, "item_id": one["campaign_id"]}
+                for one in events
+                if one["kind"] == "impression" and one.get("campaign_id") in self.hours
+            ]
+        )
+
+    def reserve(self, decision: Decision) -> None:
+        """Count what a decision shows until it is settled; call it under the lock."""
+        paid = [one.campaign_id for one in decision.shown if one is not None]
+        ids = [one for one in paid if one in self.hours]
+        if ids:
+            self.records.reserve(decision.request, ids)
+
+
 @dataclass(frozen=True, eq=False)
 class _TenantAds:
     ads: LiveAds
     live: tuple[LiveCreative, ...]
     past: tuple[LiveCreative, ...]
     secret: bytes
+    caps: _Caps
+
+
+class _Closed:
+    """The campaigns that pay for nothing now, as a container: each is looked at once a slate, and
+    after each place that it pays for."""
+
+    def __init__(self, known: _TenantAds, request: Request, spent: Mapping[str, float]) -> None:
+        self._known, self._request, self._spent = known, request, spent
+        self._found: dict[str, bool] = {}
+        self._placed = Counter[str]()
+
+    def __contains__(self, campaign_id: object) -> bool:
+        found = self._found.get(str(campaign_id))
+        if found is None:
+            campaign = self._known.ads.campaigns.get(str(campaign_id))
+            found = campaign is not None and not self._pays(campaign)
+            self._found[str(campaign_id)] = found
+        return found
+
+    def place(self, campaign_id: str) -> None:
+        """It pays for a place of the slate."""
+        self._placed[campaign_id] += 1
+        self._found.pop(campaign_id, None)
+
+    def _pays(self, campaign: Campaign) -> bool:
+        name, request, placed = campaign.campaign_id, self._request, 0
+        if self._placed:
+            placed = self._placed[name]
+        spent = self._spent.get(name, 0.0)
+        if placed and campaign.per == "impression":
+            spent = amount(micros(spent) + placed * micros(campaign.price or 0))
+        if not campaign.serves(request.time, request.context, spent):
+            return False
+        if campaign.cap is None or name not in self._known.caps.hours:
+            return True
+        seen = self._known.caps.seen(request.user_id, name, request.time)
+        return seen + placed < campaign.cap
 
 
 class Ads:
@@ -77,6 +156,9 @@ class Ads:
         self._looked: dict[str, float] = {}
         self._failing: set[str] = set()
         self._lock = threading.Lock()  # held while the store is read: never by a decision
+        # What is stored while the past of new caps is read, by tenant.
+        self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
+        self._telling = threading.Lock()
         self._watch = Watcher(self.look, "ads", seconds)
 
     @property
@@ -124,18 +206,37 @@ class Ads:
             return decision
         self._put(tenant, deployed)
         request, stops = decision.request, self._stops(tenant)
-        chosen = deployed.creatives.choose(
-            decision.item_ids,
-            request,
-            decision_rng(deployed.seed, tenant, f"{request.request_id}#creative"),
-            stopped=stops.creatives if stops is not None else (),
-            closed=self._closed(tenant, request),
-        )
-        if not chosen:
-            return decision
-        made = replace(decision, shown=chosen)
+        closed = _Closed(known, request, self._store.known_spend(tenant))
+        with known.caps.records.lock:
+            chosen = deployed.creatives.choose(
+                decision.item_ids,
+                request,
+                decision_rng(deployed.seed, tenant, f"{request.request_id}#creative"),
+                stopped=stops.creatives if stops is not None else (),
+                closed=closed if known.ads.campaigns else (),
+                placed=closed.place,
+            )
+            if not chosen:
+                return decision
+            made = replace(decision, shown=chosen)
+            known.caps.reserve(made)
         deployed.creatives.reserve(made)
         return made
+
+    def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Count events that were stored, each once."""
+        with self._telling:
+            if tenant in self._meanwhile:
+                self._meanwhile[tenant].extend(events)
+            known = self._known.get(tenant)
+            if known is not None and known.caps.hours:
+                known.caps.observe(events)
+
+    def settle(self, tenant: str, request_id: str) -> None:
+        """A decision was written or was not; what was reserved for it is taken back."""
+        known = self._known.get(tenant)
+        if known is not None and known.caps.hours:
+            known.caps.records.settle(request_id)
 
     def answers(self, tenant: str, decision: Decision) -> list[dict[str, Any] | None]:
         """What to show at each place: None where it has no creative.
@@ -200,18 +301,6 @@ class Ads:
         known = self._known.get(tenant)
         return self._store.click_secret(tenant) if known is None else known.secret
 
-    def _closed(self, tenant: str, request: Request) -> frozenset[str]:
-        """The campaigns that pay for nothing now."""
-        campaigns = self._campaigns(tenant)
-        if not campaigns:
-            return frozenset()
-        spent = self._store.known_spend(tenant)
-        return frozenset(
-            one.campaign_id
-            for one in campaigns
-            if not one.serves(request.time, request.context, spent.get(one.campaign_id, 0.0))
-        )
-
     def _campaigns(self, tenant: str) -> Sequence[Campaign]:
         known = self._known.get(tenant)
         return () if known is None else tuple(known.ads.campaigns.values())
@@ -225,7 +314,7 @@ class Ads:
     def _look_at(self, tenant: str, version: int) -> bool:
         known = self._known.get(tenant)
         if known is None or known.ads.version != version:
-            self._known[tenant] = self._read(tenant)
+            self._place(tenant, self._read(tenant))
         if any(one.budget is not None for one in self._campaigns(tenant)):
             self._store.spend(tenant)
         return True
@@ -258,7 +347,36 @@ class Ads:
             tuple(_live(ads.creatives, ads.scores)),
             tuple(_live(past, scores)),
             self._store.click_secret(tenant) or b"",
+            self._caps(tenant, ads.campaigns.values()),
         )
+
+    def _caps(self, tenant: str, campaigns: Iterable[Campaign]) -> _Caps:
+        hours = {one.campaign_id: one.cap_hours for one in campaigns if one.cap is not None}
+        known = self._known.get(tenant)
+        same = known is not None and known.caps.hours == hours
+        return known.caps if known is not None and same else _Caps(hours, self._clock)
+
+    def _place(self, tenant: str, read: _TenantAds) -> None:
+        """Let these ads be chosen from. Caps that are new are first told who saw what, each event
+        once: what is stored in this moment is read from the store, told meanwhile, or both."""
+        known = self._known.get(tenant)
+        if not read.caps.hours or (known is not None and known.caps is read.caps):
+            self._known[tenant] = read
+            return
+        with self._telling:
+            self._meanwhile[tenant] = []
+        try:
+            since, kinds = read.caps.records.since, ("impression",)
+            past = self._store.events(tenant, since=since, kinds=kinds, ads=True).to_dicts()
+            read.caps.observe(past)
+            told = {one["event_id"] for one in past}
+            with self._telling:
+                meanwhile = self._meanwhile[tenant]
+                read.caps.observe(one for one in meanwhile if one["event_id"] not in told)
+                self._known[tenant] = read
+        finally:
+            with self._telling:
+                del self._meanwhile[tenant]
 
     def _keep(self, tenant: str, creatives: Iterable[Creative]) -> None:
         for one in creatives:

@@ -307,7 +307,8 @@ class Decider:
 
     late: told each few milliseconds how late the event loop is, in seconds. heed: gives a tenant's
     request with what is stopped among the items that it excludes; asked as late as can be. shown:
-    adds to a decision the creatives in which its items are shown.
+    adds to a decision the creatives in which its items are shown. told: events that were stored.
+    settled: a request whose decision was written, or was not.
     """
 
     def __init__(
@@ -321,6 +322,8 @@ class Decider:
         late: Callable[[float], None] = lambda _: None,
         heed: Callable[[str, Request], Request] = lambda _, request: request,
         shown: Callable[[str, Deployed, Decision], Decision] = lambda _, __, decision: decision,
+        told: Callable[[str, Events], None] = lambda _, __: None,
+        settled: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._config = config
         self._models = models
@@ -330,13 +333,14 @@ class Decider:
         self._calm, self._started = False, clock.monotonic()
         self._late_by = late
         self._heed, self._shown = heed, shown
+        self._tell, self._settled = told, settled
         self._pulse = LoopLagMonitor(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
         self._refusals = Refusals(config.share_of(config.max_in_flight))
         self._hung = HungModels(clock, seconds=config.hung_seconds, retry=config.retry_seconds)
         self._told: dict[str, float] = {}  # when the failure of a tenant's model was last logged
-        self._writer = Writer(ledger, config, metrics, clock, stored=models.tell)
+        self._writer = Writer(ledger, config, metrics, clock, stored=self._stored)
         self._worker: Batcher[DecisionJob] = Batcher(
             "adwright-models",
             self._run_batch,
@@ -595,8 +599,16 @@ class Decider:
             self._fail([job], error)
             return None
         self._metrics.decisions.labels(decision.stage).inc()
-        settled = partial(deployed.settle, job.request.request_id)
+        settled = partial(self._settle, deployed, job.tenant, job.request.request_id)
         return Write(job.tenant, job.answer, decision, settled)
+
+    def _stored(self, tenant: str, events: Events) -> None:
+        self._tell(tenant, events)
+        self._models.tell(tenant, events)
+
+    def _settle(self, deployed: Deployed, tenant: str, request_id: str) -> None:
+        deployed.settle(request_id)
+        self._settled(tenant, request_id)
 
     def _fail(self, jobs: Sequence[DecisionJob], error: Exception) -> None:
         if self._answers is not None:

@@ -140,7 +140,7 @@ class Deployed:
             rng = decision_rng(self.seed, tenant, request.request_id)
             with self.records.lock:
                 decision = self.policy.decide(request, candidates, rng)
-                self.records.reserve(decision)
+                self.records.reserve(request, decision.item_ids)
         return replace(decision, model=self.name)
 
     def settle(self, request_id: str) -> None:
