@@ -12,13 +12,16 @@ import pytest
 
 from adwright.campaigns.store.keys import SCOPES
 from adwright.campaigns.store.store import Store
+from adwright.core.artifacts import Artifact
 from adwright.core.clock import FixedClock
 from adwright.core.errors import ConfigError
 from adwright.delivery.decision import Deadline, Decision, Request
 from adwright.delivery.experiments import ARM, CanarySettings, ExperimentPlan
+from adwright.delivery.policy.creatives import LiveCreative
 from adwright.delivery.popularity import save_popularity
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
+from adwright.service.registry import publishing
 from adwright.service.registry.experiments import (
     JOURNAL,
     ArmsDeployed,
@@ -124,6 +127,52 @@ def test_each_user_meets_the_model_and_the_policy_of_an_arm(acme: Path) -> None:
         assert model.fallback.recommend(asked).item_ids[0] == best
         if name == "v1":
             assert found.item_ids == decide(plain, asked).item_ids
+
+
+def test_arms_choose_ads_in_their_own_way_and_learn_from_all(acme: Path) -> None:
+    (acme / "new.toml").write_text('[creatives]\nkind = "greedy"\n')
+    start(acme)
+    model = loaded(acme)
+    both = [LiveCreative("a", ITEMS[0]), LiveCreative("b", ITEMS[0])]
+    assert len(model.all_creatives()) == 2
+    for one in model.all_creatives():
+        one.put(both)
+    shown = {"time": NOW, "request_id": "r", "user_id": "u", "item_id": ITEMS[0]}
+    kinds = ["impression", "impression", "click"]
+    events = [
+        {**shown, "event_id": f"e{n}", "kind": kind, "creative_id": creative}
+        for n, (kind, creative) in enumerate(zip(kinds, "abb", strict=True))
+    ]
+    model.tell(events * 3)
+    found = {}
+    for arm in ("old", "new", "holdout"):
+        asked = request(user_id=user_of(model, arm))
+        found[arm] = model.creatives_of(asked).chances(ITEMS[0], asked)[1].tolist()
+    assert found["new"] == [0, 1]
+    assert found["old"] == found["holdout"]
+    assert 0 < found["old"][0] < 0.5
+    # An arm that says nothing of ads follows serving.toml.
+    (acme / "new.toml").write_text('policy_id = "newer"\n')
+    assert len(loaded(acme).all_creatives()) == 1
+
+
+def test_arms_of_one_version_share_its_model(acme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = EXPERIMENT.replace('model = "v2"\nsettings', "settings")
+    (acme / SETTINGS).write_text(text)
+    start(acme)
+    opened: list[str] = []
+    load = publishing.load_artifact
+
+    def counted(folder: Path) -> Artifact:
+        opened.append(folder.name)
+        return load(folder)
+
+    monkeypatch.setattr(publishing, "load_artifact", counted)
+    model = loaded(acme)
+    assert sorted(opened) == ["v1", "v2"]
+    assert model.arms["old"].recommender is model.arms["new"].recommender
+    asked = [request(user_id=user_of(model, arm)) for arm in ("old", "new")]
+    assert [decide(model, one).policy_id for one in asked] == ["greedy", "newer"]
 
 
 def test_a_batch_is_parted_and_put_together(acme: Path) -> None:

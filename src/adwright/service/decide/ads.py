@@ -33,7 +33,7 @@ from adwright.data.campaigns import Campaign, amount, micros
 from adwright.data.creatives import SLOTS, Creative, CreativeState
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision, Request
-from adwright.delivery.policy.creatives import LiveCreative
+from adwright.delivery.policy.creatives import CreativePolicy, LiveCreative
 from adwright.delivery.policy.pacing import FrequencyCap, FrequencyCapConfig, PolicyRecords
 from adwright.service.registry.deployed import Deployed, decision_rng
 from adwright.service.registry.registry import Models
@@ -204,11 +204,12 @@ class Ads:
         known, looked = self._known.get(tenant), self._looked.get(tenant, float("-inf"))
         if known is None or not known.live or self._clock.monotonic() - looked >= PATIENCE:
             return decision
-        self._put(tenant, deployed)
         request, stops = decision.request, self._stops(tenant)
+        creatives = deployed.creatives_of(request)
+        self._put(tenant, creatives)
         closed = _Closed(known, request, self._store.known_spend(tenant))
         with known.caps.records.lock:
-            chosen = deployed.creatives.choose(
+            chosen = creatives.choose(
                 decision.item_ids,
                 request,
                 decision_rng(deployed.seed, tenant, f"{request.request_id}#creative"),
@@ -220,7 +221,7 @@ class Ads:
                 return decision
             made = replace(decision, shown=chosen)
             known.caps.reserve(made)
-        deployed.creatives.reserve(made)
+        creatives.reserve(made)
         return made
 
     def tell(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
@@ -305,11 +306,11 @@ class Ads:
         known = self._known.get(tenant)
         return () if known is None else tuple(known.ads.campaigns.values())
 
-    def _put(self, tenant: str, deployed: Deployed) -> None:
+    def _put(self, tenant: str, creatives: CreativePolicy) -> None:
         """Tell what chooses of what is live, where it does not know it yet."""
         known = self._known.get(tenant)
-        if known is not None and deployed.creatives.version != known.ads.version:
-            deployed.creatives.put(known.live, known.past, version=known.ads.version)
+        if known is not None and creatives.version != known.ads.version:
+            creatives.put(known.live, known.past, version=known.ads.version)
 
     def _look_at(self, tenant: str, version: int) -> bool:
         known = self._known.get(tenant)
@@ -322,8 +323,9 @@ class Ads:
     def _learn(self, tenant: str) -> None:
         status = self._models.status(tenant)
         if status is not None and status.deployed is not None:
-            self._put(tenant, status.deployed)
-            status.deployed.creatives.refresh()
+            for creatives in status.deployed.all_creatives():
+                self._put(tenant, creatives)
+                creatives.refresh()
 
     def _tried(self, what: str, call: Callable[[], T]) -> T | None:
         """What `call` returns; None where it fails, which is said once until it goes well."""

@@ -143,6 +143,14 @@ class Deployed:
                 self.records.reserve(request, decision.item_ids)
         return replace(decision, model=self.name)
 
+    def creatives_of(self, request: Request) -> CreativePolicy:
+        """What chooses the creatives that a request is shown."""
+        return self.creatives
+
+    def all_creatives(self) -> list[CreativePolicy]:
+        """All that choose creatives, each once."""
+        return [self.creatives]
+
     def settle(self, request_id: str) -> None:
         """A decision was written or was not; what was reserved for it is taken back."""
         self.records.settle(request_id)

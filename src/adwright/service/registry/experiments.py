@@ -34,6 +34,7 @@ from adwright.delivery.experiments import (
     ExperimentSettings,
     RunningExperiment,
 )
+from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.pacing import PolicyRecords
 from adwright.metrics.offpolicy import always_valid, best_mixture
 from adwright.service.registry.deployed import Deployed, Observer
@@ -145,12 +146,10 @@ class _ArmRecommender:
         self, requests: Sequence[Request], deadline: Deadline | None
     ) -> list[Candidates]:
         answers: dict[int, Candidates] = {}
-        met = [self.running.met(request.user_id) for request in requests]
-        for name in dict.fromkeys(met):
-            rows = [row for row, one in enumerate(met) if one == name]
-            found = self.arms[name].recommender.recommend_many(
-                [requests[row] for row in rows], deadline
-            )
+        met = [self.arms[self.running.met(one.user_id)].recommender for one in requests]
+        for recommender in {id(one): one for one in met}.values():  # arms may share a model
+            rows = [row for row, one in enumerate(met) if one is recommender]
+            found = recommender.recommend_many([requests[row] for row in rows], deadline)
             answers.update(zip(rows, found, strict=True))
         whole = [answers[row] for row in range(len(requests))]
         return self._shadowed(requests, whole, deadline)
@@ -205,10 +204,22 @@ class ArmsDeployed(Deployed):
 
     @property
     def observers(self) -> list[Observer]:
-        """Those of all arms, and who watches the canary."""
-        distinct = {id(arm): arm for arm in self.arms.values()}
-        found = [one for arm in distinct.values() for one in arm.observers]
-        return found if self.watch is None else [*found, self.watch.observer]
+        """Those of all arms, each once, and who watches the canary."""
+        arms = {id(arm): arm for arm in self.arms.values()}.values()
+        found = {one.observe: one for arm in arms for one in arm.observers}
+        watch = [] if self.watch is None else [self.watch.observer]
+        return [*found.values(), *watch]
+
+    def creatives_of(self, request: Request) -> CreativePolicy:
+        """That of the user's arm."""
+        if self.running is None:
+            return self.creatives
+        return self.arms[self.running.met(request.user_id)].creatives
+
+    def all_creatives(self) -> list[CreativePolicy]:
+        """Those of all arms, each once."""
+        found = [self.creatives, *(arm.creatives for arm in self.arms.values())]
+        return list({id(one): one for one in found}.values())
 
     def decide(self, tenant: str, request: Request, candidates: Candidates) -> Decision:
         """The choice of the user's arm, which the context names."""
@@ -251,10 +262,14 @@ def with_arms(
     with a file of settings, either empty for that of `found`. folder: of the tenant."""
     made = {("", ""): found}
     arms = {HOLDOUT: found}
+    creatives = {found.creatives.config: found.creatives}
     for arm in running.settings.arms:
         key = (arm.model, arm.settings)
         if key not in made:
-            made[key] = load(*key)
+            new = load(*key)
+            # Each counts what all arms showed, so arms that choose alike share one.
+            chosen = creatives.setdefault(new.creatives.config, new.creatives)
+            made[key] = replace(new, creatives=chosen)
         arms[arm.name] = made[key]
     canary = running.settings.canary
     watch = None

@@ -14,10 +14,11 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ from adwright.delivery.decision import Candidates, Request
 from adwright.delivery.experiments import HOLDOUT, RunningExperiment, require_unchanged
 from adwright.delivery.policy.creatives import CreativePolicy
 from adwright.delivery.policy.rules import Exploration
-from adwright.delivery.policy.settings import PolicySettings
+from adwright.delivery.policy.settings import ItemVectors, PolicySettings
 from adwright.delivery.policy.slate_policy import SlatePolicy
 from adwright.delivery.policy.value import ModelTarget
 from adwright.delivery.popularity import load_popularity
@@ -113,25 +114,29 @@ def load_deployed(
     ConfigError where serving.toml is wrong.
     """
     clock = SystemClock() if clock is None else clock
+    opened = cache(partial(_opened, clock=clock))  # arms of one version share its model
     if settings is not None:
-        return _one_model(folder, settings, clock)
+        return opened(folder)(settings)
     settings = load_settings(folder)
     running = running_experiment(folder.parent) if running is None else running
     require_unchanged(settings.experiment, running)
-    found = _one_model(folder, settings, clock)
+    found = opened(folder)(settings)
     if running is None:
         return found
 
     def arm(model: str, file: str) -> Deployed:
         there = folder if not model else folder.parent / checked_name(model, folder.parent)
-        return _one_model(there, _arm_settings(folder.parent, file) if file else settings, clock)
+        return opened(there)(_arm_settings(folder.parent, file, settings) if file else settings)
 
     return with_arms(found, running, arm, folder=folder.parent, clock=clock)
 
 
-def _arm_settings(folder: Path, file: str) -> PolicySettings:
-    """The settings of an arm. Raises ConfigError where they hold an experiment again."""
+def _arm_settings(folder: Path, file: str, usual: PolicySettings) -> PolicySettings:
+    """The settings of an arm; ads are chosen as usual where they do not say how. Raises ConfigError
+    where they hold an experiment again."""
     found = load_toml(folder / file, PolicySettings)
+    if "creatives" not in tomllib.loads((folder / file).read_text(encoding="utf-8")):
+        found = replace(found, creatives=usual.creatives)
     if found.experiment is not None:
         raise ConfigError(
             "an arm of an experiment has an experiment of its own",
@@ -141,28 +146,26 @@ def _arm_settings(folder: Path, file: str) -> PolicySettings:
     return found
 
 
-def _one_model(folder: Path, settings: PolicySettings, clock: Clock) -> Deployed:
+#: Puts a policy on a model that was loaded.
+_Opened = Callable[[PolicySettings], Deployed]
+
+
+def _opened(folder: Path, clock: Clock) -> _Opened:
     artifact = load_artifact(folder)
     match artifact.kind:
         case popularity.KIND:
             popular, artifact_id, _ = load_popularity(artifact)
-            asked = asked_of(settings, None, clock)
-            sample = sample_of(popular, asked, clock)
-            policy, records = settings.build(sample=sample, clock=clock)
-            named = folder.name, artifact_id, popularity.KIND
-            return Deployed(
-                *named,
-                popular,
-                policy,
-                popular,
-                seed=settings.seed,
-                records=records,
-                creatives=CreativePolicy(settings.creatives, clock=clock),
-                item_ids=popular.item_ids,
-                asked=asked,
-            )
+            model = {
+                "name": folder.name,
+                "artifact_id": artifact_id,
+                "kind": popularity.KIND,
+                "recommender": popular,
+                "fallback": popular,
+                "item_ids": popular.item_ids,
+            }
+            return partial(_with_policy, model=model, clock=clock)
         case kind if kind in SERVABLE:
-            return _over_histories(artifact, settings, clock)
+            return _over_histories(artifact, clock)
         case kind:
             raise ArtifactError(
                 f"an artifact of kind {kind!r} cannot be served",
@@ -171,7 +174,33 @@ def _one_model(folder: Path, settings: PolicySettings, clock: Clock) -> Deployed
             )
 
 
-def _over_histories(artifact: Artifact, settings: PolicySettings, clock: Clock) -> Deployed:
+def _with_policy(
+    settings: PolicySettings,
+    *,
+    model: Mapping[str, Any],
+    histories: Histories | None = None,
+    vectors: ItemVectors | None = None,
+    clock: Clock,
+) -> Deployed:
+    """A model, by the fields of Deployed, with the policy of these settings."""
+    asked = asked_of(settings, histories, clock)
+    policy, records = settings.build(
+        known_until=model.get("known_until"),
+        vectors=vectors,
+        sample=sample_of(model["recommender"], asked, clock),
+        clock=clock,
+    )
+    return Deployed(
+        **model,
+        policy=policy,
+        seed=settings.seed,
+        records=records,
+        creatives=CreativePolicy(settings.creatives, clock=clock),
+        asked=asked,
+    )
+
+
+def _over_histories(artifact: Artifact, clock: Clock) -> _Opened:
     """A recommender over histories as the service runs it, warmed up.
 
     Which of the stored events it knows, its histories say for each event, whatever its date. For
@@ -203,31 +232,20 @@ def _over_histories(artifact: Artifact, settings: PolicySettings, clock: Clock) 
         except ValueInvalidError:
             return None
 
-    asked = asked_of(settings, histories, clock)
-    policy, records = settings.build(
-        known_until=known_until,
-        vectors=vectors,
-        sample=sample_of(found, asked, clock),
-        clock=clock,
-    )
-    return Deployed(
-        name=artifact.folder.name,
-        artifact_id=artifact.id,
-        kind=artifact.kind,
-        recommender=found,
-        policy=policy,
-        fallback=Hurried(found, clock),
-        seed=settings.seed,
-        similar=similar,
-        observe=histories.observe,
-        kinds=frozenset(histories.heard),
-        known_until=known_until,
-        unknown=partial(histories.unknown, until=known_until),
-        records=records,
-        creatives=CreativePolicy(settings.creatives, clock=clock),
-        item_ids=histories.items.ids,
-        asked=asked,
-    )
+    model = {
+        "name": artifact.folder.name,
+        "artifact_id": artifact.id,
+        "kind": artifact.kind,
+        "recommender": found,
+        "fallback": Hurried(found, clock),
+        "similar": similar,
+        "observe": histories.observe,
+        "kinds": frozenset(histories.heard),
+        "known_until": known_until,
+        "unknown": partial(histories.unknown, until=known_until),
+        "item_ids": histories.items.ids,
+    }
+    return partial(_with_policy, model=model, histories=histories, vectors=vectors, clock=clock)
 
 
 def _cascade(artifact: Artifact, clock: Clock) -> Cascade:
