@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -135,3 +136,59 @@ def test_an_import_of_a_log_enters_its_ads(url: str, tmp_path: Path) -> None:
     assert "0 ads are drafts" in again
     assert "2 were there before" in again
     assert set(states(url).values()) == {"draft"}
+
+
+def test_items_that_want_an_ad_become_a_table_of_products(
+    url: str, at: tuple[str, ...], tmp_path: Path
+) -> None:
+    shop, out = tmp_path / "shop.csv", tmp_path / "wanted.csv"
+    shop.write_text("sku,title,shelf\nbread,Bread,1\ntea,Tea,2\nrolls,Rolls,3\n")
+    said = call("creatives", "wanted", *at, "--least", "2")
+    assert "2 items want an ad" in said
+    assert "1 of 2, 1 of them on their way" in said
+    table = ("--products", shop, "--columns", "id=sku", "--out", out)
+    call("creatives", "wanted", *at, "--least", "1", *table)
+    assert out.read_text() == "sku,title,shelf\ntea,Tea,2\n"
+    assert "--force" in call("creatives", "wanted", *at, *table, code=2)
+    call("creatives", "wanted", *at, *table, "--force", "--most", "2", "--least", "2")
+    assert out.read_text().splitlines()[1:] == ["bread,Bread,1", "tea,Tea,2"]
+    call("creatives", "wanted", *at, "--least", "1", "--out", out, "--force")
+    assert out.read_text() == "item_id,why\n"
+
+
+def test_rules_approve_what_passes_them(url: str, at: tuple[str, ...], tmp_path: Path) -> None:
+    call("creatives", "submit", "--all", *at, "--author", "ann")
+    (tmp_path / "rules.toml").write_text('name = "mine"\nchecks = []\nlanding = false\n')
+    rules = ("--rules", tmp_path / "rules.toml")
+    said = call("creatives", "approve", *at, *rules, "--dry-run")
+    assert "1 ads would be approved by rules:mine, 1 stay in review" in said
+    said = call("creatives", "approve", *at, *rules)
+    assert "no maker" in said
+    assert states(url) == {"c1": "approved", "c2": "in review"}
+    assert "has not passed authoring" in call("creatives", "approve", *at, "--rules", "usual")
+    shop = tmp_path / "shop.csv"
+    shop.write_text("sku,title\nrolls,Rolls\n")
+    facts = ("--products", shop, "--columns", "id=sku")
+    said = call("creatives", "approve", *at, "--rules", "usual", *facts)
+    assert "has not passed" not in said
+    assert "choose what they approve" in call("creatives", "approve", "c2", *at, *rules, code=2)
+    assert "nobody is named" in call("creatives", "approve", "c2", *at, code=2)
+
+
+def test_ads_get_a_landing_address_and_a_campaign_as_they_come_in(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store:
+        store.put_campaign("acme", {"campaign_id": "spring", "start": datetime(2024, 5, 1)})
+    first = Creative(headline="Tea", item_id="a tea")
+    second = first.edited("more", {"headline": "More tea"})
+    named = replace(second, creative_id="mine", landing="https://a.example/")
+    write_creatives(tmp_path / "more.csv", [first, second, named])
+    leads = ("--landing", "https://s.example/p/{item_id}?x=1", "--campaign", "spring")
+    options = ("--store", url, "--tenant", "acme", "--author", "ann")
+    call("creatives", "import", tmp_path / "more.csv", *options, *leads)
+    assert "0 ads" in call("creatives", "import", tmp_path / "more.csv", *options, *leads)
+    with Store.open(url) as store:
+        found = {one.headline + one.landing[:17]: one for one in store.creatives_full("acme")}
+    assert {one.campaign_id for one in found.values()} == {"spring"}
+    assert found["Teahttps://s.example"].landing == "https://s.example/p/a%20tea?x=1"
+    assert found["More teahttps://s.example"].parent == found["Teahttps://s.example"].creative_id
+    assert found["More teahttps://a.example"].creative_id == "mine"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,17 @@ from adwright.cli.serve import need_service
 from adwright.cli.shared import (
     IntoStore,
     allowed_to_replace,
+    column_pairs,
     opened_store,
     show_facts,
     show_table,
 )
 from adwright.cli.verbs import verb
-from adwright.core.config import Count
+from adwright.core.config import Count, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from adwright.authoring.writer.products import ProductTable
     from adwright.campaigns.store.store import Store
     from adwright.data.creatives import Creative, CreativeState
 
@@ -51,7 +53,7 @@ VERBS: dict[str, tuple[CreativeState, tuple[CreativeState, ...], str]] = {
         "End ads for good.",
     ),
 }
-_TEXT = 40
+_TEXT, _SHOWN = 40, 20
 
 
 @verb(app, "list")
@@ -133,11 +135,19 @@ def show_one(creative_id: str, *, tenant: str, store: str = _STORE) -> None:
 
 @verb(app, "import")
 def import_creatives(
-    file: Path, *, tenant: str, store: str = _STORE, author: str, submit: bool = False
+    file: Path,
+    *,
+    tenant: str,
+    store: str = _STORE,
+    author: str,
+    submit: bool = False,
+    landing: str = "",
+    campaign: str = "",
 ) -> None:
     """Enter the ads of a table as drafts, all or none; those that are there already stay.
 
-    An ad that names no item takes that of its parent.
+    An ad that names no item takes that of its parent. With another landing address an ad that has
+    an id of ours is another ad, and gets another id.
 
     Options:
         file: What `author export --creatives`, `creative edit` or `creatives list --out` wrote, or
@@ -146,15 +156,42 @@ def import_creatives(
         store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
         author: Who enters them.
         submit: Ask for their review at once.
+        landing: Where a click on those without a landing address leads, with {item_id} in it:
+            https://shop.example/{item_id}
+        campaign: Who pays for those that name no campaign.
     """
     need_service()
     from adwright.data.sources.tables import read_whole_creatives
 
-    IntoStore(store, tenant, submit).enter(read_whole_creatives(file), author=author)
+    ads = _leading(read_whole_creatives(file), landing, campaign)
+    IntoStore(store, tenant, submit).enter(ads, author=author)
+
+
+def _leading(ads: Sequence[Creative], landing: str, campaign: str) -> list[Creative]:
+    """The ads with a landing address and a campaign where they have none; who is the parent of
+    another one stays so."""
+    from dataclasses import replace
+    from urllib.parse import quote
+
+    renamed: dict[str, str] = {}
+    found: list[Creative] = []
+    for ad in ads:  # a parent stands before what was made of it
+        own = replace(ad, creative_id="").creative_id == ad.creative_id
+        leads = ad.landing or landing.replace("{item_id}", quote(ad.item_id, safe=""))
+        made = replace(
+            ad,
+            landing=leads,
+            campaign_id=ad.campaign_id or campaign,
+            parent=renamed.get(ad.parent, ad.parent),
+            creative_id="" if own else ad.creative_id,
+        )
+        renamed[ad.creative_id] = made.creative_id
+        found.append(made)
+    return found
 
 
 def _mover(name: str) -> Callable[..., None]:
-    to, usual, about = VERBS[name]
+    _, usual, about = VERBS[name]
 
     def move(
         creative_ids: list[str] | None = None,
@@ -167,19 +204,7 @@ def _mover(name: str) -> Callable[..., None]:
         every: bool = False,
         dry_run: bool = False,
     ) -> None:
-        need_service()
-        if not creative_ids and not item and not every:
-            raise ConfigError(
-                "no ad is named",
-                where=f"adwright creatives {name}",
-                hint=f"give ids, --item, or --all for all that are {' or '.join(usual)}",
-            )
-        with opened_store(store, tenant) as opened:
-            ids = creative_ids or _ids(opened, tenant, usual, item)
-            done = opened.move_creatives(tenant, ids, to, author=author, why=why, dry_run=dry_run)
-        would = "would be " if dry_run else ""
-        there = f"; {done.duplicates:,} were already" if done.duplicates else ""
-        typer.echo(f"{done.accepted:,} ads {would}{to}{there}")
+        _move(name, creative_ids, (tenant, store), (author, why), item, every, dry_run=dry_run)
 
     move.__doc__ = f"""{about}
 
@@ -194,6 +219,184 @@ def _mover(name: str) -> Callable[..., None]:
         every (--all): Instead of ids: all that are so.
     """
     return move
+
+
+def _move(
+    name: str,
+    creative_ids: list[str] | None,
+    place: tuple[str, str],
+    said: tuple[str, str],
+    items: list[str] | None,
+    every: bool,
+    *,
+    dry_run: bool,
+) -> None:
+    """place: tenant and store. said: author, and why."""
+    need_service()
+    (to, usual, _), (tenant, store), (author, why) = VERBS[name], place, said
+    if not creative_ids and not items and not every:
+        raise ConfigError(
+            "no ad is named",
+            where=f"adwright creatives {name}",
+            hint=f"give ids, --item, or --all for all that are {' or '.join(usual)}",
+        )
+    with opened_store(store, tenant) as opened:
+        ids = creative_ids or _ids(opened, tenant, usual, items)
+        done = opened.move_creatives(tenant, ids, to, author=author, why=why, dry_run=dry_run)
+    would = "would be " if dry_run else ""
+    there = f"; {done.duplicates:,} were already" if done.duplicates else ""
+    typer.echo(f"{done.accepted:,} ads {would}{to}{there}")
+
+
+def approve(
+    creative_ids: list[str] | None = None,
+    *,
+    tenant: str,
+    author: str = "",
+    why: str = "",
+    store: str = _STORE,
+    item: list[str] | None = None,
+    every: bool = False,
+    rules: str = "",
+    products: Path | None = None,
+    columns: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Say that ads in review may be shown.
+
+    --rules approves, without a person, what is in review and passes stated rules: its checks have
+    no error, a model or person is told as its maker, a click leads somewhere, and where a judge has
+    scored it, the lower bound is not far below the item's live ads. Each move says the rules that
+    it passed, by the author rules:NAME; what does not pass stays in review.
+
+    Options:
+        creative_ids (CREATIVE_ID): Of the ads; all of them move, or none.
+        tenant: Whose ads.
+        author: Who says so.
+        why: In words, for the history.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        item: Instead of ids: all of this item that are in review; may be repeated.
+        every (--all): Instead of ids: all that are so.
+        rules: Approve by rules: usual, or a TOML file with any of name, checks, maker, landing,
+            judge and share.
+        products: With --rules: table of products, whose facts the texts are checked against.
+        columns: Which of its columns is which: id=sku,title=name.
+    """
+    if not rules:
+        if not author:
+            raise ConfigError(
+                "nobody is named who approves",
+                where="adwright creatives approve",
+                hint="add --author YOU, or --rules usual",
+            )
+        _move("approve", creative_ids, (tenant, store), (author, why), item, every, dry_run=dry_run)
+        return
+    if creative_ids or author or why:
+        raise ConfigError(
+            "rules choose what they approve, and say why",
+            where="--rules",
+            hint="leave ids, --author and --why out; --item chooses among what is in review",
+        )
+    need_service()
+    from adwright.campaigns.approval import ApprovalRules, approve_by_rules
+    from adwright.core.config import load_toml
+
+    chosen = ApprovalRules() if rules == "usual" else load_toml(rules, ApprovalRules)
+    table = None if products is None else _products(products, columns)
+    with opened_store(store, tenant) as opened:
+        done = approve_by_rules(
+            *(opened, tenant, chosen),
+            item_ids=item or None,
+            products=None if table is None else {one.id: one for one in table.products},
+            dry_run=dry_run,
+        )
+    would = "would be " if dry_run else ""
+    typer.echo(
+        f"{len(done.approved):,} ads {would}approved by {chosen.author}, "
+        f"{len(done.held):,} stay in review"
+    )
+    if done.held:
+        shown = list(done.held.items())
+        show_table(("ad", "why it stays"), [list(one) for one in shown[:_SHOWN]])
+        if len(shown) > _SHOWN:
+            typer.echo(f"{len(shown) - _SHOWN:,} more, for a person")
+
+
+def wanted(
+    *,
+    tenant: str,
+    store: str = _STORE,
+    least: Count = 3,
+    products: Path | None = None,
+    columns: str | None = None,
+    served: Path | None = None,
+    most: Natural = 0,
+    out: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Say which items want another ad: those with few, and those whose ads people are tired of.
+
+    What is on its way counts as there: drafts, and what is in review or approved. An ad is tired
+    when its share of responses has fallen by more than chance explains, and more than that of the
+    other ads in the same days.
+
+        adwright creatives wanted --tenant acme --products shop.csv --out wanted.csv
+
+        adwright author write wanted.csv --out ads
+
+    Options:
+        tenant: Whose items.
+        least: Ads that each item should have, live and not tired.
+        products: Table of products: look at these, and write its rows to --out; without it, at
+            all items that have an ad or were shown.
+        columns: Which of its columns is which: id=sku,title=name.
+        served: Folder that `store compact` wrote, where it is now.
+        most: So many items at most, those that are shown most; 0 for all.
+        out: Table of the wanted items, .csv or .parquet, also where it is none.
+    """
+    need_service()
+    from adwright.campaigns.wanted import wanted_items
+    from adwright.core.clock import SystemClock
+
+    table = None if products is None else _products(products, columns)
+    if out is not None:
+        allowed_to_replace(out, force=force)
+    with opened_store(store, tenant) as opened:
+        found = wanted_items(
+            *(opened, tenant),
+            least=least,
+            item_ids=None if table is None else [one.id for one in table.products],
+            now=SystemClock().now(),
+            folder=served,
+        )
+    kept = found[: most or None]
+    typer.echo(f"{len(found):,} items want an ad" + (f", {most:,} at most" if most else ""))
+    if out is None:
+        show_table(("item", "why"), [[one.item_id, one.why] for one in kept[:_SHOWN]])
+        if len(kept) > _SHOWN:
+            typer.echo(f"{len(kept) - _SHOWN:,} more: --out writes all")
+        return
+    import polars as pl
+
+    from adwright.data.sources.tables import write_table
+
+    if table is None:
+        types = {"item_id": pl.String, "why": pl.String}
+        rows = [[one.item_id, one.why] for one in kept]
+        write_table(out, pl.DataFrame(rows, types, orient="row"))
+    else:
+        write_table(out, table.frame[[table.rows[one.item_id] for one in kept]])
+    typer.echo(f"written to {out}")
+
+
+verb(app, "wanted")(wanted)
+
+
+def _products(path: Path, columns: str | None) -> ProductTable:
+    from adwright.authoring.writer.products import read_products
+
+    pairs = column_pairs(columns)
+    return read_products(path, columns={ours: "".join(one) for ours, one in pairs.items()})
 
 
 def _ids(
@@ -219,4 +422,4 @@ def _words(one: Creative) -> str:
 
 
 for _verb in VERBS:
-    verb(app, _verb)(_mover(_verb))
+    verb(app, _verb)(approve if _verb == "approve" else _mover(_verb))
