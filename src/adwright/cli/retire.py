@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from adwright.cli.serve import need_service
-from adwright.cli.shared import Stoppable, Writing, allowed_to_replace
+from adwright.cli.shared import Stoppable, Writing, allowed_to_replace, opened_store
 from adwright.cli.verbs import verb
 from adwright.core.atomic import atomic_write_text
 from adwright.core.config import Count, Ge, Le, Natural, from_jsonable, settings, to_jsonable
@@ -20,8 +20,12 @@ from adwright.core.errors import ConfigError, FileUnreadableError
 if TYPE_CHECKING:
     import polars as pl
 
+    from adwright.campaigns.store.store import Store
     from adwright.creative.lifetime.lives import LifeLog, LifeRecord
+    from adwright.creative.lifetime.stop_events import AppliedStops
+    from adwright.creative.lifetime.stop_list import RetirementList
     from adwright.creative.lifetime.stop_rule import RetireConfig
+    from adwright.data.creatives import CreativeState
 
 
 # --------------------------------------------------------------------------------------------------
@@ -152,8 +156,9 @@ def apply(
 ) -> None:
     """Stop what the list says: an event for each ad, which a decision service obeys.
 
-    The events go into the store of a service, or into a file. To apply a list twice stops once,
-    and `adwright retire undo` takes it back.
+    The events go into the store of a service, or into a file. Ads that are live or paused in the
+    store become stopped, and need another review. To apply a list twice stops once, and `adwright
+    retire undo` takes it back.
 
     Options:
         plan: Folder of the list of `adwright retire list`.
@@ -184,6 +189,9 @@ def undo(
     """Take back what `adwright retire apply` stopped by this list, and nothing else: an event of
     value 0 for each ad. What others stopped stays stopped.
 
+    Ads in the store that it stopped, and nobody moved since, go back into review: nothing is shown
+    that was stopped until somebody approves and publishes it.
+
     Options:
         plan: Folder of the list of `adwright retire list`.
         events: File (.parquet, .jsonl) or folder of events to add them to.
@@ -209,24 +217,16 @@ def _carry_out(
     dry_run: bool,
 ) -> None:
     from adwright.core.clock import SystemClock
-    from adwright.creative.lifetime.stop_events import EventWriter, apply_stops
+    from adwright.creative.lifetime.stop_events import apply_stops
     from adwright.creative.lifetime.stop_list import RetirementList
 
     found, now = RetirementList.open(plan), SystemClock().now()
-
-    def carried(target: Path | EventWriter) -> None:
-        done = apply_stops(
-            found,
-            target,
-            by,
-            now,
-            log=log,
-            leave_out=leave_out or (),
-            undo=undo,
-            dry_run=dry_run,
-        )
-        typer.echo(done.text().rstrip())
-
+    how: dict[str, Any] = {
+        "log": log,
+        "leave_out": leave_out or (),
+        "undo": undo,
+        "dry_run": dry_run,
+    }
     if (events is None) == (store is None):
         raise ConfigError(
             "stops go into a file of events, or into a store",
@@ -234,33 +234,72 @@ def _carry_out(
             hint="give one of the two",
         )
     if events is not None:
-        carried(events)
+        typer.echo(apply_stops(found, events, by, now, **how).text().rstrip())
         return
     if tenant is None:
         raise ConfigError("a store has tenants", where="--tenant", hint="name whose ads they are")
     need_service()
     import polars as pl
 
-    from adwright.campaigns.store.store import Store as OpenStore
-
-    with OpenStore.open(store or "") as opened:
-        whose = tenant
-        opened.stops(whose)  # an unknown tenant is refused by a dry run, too
-
-        named = set[str]()
-
-        def write(rows: pl.DataFrame) -> int:
-            named.update(rows["item_id"])
-            return opened.record_events(whose, rows).accepted
-
-        carried(write)
-        left = opened.stops_at(whose)
-        if undo and (others := sorted(named & left.items)):
+    with opened_store(store or "", tenant) as opened:
+        done, moved = stop_in_store(opened, tenant, found, by, now, **how)
+        typer.echo(done.text().rstrip())
+        if moved:
+            would = "would be " if dry_run else ""
+            then = "stopped: they need another review to be shown again"
+            again = "in review again: they are shown once somebody approves and publishes them"
+            typer.echo(f"{len(moved):,} ads {would}{again if undo else then}")
+        left = opened.stops_at(tenant)
+        named = set(done.events["item_id"])
+        if undo and not dry_run and (others := sorted(named & left.items)):
             by_whom = left.table.filter(pl.col("item_id").is_in(others))["user_id"].unique().sort()
             typer.echo(
                 f"still stopped by others: {len(others):,} items "
                 f"({', '.join(others[:_SHOWN])}), by {', '.join(by_whom.head(_SHOWN))}"
             )
+
+
+def stop_in_store(
+    store: Store,
+    tenant: str,
+    plan: RetirementList,
+    by: str,
+    at: datetime,
+    *,
+    undo: bool = False,
+    dry_run: bool = False,
+    **how: Any,
+) -> tuple[AppliedStops, list[str]]:
+    """Write the stops of a list, or what takes them back, and move the ads of the store that it
+    names; what became of the list, and the ids of the ads that were moved, or would be.
+
+    First the events are written, then the ads are moved, each whole; to do it once more does what
+    is left. Ads of the store lend the list the items that it lacks. What is live or paused becomes
+    stopped, by one list once: whoever brought it back since has decided otherwise. What the list
+    stopped, and nobody moved since, goes back into review. how: as of `apply_stops`.
+    """
+    from adwright.creative.lifetime.stop_events import apply_stops
+
+    wanted = plan.stops["creative_id"].drop_nulls().unique().sort().to_list()
+    known = {one.creative_id: one for one in store.creatives_full(tenant, ids=wanted)}
+    plan = plan.with_items({name: one.item_id for name, one in known.items()})
+
+    def write(rows: pl.DataFrame) -> int:
+        return store.record_events(tenant, rows).accepted
+
+    done = apply_stops(plan, write, by, at, undo=undo, dry_run=dry_run, **how)
+    why, moving = f"list {plan.id[:16]}", list[str]()
+    for name in sorted(set(done.events["creative_id"].drop_nulls()) & known.keys()):
+        if known[name].state in (("stopped",) if undo else ("live", "paused")):
+            moves = [(move.state, move.why) for move in store.creative_moves(tenant, name)]
+            mine = ("stopped", why)
+            if (moves[-1] == mine) if undo else (mine not in moves):
+                moving.append(name)
+    if moving and not dry_run:
+        said = f"{why} taken back" if undo else why
+        to: CreativeState = "in review" if undo else "stopped"
+        store.move_creatives(tenant, moving, to, author=by, why=said)
+    return done, moving
 
 
 def predict(

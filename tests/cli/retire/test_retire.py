@@ -9,11 +9,20 @@ import polars as pl
 import pytest
 
 from adwright.campaigns.store.store import Store
-from adwright.cli.retire import RecordOptions, kept_options, opened_lives, period_of, said_period
+from adwright.cli.retire import (
+    RecordOptions,
+    kept_options,
+    opened_lives,
+    period_of,
+    said_period,
+    stop_in_store,
+)
 from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, FileUnreadableError
 from adwright.creative.lifetime.lives import DeliveryLives
+from adwright.creative.lifetime.stop_events import stop_events
 from adwright.creative.lifetime.stop_list import RetirementList
+from adwright.data.creatives import Creative, CreativeState
 from adwright.data.sources.complete_journey import CompleteJourney
 from tests.support.commands import call
 from tests.support.data.deliveries import record
@@ -67,6 +76,64 @@ def test_a_list_reaches_a_store_and_leaves_it(runs: Path, tmp_path: Path) -> Non
     assert left.table["event_id"].to_list() == ["court"]
     if left.items:
         assert f"still stopped by others: 1 items ({court['item_id']}), by legal" in said
+
+
+def test_ads_of_the_store_are_stopped_and_go_back_through_review(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ads.db'}"
+    ads = [Creative(headline=name, item_id=name, creative_id=name) for name in "abcd"]
+    live: list[CreativeState] = ["in review", "approved", "live"]
+    with Store.open(url) as store:
+        store.create_tenant("shop")
+        store.write_creatives("shop", ads, author="ann")
+        for state in live:
+            store.move_creatives("shop", ["a", "b", "c"], state, author="ann")
+        store.move_creatives("shop", ["b"], "paused", author="ann")
+    # Two of them name no item: the store knows it. One is a draft, which nobody shows.
+    rows = [("u1", None, "a", "stop"), ("u2", "b", "b", "stop"), ("u3", None, "d", "stop")]
+    small_stop_list([*rows, ("u4", "c", "c", "keep")]).save(tmp_path / "list")
+
+    def states() -> list[str]:
+        with Store.open(url) as store:
+            return [one.state for one in store.creatives_full("shop")]
+
+    apply = ("retire", "apply", tmp_path / "list", "--store", url, "--tenant", "shop")
+    undo = ("retire", "undo", *apply[2:], "--by", "ben")
+    assert "2 ads would be stopped" in call(*apply, "--dry-run")
+    assert states() == ["live", "paused", "live", "draft"]
+    assert "2 ads stopped" in call(*apply, "--by", "anna")
+    assert states() == ["stopped", "stopped", "live", "draft"]
+    with Store.open(url) as store:
+        assert set(store.stops_at("shop").creatives) == {"a", "b", "d"}
+        assert store.creative_moves("shop", "a")[-1].author == "anna"
+        # Somebody looks at one of them before the list is taken back.
+        for state in live:
+            store.move_creatives("shop", ["b"], state, author="ann")
+    assert "ads" not in call(*apply)  # a list stops an ad once
+    assert states() == ["stopped", "live", "live", "draft"]
+    assert "1 ads in review again" in call(*undo)
+    assert "ads" not in call(*undo)
+    assert states() == ["in review", "live", "live", "draft"]
+    with Store.open(url) as store:
+        assert not store.stops_at("shop").creatives
+
+
+@pytest.mark.parametrize("undo", [False, True])
+def test_what_a_kill_left_undone_the_next_call_does(tmp_path: Path, undo: bool) -> None:
+    plan = small_stop_list([("u1", "a", "a", "stop")])
+    now = SystemClock().now()
+    with Store.open(f"sqlite:///{tmp_path / 'ads.db'}") as store:
+        store.create_tenant("shop")
+        ad = Creative(headline="a", item_id="a", creative_id="a")
+        store.write_creatives("shop", [ad], author="ann", submit=True)
+        for state in ("approved", "live"):
+            store.move_creatives("shop", ["a"], state, author="ann")
+        if undo:
+            stop_in_store(store, "shop", plan, "ben", now, log=None)
+        store.record_events("shop", stop_events(plan, "ben", now, undo=undo))  # and killed
+        assert stop_in_store(store, "shop", plan, "ben", now, undo=undo, log=None)[1] == ["a"]
+        (found,) = store.creatives_full("shop")
+        assert found.state == ("in review" if undo else "stopped")
+        assert store.stops("shop").height == 1 + undo
 
 
 def test_units_that_share_an_item_are_held_back_and_said(tmp_path: Path) -> None:

@@ -406,6 +406,16 @@ class RetirementList:
         actions = hashlib.sha256(said.write_csv().encode()).hexdigest()
         return content_hash({"facts": to_jsonable(self.facts), "actions": actions})
 
+    def with_items(self, items: Mapping[str, str]) -> RetirementList:
+        """The same list, by its id, too, where units that name no item have that of their creative.
+        items: creative_id -> item_id."""
+        if not items:
+            return self
+        found = pl.col("creative_id").replace_strict(items, default=None, return_dtype=pl.String)
+        filled = replace(self, units=self.units.with_columns(pl.col("item_id").fill_null(found)))
+        filled.__dict__["id"] = self.id
+        return filled
+
     @property
     def stops(self) -> pl.DataFrame:
         """The units to stop."""
