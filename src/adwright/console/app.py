@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 
 from adwright.authoring.describe.review import CRITERIA, Choice
 from adwright.authoring.writer.drafts import Drafts, TextState
+from adwright.console.ads import StoredAds
+from adwright.console.ads import router as ads_router
 from adwright.console.pairs import PairTable
 from adwright.console.review import (
     REASONS,
@@ -55,6 +57,8 @@ from adwright.web.gate import Gate, ServiceMetrics
 from adwright.web.server import Connections
 
 _router = APIRouter(default_response_class=Response)
+#: With drafts alone.
+_drafts = APIRouter(default_response_class=Response)
 
 # --------------------------------------------------------------------------------------------------
 # The addresses of the blind comparison.
@@ -211,7 +215,7 @@ async def _review(request: Request, state: State, reviewer: Reviewer) -> _Review
 Review = Annotated[_Review, Depends(_review)]
 
 
-@_router.get("/")
+@_drafts.get("/")
 def queue(review: Review) -> Response:
     """A page of the queue."""
     page, state = _number(review.request.query_params.get("page", "1")), review.state
@@ -228,19 +232,19 @@ def queue(review: Review) -> Response:
     return state.pages.page(review.request, "queue.html", values)
 
 
-@_router.get("/progress")
+@_drafts.get("/progress")
 def progress(request: Request, state: State) -> Response:
     """How far the review is, for a page that is open for long."""
     return state.pages.fragment("progress.html", {"counts": request.app.state.desk.counts()})
 
 
-@_router.get("/drafts/{number}")
+@_drafts.get("/drafts/{number}")
 def draft(number: str, review: Review) -> Response:
     """A draft."""
     return review.page(review.desk.view(_number(number)))
 
 
-@_router.post("/drafts/{number}")
+@_drafts.post("/drafts/{number}")
 def decide(number: str, review: Review, form: Posted) -> Response:
     """Decide about a draft, and go on to the next one; where it has moved, show it again."""
     at, action = _number(number), form.one("action", most=20)
@@ -257,7 +261,7 @@ def decide(number: str, review: Review, form: Posted) -> Response:
     return see_other(place + shown.query({"done": at, "did": action}))
 
 
-@_router.post("/drafts/{number}/check")
+@_drafts.post("/drafts/{number}/check")
 def check(number: str, review: Review, form: Posted) -> Response:
     """What checks say of a text: alone for a script, else the page with the text in it."""
     text = form.one("text", most=TEXT_LENGTH)
@@ -273,18 +277,20 @@ _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 def create_console_app(
     config: ConsoleConfig,
-    drafts: Drafts,
-    checker: DraftChecker,
+    drafts: Drafts | None = None,
+    checker: DraftChecker | None = None,
     *,
+    ads: StoredAds | None = None,
     pairs: PairTable | None = None,
     token: str | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Make the application.
 
-    drafts: the journal, which stays open when the application ends. checker: of texts that are
-    edited. pairs: what is compared blindly; None for nothing. token: of forms; a random one by
-    default. Raises MissingExtraError without the package that brings htmx.
+    drafts: the journal, which stays open when the application ends, with the checker of texts that
+    are edited; both, or none of them. ads: those of a store. pairs: what is compared blindly; None
+    for nothing. token: of forms; a random one by default. Raises MissingExtraError without the
+    package that brings htmx.
     """
     clock = SystemClock() if clock is None else clock
     metrics, assets = ServiceMetrics(), load_assets()
@@ -296,10 +302,22 @@ def create_console_app(
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.service = ConsoleState(config, pages, assets, has_pairs=pairs is not None)
-    app.state.desk = ReviewDesk(ReviewQueue(drafts), checker)
-    app.state.pairs = pairs
+    app.state.service = ConsoleState(
+        config,
+        pages,
+        assets,
+        has_drafts=drafts is not None,
+        has_ads=ads is not None,
+        has_pairs=pairs is not None,
+    )
+    app.state.pairs, app.state.ads = pairs, ads
     app.include_router(_router)
+    app.include_router(ads_router)
+    if drafts is not None and checker is not None:
+        app.state.desk = ReviewDesk(ReviewQueue(drafts), checker)
+        app.include_router(_drafts)
+    else:
+        app.add_api_route("/", to_ads, methods=["GET"])
 
     async def on_error(request: Request, error: Exception) -> Response:
         return pages.refusal(request, _told(request, error))
@@ -320,6 +338,11 @@ def create_console_app(
     return app
 
 
+def to_ads() -> Response:
+    """The first page of who reviews no drafts."""
+    return see_other("/ads")
+
+
 @_router.get("/static/{name}")
 async def static_file(name: str, request: Request, state: State) -> Response:
     """A file of a page, by its name in a closed list."""
@@ -336,7 +359,8 @@ async def call_oneself(state: State, form: Posted) -> Response:
     name = name_of(form.one("name", most=200))
     if not name:
         raise ApiError(422, "that is no name", hint="1 to 64 characters that are seen")
-    answer = see_other("/pairs" if form.one("room", most=20) == "pairs" else "/")
+    room = form.one("room", most=20)
+    answer = see_other(f"/{room}" if room in ("pairs", "ads") else "/")
     set_name(answer, name)
     return answer
 

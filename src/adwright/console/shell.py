@@ -282,7 +282,8 @@ class Pages:
         return HTMLResponse(text, error.status, {**_HEADERS, **error.headers})
 
     def _draw(self, name: str, values: Mapping[str, Any]) -> str:
-        known = {"reviewer": "", "signed_in": True, "room": "", "has_pairs": False, "done": None}
+        rooms = {"room": "", "has_drafts": True, "has_ads": False, "has_pairs": False}
+        known = {"reviewer": "", "signed_in": True, **rooms, "done": None}
         text = self._templates.get_template(name).render({"token": self.token, **known, **values})
         # Half a surrogate pair, which JSON can name, has no place in a page.
         return text.encode("utf-8", "replace").decode("utf-8")
@@ -367,20 +368,25 @@ def _basic(value: str) -> tuple[str, str]:
 
 @dataclass
 class ConsoleState:
-    """has_pairs: whether there are texts to compare. draining: the process is about to end."""
+    """has_drafts, has_ads: whether there are drafts, and ads of a store. has_pairs: whether there
+    are texts to compare. draining: the process is about to end."""
 
     config: ConsoleConfig
     pages: Pages
     assets: Mapping[str, Asset]
+    has_drafts: bool = True
+    has_ads: bool = False
     has_pairs: bool = False
     draining: bool = False
 
-    def known(self, reviewer: str, room: Literal["drafts", "pairs"]) -> dict[str, Any]:
+    def known(self, reviewer: str, room: Literal["drafts", "ads", "pairs"]) -> dict[str, Any]:
         """What each page says in its head. room: where in the navigation it is."""
         return {
             "reviewer": reviewer,
             "signed_in": bool(self.config.key),
             "room": room,
+            "has_drafts": self.has_drafts,
+            "has_ads": self.has_ads,
             "has_pairs": self.has_pairs,
         }
 

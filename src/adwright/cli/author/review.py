@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwright.cli.lm.serve import require_key
-from adwright.cli.shared import IntoStore, allowed_to_replace, show_facts, show_table
+from adwright.cli.shared import IntoStore, allowed_to_replace, opened_store, show_facts, show_table
 from adwright.core.config import Count, Ge, Le, Natural
 from adwright.core.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from adwright.authoring.writer.drafts import Drafts
     from adwright.authoring.writer.exporting import ExportWhich
+    from adwright.console.ads import StoredAds
     from adwright.console.pairs import PairTable
     from adwright.console.shell import ConsoleConfig
 
@@ -34,8 +35,10 @@ _JUDGEMENTS = "judgements.jsonl"
 
 
 def review(
-    folder: Path,
+    folder: Path | None = None,
     *,
+    store: str | None = None,
+    tenant: str | None = None,
     name: str | None = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Ge(0), Le(65535)] = 8003,
@@ -59,6 +62,9 @@ def review(
     With --pairs or --against people compare two texts without knowing where these come from:
     `adwright author evaluate` says who won, and whether they agree.
 
+    With --store and --tenant, with or without drafts, the page lists the ads of a store that are in
+    review, each beside the one that it was made from: approve, send back or retire.
+
     Where ADWRIGHT_REVIEW_KEY is set, each reviewer signs in with that key and a name.
 
         adwright author review drafts
@@ -67,8 +73,12 @@ def review(
 
         adwright author review small --against large --sample 100
 
+        adwright author review --store sqlite:///adwright.db --tenant acme
+
     Options:
         folder: What `adwright author write` wrote to.
+        store: Also review the ads of this store: sqlite:///PATH or postgresql://...
+        tenant: Whose ads, with --store.
         name: Of who reviews, until somebody gives another on the page.
         pairs: Also compare, blindly, what the shop has with what was written.
         against: Compare blindly with the drafts of this folder instead.
@@ -82,6 +92,14 @@ def review(
     need_pages()
     key = os.environ.get(REVIEW_KEY, "")
     _require_review_key(host, key)
+    if (store is None) != (tenant is None) or (folder is None and store is None):
+        raise ConfigError(
+            "there is nothing to review",
+            where="--store, --tenant",
+            hint="name a folder of drafts, or a store and whose ads, or both",
+        )
+    if folder is None and (pairs or against is not None):
+        raise ConfigError("there are no drafts to compare", where="--pairs", hint="name a folder")
     if judgements is not None and not pairs and against is None:
         raise ConfigError(
             "there is nothing to compare",
@@ -98,13 +116,17 @@ def review(
         allowed_hosts=tuple(allow_host or ()) or (() if key else (host, *LOCAL_HOSTS)),
     )
     with ExitStack() as stack:
-        drafts = stack.enter_context(_opened(folder))
-        table = None
-        if pairs or against is not None:
+        drafts = None if folder is None else stack.enter_context(_opened(folder))
+        table, ads = None, None
+        if store is not None and tenant is not None:
+            from adwright.console.ads import StoredAds
+
+            ads = StoredAds(stack.enter_context(opened_store(store, tenant)), tenant)
+        if folder is not None and drafts is not None and (pairs or against is not None):
             path = folder / _JUDGEMENTS if judgements is None else judgements
             drawn = sample, seed
             table = stack.enter_context(_table(drafts, folder, against, path, drawn))
-        _serve(config, drafts, table, (host, port), open_page=open_page)
+        _serve(config, drafts, ads, table, (host, port), open_page=open_page)
 
 
 def need_pages() -> None:
@@ -116,7 +138,8 @@ def need_pages() -> None:
 
 def _serve(
     config: ConsoleConfig,
-    drafts: Drafts,
+    drafts: Drafts | None,
+    ads: StoredAds | None,
     pairs: PairTable | None,
     place: tuple[str, int],
     *,
@@ -128,11 +151,13 @@ def _serve(
 
     host, port = place
     with listen(host, port) as door:
-        app = create_console_app(config, drafts, JobChecks(drafts), pairs=pairs)
+        checks = None if drafts is None else JobChecks(drafts)
+        app = create_console_app(config, drafts, checks, ads=ads, pairs=pairs)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{door.getsockname()[1]}/"
-        count = len(drafts.states())
-        typer.echo(f"{count:,} {'draft' if count == 1 else 'drafts'}; Ctrl-C ends it", err=True)
+        count = 0 if drafts is None else len(drafts.states())
+        told = f"{count:,} {'draft' if count == 1 else 'drafts'}" if drafts else "ads of a store"
+        typer.echo(f"{told}; Ctrl-C ends it", err=True)
         typer.echo(f"review on {url}")
         if open_page:
             webbrowser.open(url)
