@@ -111,7 +111,7 @@ def test_a_click_counts_once_and_leads_to_the_page_of_the_ad(client: Client, sto
     "terms",
     [
         {"end": SystemClock().now() - timedelta(hours=1)},
-        {"budget": 0.5, "price": 1.0},
+        {"budget": 1.0, "price": 1.0, "spent": True},
         {"targeting": '{"page": ["home"]}'},
     ],
     ids=["flight", "budget", "targeting"],
@@ -119,8 +119,13 @@ def test_a_click_counts_once_and_leads_to_the_page_of_the_ad(client: Client, sto
 def test_a_campaign_that_is_not_for_this_pays_for_nothing(
     client: Client, store: Store, terms: dict[str, Any]
 ) -> None:
-    campaign(store, **terms)
+    spent = terms.get("spent")
+    campaign(store, **{name: one for name, one in terms.items() if name != "spent"})
     enter(store, FIRST, SECOND)
+    if spent:
+        event = {"event_id": "e", "request_id": "r", "user_id": "u9", "kind": "impression"}
+        event |= {"item_id": ITEMS[0], "creative_id": SECOND.creative_id, "campaign_id": "spring"}
+        store.record_events("acme", [{**event, "time": SystemClock().now()}])
     client.app.state.service.ads.look()
     shown = [decide(client, number)[0]["creative_id"] for number in range(20)]
     assert set(shown) == {FIRST.creative_id}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -266,9 +267,10 @@ def stop_in_store(
     by: str,
     at: datetime,
     *,
+    log: LifeLog | None = None,
+    leave_out: Collection[str] = (),
     undo: bool = False,
     dry_run: bool = False,
-    **how: Any,
 ) -> tuple[AppliedStops, list[str]]:
     """Write the stops of a list, or what takes them back, and move the ads of the store that it
     names; what became of the list, and the ids of the ads that were moved, or would be.
@@ -276,7 +278,7 @@ def stop_in_store(
     First the events are written, then the ads are moved, each whole; to do it once more does what
     is left. Ads of the store lend the list the items that it lacks. What is live or paused becomes
     stopped, by one list once: whoever brought it back since has decided otherwise. What the list
-    stopped, and nobody moved since, goes back into review. how: as of `apply_stops`.
+    stopped, and nobody moved since, goes back into review. Else as `apply_stops`.
     """
     from adwright.creative.lifetime.stop_events import apply_stops
 
@@ -287,7 +289,8 @@ def stop_in_store(
     def write(rows: pl.DataFrame) -> int:
         return store.record_events(tenant, rows).accepted
 
-    done = apply_stops(plan, write, by, at, undo=undo, dry_run=dry_run, **how)
+    how: dict[str, Any] = {"undo": undo, "dry_run": dry_run, "leave_out": leave_out}
+    done = apply_stops(plan, write, by, at, log=log, **how)
     why, moving = f"list {plan.id[:16]}", list[str]()
     for name in sorted(set(done.events["creative_id"].drop_nulls()) & known.keys()):
         if known[name].state in (("stopped",) if undo else ("live", "paused")):

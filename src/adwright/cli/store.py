@@ -1,4 +1,4 @@
-"""adwright store show, events, log and compact."""
+"""adwright store show, events, log, compact and campaign."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adwright.cli.campaigns import app as campaigns
 from adwright.cli.serve import need_service, show_keys
 from adwright.cli.shared import allowed_to_replace, require_tenant, show_facts, show_table
 from adwright.cli.verbs import verb
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+app.add_typer(campaigns, name="campaign")
 _STORE = "sqlite:///adwright.db"
 #: Days of the table.
 _DAYS = 14

@@ -128,9 +128,9 @@ def test_what_a_kill_left_undone_the_next_call_does(tmp_path: Path, undo: bool) 
         for state in ("approved", "live"):
             store.move_creatives("shop", ["a"], state, author="ann")
         if undo:
-            stop_in_store(store, "shop", plan, "ben", now, log=None)
+            stop_in_store(store, "shop", plan, "ben", now)
         store.record_events("shop", stop_events(plan, "ben", now, undo=undo))  # and killed
-        assert stop_in_store(store, "shop", plan, "ben", now, undo=undo, log=None)[1] == ["a"]
+        assert stop_in_store(store, "shop", plan, "ben", now, undo=undo)[1] == ["a"]
         (found,) = store.creatives_full("shop")
         assert found.state == ("in review" if undo else "stopped")
         assert store.stops("shop").height == 1 + undo

@@ -46,12 +46,17 @@ _IDS = {"campaign_id": LONGEST_ID}
 
 def campaign_rows(campaigns: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     """Campaigns in CAMPAIGN_SCHEMA, checked; targeting may be a mapping. Raises as
-    `data.schema.validate_campaigns`, and for a budget that nothing draws on."""
+    `data.schema.validate_campaigns`, and for a budget that nothing draws on, or that is below the
+    price."""
     frame = validate_campaigns(frame_of([_as_text(one) for one in campaigns], CAMPAIGN_SCHEMA))
     check_storable(frame, longest=_IDS)
     unspent = pl.col("budget").is_not_null() & pl.col("price").is_null()
     what, hint = "nothing draws on a budget without a price", "say the price, and per what"
-    run_checks(frame.lazy(), [Check("budget", unspent, what, hint)], in_file(""))
+    checks = [Check("budget", unspent, what, hint)]
+    below = "a budget below the bid: it pays for nothing"
+    raised = "raise the budget, or lower the price"
+    checks.append(Check("budget", pl.col("budget") < pl.col("price"), below, raised))
+    run_checks(frame.lazy(), checks, in_file(""))
     return frame
 
 
