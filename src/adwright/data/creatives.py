@@ -66,6 +66,7 @@ CREATIVES = pa.schema(
         pa.field("parent", pa.string()),  # creative_id of the one that it was made from
         pa.field("edit", pa.string()),  # what was done to the parent
         pa.field("maker", pa.string()),  # the model or person that wrote or edited it
+        pa.field("inherited", pa.string()),  # label of what it was edited from
         pa.field("checks_passed", pa.list_(pa.string()), nullable=False),
         pa.field("state", pa.string()),
     ]
@@ -75,7 +76,7 @@ _OLD_MAKER = "model_id"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _IDS = ("creative_id", "item_id", "campaign_id", "parent")
 #: What does not make it another creative.
-_APART = ("creative_id", "campaign_id", "checks_passed", "state")
+_APART = ("creative_id", "campaign_id", "inherited", "checks_passed", "state")
 #: An id of ours: hexadecimal digits of the content's hash.
 _ID_DIGITS = 32
 
@@ -88,9 +89,10 @@ class Creative:
     file, 64 lower-case hexadecimal digits. item_id: what of the catalogue it advertises.
     campaign_id: who pays for it. landing: address to which a click leads. parent: creative_id of
     the one that it was made from, and edit: what was done to that. maker: the model or person that
-    wrote or edited it, as "model:NAME" or "person:NAME". checks_passed: names of the checks that
-    this very creative has passed. state: how far it is. creative_id: by default a hash of all this
-    but the campaign, the checks and the state, which do not make it another creative.
+    wrote or edited it, as "model:NAME" or "person:NAME". inherited: the label of the one
+    that it was made from. checks_passed: names of the checks that this very creative has passed.
+    state: how far it is. creative_id: by default a hash of all this but the campaign, what is
+    inherited, the checks and the state, which do not make it another creative.
 
     Raises ValueInvalidError for an id that is none, an image hash that is no SHA-256, and an edit
     without a parent; ConfigError for an unknown state and what is no text.
@@ -108,6 +110,7 @@ class Creative:
     parent: str = ""
     edit: str = ""
     maker: str = ""
+    inherited: Literal["", "AI"] = ""
     checks_passed: tuple[str, ...] = ()
     state: CreativeState = ""
     creative_id: str = ""
@@ -147,7 +150,8 @@ class Creative:
                 "the edit changes nothing", "edit", edit, f"give one of {', '.join(parts)}"
             )
         new = {"parent": self.creative_id, "edit": edit, "maker": maker, "creative_id": ""}
-        return replace(self, **changes, **new, checks_passed=(), state="draft")
+        said = self.label
+        return replace(self, **changes, **new, inherited=said, checks_passed=(), state="draft")
 
     @property
     def text(self) -> str:
@@ -156,8 +160,9 @@ class Creative:
 
     @property
     def label(self) -> Literal["", "AI"]:
-        """What whoever sees it is to be told of it: "AI" where a model made it."""
-        return "AI" if self.maker.startswith((MODEL, "SEED on ")) else ""
+        """What whoever sees it is to be told of it: "AI" where a model made it, or anything that it
+        was edited from."""
+        return "AI" if self.maker.startswith((MODEL, "SEED on ")) else self.inherited
 
     def _content_id(self) -> str:
         content = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _APART}
@@ -251,7 +256,8 @@ def from_table(table: TableInMemory, *, file: str = "") -> tuple[Creative, ...]:
         except ValueInvalidError as error:
             raise _at(file, row, error.column, error.value, error.what, error.hint) from error
         except ConfigError as error:
-            raise _at(file, row, "state", cells["state"], error.what, error.hint) from error
+            name = "state" if cells.get("inherited") in (None, "", "AI") else "inherited"
+            raise _at(file, row, name, cells[name], error.what, error.hint) from error
     return tuple(made)
 
 

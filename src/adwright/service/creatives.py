@@ -123,7 +123,7 @@ class CreativeOut(StrictBody):
     maker: str
     checks_passed: list[str]
     state: str = Field(description="Empty: nobody has moved it yet; no decision shows it.")
-    label: str = Field(description='"AI" where a model made it.')
+    label: str = Field(description='"AI" where a model made it, or what it was edited from.')
     scores: dict[str, ScoreOut] = Field(description="By judge.")
 
 
@@ -272,7 +272,7 @@ def _require(state: ServiceState, tenant: str, creative_id: str) -> None:
 
 
 def _out(one: Creative, scores: Scores) -> CreativeOut:
-    parts = {each.name: getattr(one, each.name) for each in fields(one)}
+    parts = {each.name: getattr(one, each.name) for each in fields(one) if each.name != "inherited"}
     parts["checks_passed"] = list(one.checks_passed)
     judged = {judge: ScoreOut(**asdict(score)) for judge, score in scores.items()}
     return CreativeOut(**parts, label=one.label, scores=judged)

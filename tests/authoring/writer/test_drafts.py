@@ -646,7 +646,7 @@ def test_texts_are_ads_that_can_be_judged_and_sold(out: Path, tmp_path: Path) ->
     assert draft.headline.startswith("Fresh ")
     assert (draft.state, edited.state) == ("draft", "approved")
     assert (edited.headline, edited.parent) == ("My tea", draft.creative_id)
-    assert (edited.maker, edited.label, draft.label) == ("person:Ann", "", "AI")
+    assert (edited.maker, edited.label, draft.label) == ("person:Ann", "AI", "AI")
     assert edited.description == draft.description
     assert {one.state for one in ads} == {"draft", "in review", "approved"}
     write_creatives(tmp_path / "ads.parquet", ads)

@@ -48,7 +48,7 @@ def test_what_is_written_is_read_with_all_its_parts(store: Store, tenant: str) -
     found = store.creatives_full(tenant)
     expected = sorted(given, key=lambda one: one.creative_id)
     assert found == [replace(one, state="draft") for one in expected]
-    assert [one.label for one in found if one.item_id == "bread"].count("AI") == 1
+    assert [one.label for one in found if one.item_id == "bread"].count("AI") == 2
     assert creatives_table(found).num_rows == 3
     texts = dict(store.creatives(tenant).select("creative_id", "text").iter_rows())
     assert texts == {one.creative_id: one.text for one in given}
@@ -123,6 +123,26 @@ def test_all_of_a_batch_or_nothing_is_kept(
     assert caught.value.hint
     assert store.creatives_full(tenant) == []
     assert store.creative_moves(tenant) == []
+
+
+def test_an_edit_of_what_a_model_made_has_its_label(store: Store, tenant: str) -> None:
+    made = replace(BREAD, maker="model:m1", creative_id="m")
+    by_hand = made.edited("shorter", {"body": "a"}, maker="person:ann")
+    again = by_hand.edited("longer", {"body": "ab"}, maker="person:bo")
+    plain = replace(BREAD, maker="person:ann", creative_id="p")
+    assert [one.label for one in (made, by_hand, again, plain)] == ["AI", "AI", "AI", ""]
+    # Whoever enters them may not know, and may come before what they were made from.
+    for one in (replace(again, inherited=""), replace(by_hand, inherited=""), made, plain):
+        store.write_creatives(tenant, [one], author="ann")
+    found = {one.creative_id: one.label for one in store.creatives_full(tenant)}
+    assert found == {one.creative_id: one.label for one in (made, by_hand, again, plain)}
+    (alone,) = store.creatives_full(tenant, ids=[again.creative_id])
+    assert alone.label == "AI"
+    assert store.write_creatives(tenant, [again, by_hand], author="ann").duplicates == 2
+    # What says it itself needs no parent.
+    far = replace(again, parent="elsewhere", creative_id="far")
+    store.write_creatives(tenant, [far], author="ann")
+    assert store.creatives_full(tenant, ids=["far"])[0].label == "AI"
 
 
 def test_a_parent_in_a_circle_names_no_item(store: Store, tenant: str) -> None:

@@ -116,8 +116,9 @@ def _as_ads(
     by = next(iter(texts.values())).provenance
     clean = all(one.severity != "error" for draft in texts.values() for one in draft.findings)
     states = [statuses[drafts.states()[draft.key].status] for draft in texts.values()]
+    slots: dict[str, Any] = {slot: draft.text for slot, draft in texts.items()}
     written = Creative(
-        **{slot: draft.text for slot, draft in texts.items()},
+        **slots,
         brand=brand,
         item_id=item,
         maker=MODEL + " + ".join(filter(None, (by.model, by.adapter))),

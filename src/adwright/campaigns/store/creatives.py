@@ -54,6 +54,8 @@ from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 #: Columns of their own; the other parts of a creative stand in `content`.
 _COLUMNS = ("creative_id", "item_id", "campaign_id", "image_hash")
 _LONGEST_WHY = 2_000
+#: In the place of a parent that the store does not have.
+_NOBODY = Creative(creative_id="-")
 _ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 
 
@@ -260,8 +262,12 @@ def _content(one: Creative) -> str:
 
 def _same(there: Mapping[str, Any], one: Creative) -> bool:
     columns = _catalogue_row(one)
-    same = all(there[name] == value for name, value in columns.items())
-    return same and there["content"] in (None, _content(one))
+    if not all(there[name] == value for name, value in columns.items()):
+        return False
+    if there["content"] is None:
+        return True
+    was, new = json.loads(there["content"]), json.loads(_content(one))
+    return {**was, "inherited": ""} == {**new, "inherited": ""}
 
 
 def _author(author: str) -> str:
@@ -325,7 +331,7 @@ def read_creatives(
         query = query if states is None else query.where(inner.c.state.in_(states))
         query = query if after is None else query.where(inner.c.creative_id > after)
         found += [_creative(dict(row)) for row in connection.execute(query).mappings()]
-    return found[:limit]
+    return _labelled(connection, tenant, found[:limit])
 
 
 def _in(
@@ -357,6 +363,28 @@ def _creative(row: Mapping[str, Any]) -> Creative:
     if not is_image_hash(columns["image_hash"]):  # another one, of a catalogue
         columns["image_hash"] = ""
     return Creative(**columns, **content, state=row["state"])
+
+
+def _labelled(connection: Connection, tenant: str, creatives: list[Creative]) -> list[Creative]:
+    """The creatives, with the label of what they were made from, as far as the store has it: who
+    edits an ad of a model does not make it his own."""
+    known = {one.creative_id: one for one in creatives}
+    wanted = {one.parent for one in creatives if one.parent and not one.label} - known.keys()
+    while wanted:
+        read = [_creative(row) for row in _known(connection, tenant, sorted(wanted))]
+        known |= dict.fromkeys(wanted, _NOBODY) | {one.creative_id: one for one in read}
+        wanted = {one.parent for one in read if one.parent and not one.label} - known.keys()
+
+    def told(one: Creative) -> bool:
+        seen = set[str]()
+        while not one.label and one.parent in known and one.parent not in seen:
+            seen.add(one.parent)
+            one = known[one.parent]
+        return bool(one.label)
+
+    return [
+        replace(one, inherited="AI") if not one.label and told(one) else one for one in creatives
+    ]
 
 
 def read_moves(
