@@ -14,6 +14,7 @@ from adwright.cli import (
     ads,
     audit,
     creatives,
+    cycle,
     data,
     demo,
     evaluate,
@@ -161,7 +162,12 @@ GROUPS = {
     },
     "Recommend": {"train": train.app, "evaluate": evaluate.app},
     "Language models": {"lm": lm.app, "tune": tune.app, "programs": programs.app},
-    "Operate": {"agent": agent.app, "retire": retire.app, "experiment": experiment.app},
+    "Operate": {
+        "agent": agent.app,
+        "retire": retire.app,
+        "experiment": experiment.app,
+        "cycle": cycle.group(app),
+    },
 }
 verb(app, "demo", panel="Data")(demo.demo)
 verb(app, "score", panel="Recommend")(ranker.score)
