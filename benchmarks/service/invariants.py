@@ -17,13 +17,14 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from adwright.campaigns.store.creatives import CreativeMove
 from adwright.campaigns.store.store import Store
 from adwright.data.campaigns import amount, micros
-from adwright.data.creatives import MOVES, Creative
+from adwright.data.creatives import MOVES, Creative, CreativeState
 
 #: Of one kind of mistake so many are told.
 _TOLD = 5
@@ -90,7 +91,7 @@ def _moves(moves: Mapping[str, Sequence[CreativeMove]]) -> Iterator[str]:
         if mine and mine[0].state not in ("draft", "in review", "retired"):
             yield f"{ad}: it began as {mine[0].state}"
         for old, new in pairwise(mine):
-            if new.state not in dict[str, tuple[str, ...]](MOVES)[old.state]:
+            if new.state not in MOVES[cast(CreativeState, old.state)]:
                 yield f"{ad}: from {old.state} to {new.state}"
             if new.time < old.time:
                 yield f"{ad}: {new.state} at {new.time}, before {old.state} at {old.time}"

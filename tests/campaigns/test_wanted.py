@@ -16,6 +16,7 @@ from adwright.campaigns.wanted import (
     TiredRule,
     WantedItem,
     ad_days,
+    replaced_ads,
     tired_creatives,
     wanted_items,
 )
@@ -150,6 +151,13 @@ def test_items_that_lack_ads_are_wanted_with_why(shop: tuple[Store, str]) -> Non
     assert [(one.item_id, one.why[:6]) for one in asked] == [("new", "no ad"), ("rye", "1 of 3")]
     early = wanted_items(*shop, least=2, now=START + timedelta(days=2))
     assert [one.item_id for one in early] == ["jam", "rye"]
+
+
+def test_a_tired_ad_is_replaced_once_fresh_ones_are_there(shop: tuple[Store, str]) -> None:
+    assert replaced_ads(*shop, now=END) == []
+    assert replaced_ads(*shop, least=1, now=END) == ["t1"]
+    shop[0].move_creatives(shop[1], ["t1"], "paused", author="ann")
+    assert replaced_ads(*shop, least=1, now=END) == []
 
 
 def test_what_is_stopped_wants_nothing_and_counts_as_nothing(shop: tuple[Store, str]) -> None:

@@ -25,7 +25,7 @@ Letters: N ads, D days.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +38,9 @@ from numpy.typing import NDArray
 
 from adwright.campaigns.store.store import Store
 from adwright.core.config import Count, Gt, Le, Lt, settings
+from adwright.data.creatives import Creative
 from adwright.data.schema import EventKind
+from adwright.data.stops import Stops
 
 Floats = NDArray[np.float64]
 #: Rounds of the fit, and what is added to each day.
@@ -119,8 +121,64 @@ def wanted_items(
     is those of which there is an ad, or that were shown. now: what came later is not looked at.
     folder: as of `ad_days`.
     """
+    standing = _standing(store, tenant, now, rule, folder)
+    known = item_ids
+    if known is None:
+        known = sorted({ad.item_id for ad in standing.ads} | standing.days.items.keys())
+    found = []
+    for item in dict.fromkeys(known):
+        fresh, worn = standing.of(item)
+        waiting = standing.waiting[item]
+        if item not in standing.stops.items and len(fresh) + waiting < least:
+            why = _why(len(fresh), waiting, least, worn)
+            found.append(WantedItem(item, len(fresh), waiting, worn, why))
+    return sorted(found, key=lambda one: -standing.days.items[one.item_id])
+
+
+def replaced_ads(
+    store: Store,
+    tenant: str,
+    *,
+    least: int = 3,
+    now: datetime,
+    rule: TiredRule | None = None,
+    folder: Path | None = None,
+) -> list[str]:
+    """Tired ads that are still live, of items that have `least` others or more that are live and
+    fresh. What is given is as of `wanted_items`."""
+    standing = _standing(store, tenant, now, rule, folder)
+    found = list[str]()
+    for item in sorted(standing.live):
+        fresh, worn = standing.of(item)
+        found += worn if len(fresh) >= least else ()
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Standing:
+    """How items stand with ads. live: item -> its live ads that are not stopped. waiting: item ->
+    how many are on their way."""
+
+    ads: Sequence[Creative]
+    days: AdDays
+    stops: Stops
+    tired: frozenset[str]
+    live: Mapping[str, Sequence[str]]
+    waiting: Counter[str]
+
+    def of(self, item: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The fresh live ads of an item, and the tired ones."""
+        mine = self.live.get(item, ())
+        fresh = tuple(one for one in mine if one not in self.tired)
+        return fresh, tuple(one for one in mine if one in self.tired)
+
+
+def _standing(
+    store: Store, tenant: str, now: datetime, rule: TiredRule | None, folder: Path | None
+) -> _Standing:
+    rule = rule or TiredRule()
     stops = store.stops_at(tenant, now)
-    days = ad_days(store, tenant, response=(rule or TiredRule()).response, until=now, folder=folder)
+    days = ad_days(store, tenant, response=rule.response, until=now, folder=folder)
     ads = store.creatives_full(tenant)
     moves = Counter(one.creative_id for one in store.creative_moves(tenant))
     live: dict[str, list[str]] = {}
@@ -130,19 +188,8 @@ def wanted_items(
         waiting[ad.item_id] += new or ad.state in ("in review", "approved")
         if ad.state == "live" and ad.creative_id not in stops.creatives:
             live.setdefault(ad.item_id, []).append(ad.creative_id)
-    tired = {one.creative_id for one in tired_creatives(days, rule=rule)}
-    known = item_ids
-    if known is None:
-        known = sorted({ad.item_id for ad in ads} | days.items.keys())
-    found = []
-    for item in dict.fromkeys(known):
-        mine = live.get(item, [])
-        worn = tuple(one for one in mine if one in tired)
-        fresh = len(mine) - len(worn)
-        if item not in stops.items and fresh + waiting[item] < least:
-            why = _why(fresh, waiting[item], least, worn)
-            found.append(WantedItem(item, fresh, waiting[item], worn, why))
-    return sorted(found, key=lambda one: -days.items[one.item_id])
+    tired = frozenset(one.creative_id for one in tired_creatives(days, rule=rule))
+    return _Standing(ads, days, stops, tired, live, waiting)
 
 
 def _why(fresh: int, waiting: int, least: int, worn: tuple[str, ...]) -> str:

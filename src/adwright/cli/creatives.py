@@ -221,6 +221,54 @@ def _mover(name: str) -> Callable[..., None]:
     return move
 
 
+def retire(
+    creative_ids: list[str] | None = None,
+    *,
+    tenant: str,
+    author: str,
+    why: str = "",
+    store: str = _STORE,
+    item: list[str] | None = None,
+    every: bool = False,
+    tired: bool = False,
+    least: Count = 3,
+    served: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    """End ads for good.
+
+    --tired ends what people are tired of where fresh ads have taken its place, see `wanted`.
+
+    Options:
+        creative_ids (CREATIVE_ID): Of the ads; all of them move, or none.
+        tenant: Whose ads.
+        author: Who says so.
+        why: In words, for the history.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        item: Instead of ids: all of this item that are not retired; may be repeated.
+        every (--all): Instead of ids: all that are so.
+        tired: Instead of ids: live ads that are tired, of items that have --least others.
+        least: Ads that are live and not tired, which an item keeps.
+        served: With --tired: folder that `store compact` wrote, where it is now.
+    """
+    place = tenant, store
+    if not tired:
+        _move("retire", creative_ids, place, (author, why), item, every, dry_run=dry_run)
+        return
+    if creative_ids or item or every:
+        hint = "leave ids, --item and --all out"
+        raise ConfigError("--tired says which ads", where="--tired", hint=hint)
+    need_service()
+    from adwright.campaigns.wanted import replaced_ads
+    from adwright.core.clock import SystemClock
+
+    with opened_store(store, tenant) as opened:
+        now = SystemClock().now()
+        found = replaced_ads(opened, tenant, least=least, now=now, folder=served)
+    said = author, why or f"tired, and {least} others are there"
+    _move("retire", found, place, said, None, True, dry_run=dry_run)
+
+
 def _move(
     name: str,
     creative_ids: list[str] | None,
@@ -233,6 +281,8 @@ def _move(
 ) -> None:
     """place: tenant and store. said: author, and why."""
     need_service()
+    from adwright.campaigns.store.tables import Recorded
+
     (to, usual, _), (tenant, store), (author, why) = VERBS[name], place, said
     if not creative_ids and not items and not every:
         raise ConfigError(
@@ -241,8 +291,10 @@ def _move(
             hint=f"give ids, --item, or --all for all that are {' or '.join(usual)}",
         )
     with opened_store(store, tenant) as opened:
-        ids = creative_ids or _ids(opened, tenant, usual, items)
-        done = opened.move_creatives(tenant, ids, to, author=author, why=why, dry_run=dry_run)
+        ids = _ids(opened, tenant, usual, items) if creative_ids is None else creative_ids
+        done = Recorded(0, 0)
+        if ids:  # to move none would count as a change
+            done = opened.move_creatives(tenant, ids, to, author=author, why=why, dry_run=dry_run)
     would = "would be " if dry_run else ""
     there = f"; {done.duplicates:,} were already" if done.duplicates else ""
     typer.echo(f"{done.accepted:,} ads {would}{to}{there}")
@@ -422,4 +474,5 @@ def _words(one: Creative) -> str:
 
 
 for _verb in VERBS:
-    verb(app, _verb)(approve if _verb == "approve" else _mover(_verb))
+    _own: dict[str, Callable[..., None]] = {"approve": approve, "retire": retire}
+    verb(app, _verb)(_own.get(_verb) or _mover(_verb))
