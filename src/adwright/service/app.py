@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from adwright.campaigns.store.keys import Caller
-from adwright.campaigns.store.store import Store
+from adwright.campaigns.store.store import Events, Store
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.version import __version__
 from adwright.service import agent_runs, audits, creatives, experiments
@@ -29,6 +29,7 @@ from adwright.service.decide.ads import Ads
 from adwright.service.decide.decider import Decider
 from adwright.service.decide.routes import CALLER
 from adwright.service.decide.state import ServiceState, StopList
+from adwright.service.decide.tenant_metrics import TenantMetrics
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, add_error_handlers
 from adwright.web.gate import Authenticate, Gate, ServiceMetrics, header
@@ -64,6 +65,15 @@ def create_app(
     ads = Ads(store, models, stops.of, clock, seconds=config.stops_poll_seconds)
     asked: dict[str, Any] = {"heed": stops.heeded, "shown": ads.shown}
     asked |= {"told": ads.tell, "settled": ads.settle}
+    if config.tenant_metrics:
+        tenants = TenantMetrics(store, models, ads)
+        metrics.registry.register(tenants)
+
+        def told(tenant: str, events: Events) -> None:
+            tenants.tell(tenant, events)
+            ads.tell(tenant, events)
+
+        asked |= {"told": told, "decided": tenants.decided}
     state = ServiceState(
         config=config,
         store=store,

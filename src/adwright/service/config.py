@@ -37,6 +37,7 @@ class ServiceConfig(GateLimits):
     poll_seconds: how often the folder of models is looked at. stops_poll_seconds: how often the
         store is asked for stops that other processes took in.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
+    tenant_metrics: /metrics tells of each tenant, too, by name, see `decide.tenant_metrics`.
     audits: folder with a folder of audits of each tenant, see `service.audits`; empty for none.
     agents: folder with a folder of apps of each tenant, see `service.agent_runs`; empty for none.
     agent_runs: runs of the agent at a time, each a browser; of a tenant there is one.
@@ -70,6 +71,7 @@ class ServiceConfig(GateLimits):
     poll_seconds: Positive = 1.0
     stops_poll_seconds: Positive = 1.0
     drain_seconds: NotNegative = 0.0
+    tenant_metrics: bool = False
     audits: str = ""
     agents: str = ""
     agent_runs: Count = 2

@@ -164,7 +164,12 @@ class Ads:
     @property
     def total(self) -> int:
         """How many creatives may be shown, of all tenants together."""
-        return sum(len(known.live) for known in list(self._known.values()))
+        return sum(self.live.values())
+
+    @property
+    def live(self) -> dict[str, int]:
+        """How many creatives may be shown, by tenant."""
+        return {tenant: len(known.live) for tenant, known in list(self._known.items())}
 
     def start(self) -> None:
         """Look for the first time, and begin to watch."""

@@ -308,7 +308,8 @@ class Decider:
     late: told each few milliseconds how late the event loop is, in seconds. heed: gives a tenant's
     request with what is stopped among the items that it excludes; asked as late as can be. shown:
     adds to a decision the creatives in which its items are shown. told: events that were stored.
-    settled: a request whose decision was written, or was not.
+    settled: a request whose decision was written, or was not. decided: a decision that was stored,
+    and how many responses its model expects of it.
     """
 
     def __init__(
@@ -324,6 +325,7 @@ class Decider:
         shown: Callable[[str, Deployed, Decision], Decision] = lambda _, __, decision: decision,
         told: Callable[[str, Events], None] = lambda _, __: None,
         settled: Callable[[str, str], None] = lambda _, __: None,
+        decided: Callable[[str, Decision, float], None] | None = None,
     ) -> None:
         self._config = config
         self._models = models
@@ -333,7 +335,7 @@ class Decider:
         self._calm, self._started = False, clock.monotonic()
         self._late_by = late
         self._heed, self._shown = heed, shown
-        self._tell, self._settled = told, settled
+        self._tell, self._settled, self._decided = told, settled, decided
         self._pulse = LoopLagMonitor(clock, self._look)
         self._decisions = Shares(config.max_queue)
         self._rows = Shares(config.max_pending_rows)
@@ -446,6 +448,8 @@ class Decider:
             stored: StoredDecision = await job.answer
         finally:
             job.timer.cancel()
+        if self._decided is not None and not stored.repeated:
+            self._decided(tenant, stored.decision, job.expected)
         return stored
 
     async def record(self, tenant: str, events: Events) -> Recorded:
@@ -598,6 +602,8 @@ class Decider:
             _log.exception("the policy %s failed", deployed.policy.policy_id)
             self._fail([job], error)
             return None
+        if self._decided is not None and candidates.probability:
+            job.expected = float(decision.score.sum())
         self._metrics.decisions.labels(decision.stage).inc()
         settled = partial(self._settle, deployed, job.tenant, job.request.request_id)
         return Write(job.tenant, job.answer, decision, settled)

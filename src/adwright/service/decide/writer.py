@@ -228,7 +228,7 @@ class DecisionJob:
     """A request for a decision.
 
     soft: by when the model must be done, so that the decision can still be written. answer: what
-    the caller waits for.
+    the caller waits for. expected: responses that the model tells of what is shown.
     """
 
     tenant: str
@@ -236,6 +236,7 @@ class DecisionJob:
     soft: Deadline
     answer: asyncio.Future[Any]
     reason: str = ""
+    expected: float = 0.0
     timer: asyncio.TimerHandle | None = None
     _claimed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
