@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -19,11 +21,29 @@ class Clock(Protocol):
         ...
 
 
+#: By how much the time of day is another one while `simulated_time` lasts.
+_moved = [timedelta(0)]
+
+
+@contextmanager
+def simulated_time() -> Iterator[Callable[[datetime], None]]:
+    """Let every `SystemClock` of this process tell a simulated time of day: what it yields says
+    which moment it is from now on. Durations stay those of the machine."""
+
+    def set_now(moment: datetime) -> None:
+        _moved[0] = moment - datetime.now(UTC)
+
+    try:
+        yield set_now
+    finally:
+        _moved[0] = timedelta(0)
+
+
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock; `simulated_time` moves it."""
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + _moved[0]
 
     def monotonic(self) -> float:
         return time.monotonic()

@@ -300,16 +300,26 @@ class Population:
             self.history_features.features(user, item, time, self.season)
         )
 
-    def respond(self, user: Ints, slate: Ints, time: Ints, rng: np.random.Generator) -> Answer:
-        """What people do with their slates: user, time [V]; slate [V, k], -1 for no item."""
+    def respond(
+        self,
+        user: Ints,
+        slate: Ints,
+        time: Ints,
+        rng: np.random.Generator,
+        moved: Floats | float = 0.0,
+    ) -> Answer:
+        """What people do with their slates: user, time [V]; slate [V, k], -1 for no item. moved:
+        [V, k], what the ads of the places add to the log-odds of a click."""
         shown = slate >= 0
         row, _ = np.nonzero(shown)
         chance = np.zeros(slate.shape)
         chance[shown] = self.chance(user[row], slate[shown], time[row])
         looked = rng.random(slate.shape) < self.looked_at(slate.shape[1])
-        click = np.minimum(1.0, chance * self.config.clicks_per_purchase)
+        plain = np.minimum(1.0, chance * self.config.clicks_per_purchase)
+        odds = np.exp(moved)
+        click = plain * odds / (1 + plain * (odds - 1))
         clicked = looked & (rng.random(slate.shape) < click)
-        follows = np.divide(chance, click, out=np.zeros_like(chance), where=click > 0)
+        follows = np.divide(chance, plain, out=np.zeros_like(chance), where=plain > 0)
         return Answer(chance, clicked, clicked & (rng.random(slate.shape) < follows))
 
     def looked_at(self, places: int) -> Floats:

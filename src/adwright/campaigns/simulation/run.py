@@ -17,7 +17,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adwright.campaigns.simulation.appeal import Appeal, SeenAd
 from adwright.campaigns.simulation.population import Answer, Population
 from adwright.campaigns.store.store import Store
 from adwright.core.config import Count, Ge, Le, Natural, Positive, settings
@@ -69,12 +70,15 @@ _GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True)
 class Shown:
-    """What the service decided for one request: the slate, best place first."""
+    """What the service decided for one request: the slate, best place first. ads: of its places,
+    or none at all. campaigns: who pays for each."""
 
     request_id: str
     policy_id: str
     stage: str
     item_ids: tuple[str, ...]
+    ads: tuple[SeenAd | None, ...] = ()
+    campaigns: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -192,8 +196,13 @@ class HttpClient:
         if request.candidates is not None:
             body["candidates"] = list(request.candidates)
         answer = self._post("/v1/decide", body)
-        items = tuple(place["item_id"] for place in answer["items"])
-        return Shown(request.request_id, answer["policy_id"], answer["stage"], items)
+        places = answer["items"]
+        items = tuple(place["item_id"] for place in places)
+        shown = request.request_id, answer["policy_id"], answer["stage"], items
+        if not any("creative" in place for place in places):
+            return Shown(*shown)
+        ads = tuple(_seen_ad(place) for place in places)
+        return Shown(*shown, ads, tuple(place.get("campaign_id") for place in places))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         sent = json.dumps(body, allow_nan=False).encode()
@@ -249,6 +258,13 @@ class HttpClient:
         self._connection().close()
 
 
+def _seen_ad(place: Mapping[str, Any]) -> SeenAd | None:
+    said = place.get("creative")
+    if said is None:
+        return None
+    return SeenAd(place["creative_id"], "\n".join(said["slots"].values()))
+
+
 def _wire(event: Mapping[str, Any]) -> dict[str, Any]:
     """The event as JSON: no nulls, the context as an object."""
     row = {name: value for name, value in event.items() if value is not None}
@@ -268,6 +284,7 @@ def _refusal(path: str, status: int, text: bytes) -> AdwrightError:
 
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 #: Seconds after the request: a look at each place, and the till.
 _LOOK, _TILL = 5, 120
@@ -276,14 +293,15 @@ _LOOK, _TILL = 5, 120
 @settings
 class SimulationConfig:
     """name: stands before the ids of all requests; another name is another simulation. days:
-    after the population's start. places: of each slate. batch: requests sent together. salt,
-    share: how users are assigned to A and B, as in `ABSplit`; the salt is the name by default.
-    seed: of how users respond.
+    after the population's start. places: of each slate. candidates: items that may be shown; all
+    where none is named. batch: requests sent together. salt, share: how users are assigned to A
+    and B, as in `ABSplit`; the salt is the name by default. seed: of how users respond.
     """
 
     name: str = "simulation"
     days: Positive = 14.0
     places: Count = 5
+    candidates: tuple[str, ...] = ()
     batch: Count = 256
     salt: str = ""
     share: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -319,6 +337,15 @@ class Plan:
         last = self.start + timedelta(days=self.config.days, seconds=2 * _TILL)
         return datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
 
+    def batches(self, since: datetime | None = None, until: datetime | None = None) -> range:
+        """The numbers of the batches that begin between two moments."""
+        first = self.time[self.bounds[:-1]]
+        ends = [
+            default if at is None else int(np.searchsorted(first, at.timestamp()))
+            for at, default in ((since, 0), (until, len(first)))
+        ]
+        return range(*ends)
+
     def request_id(self, visit: int) -> str:
         """Of a visit, counted from 0."""
         return f"{self.config.name}-{visit:07d}"
@@ -326,6 +353,7 @@ class Plan:
     def requests(self, users: Sequence[str], first: int, end: int) -> list[Request]:
         """Of the visits `first` to before `end`; users: the population's."""
         context = {"simulation": self.config.name}
+        candidates = self.config.candidates or None
         return [
             Request(
                 self.request_id(visit),
@@ -333,6 +361,7 @@ class Plan:
                 datetime.fromtimestamp(int(self.time[visit]), UTC),
                 k=self.config.places,
                 context=context,
+                candidates=candidates,
             )
             for visit in range(first, end)
         ]
@@ -391,17 +420,29 @@ def make_plan(population: Population, config: SimulationConfig) -> Plan:
     return Plan(config, population.start, user, time, _batches(user, config.batch))
 
 
-def drive(population: Population, client: Client, plan: Plan) -> Driven:
+def drive(
+    population: Population,
+    client: Client,
+    plan: Plan,
+    appeal: Appeal | None = None,
+    batches: range | None = None,
+    tell_time: Callable[[datetime], None] | None = None,
+) -> Driven:
     """Send all visits of the plan, let people respond, and send what they did.
 
-    The population remembers what it took. Raises ValueInvalidError where the service shows an
-    item that the population does not know, and whatever the client raises; what was sent until
-    then is stored.
+    appeal: how much they like the ads that they are shown; without it ads do not matter. batches:
+    these alone. tell_time: is told when a batch begins. The population remembers what it took.
+    Raises ValueInvalidError where the service shows an item that the population does not know, and
+    whatever the client raises; what was sent until then is stored.
     """
-    driven = Driven()
-    with progress(len(plan), "simulate", "visits") as bar:
-        for number in range(len(plan.bounds) - 1):
-            bar.advance(_batch(population, client, plan, number, driven))
+    driven, numbers = Driven(), plan.batches() if batches is None else batches
+    total = int(plan.bounds[numbers.stop] - plan.bounds[numbers.start])
+    with progress(total, "simulate", "visits") as bar:
+        for number in numbers:
+            if tell_time is not None:
+                first = int(plan.time[plan.bounds[number]])
+                tell_time(datetime.fromtimestamp(first, UTC))
+            bar.advance(_batch(population, client, plan, number, driven, appeal))
     return driven
 
 
@@ -449,7 +490,14 @@ def _batches(user: Ints, size: int) -> Ints:
     return np.array([*bounds, len(user)], np.int64)
 
 
-def _batch(population: Population, client: Client, plan: Plan, number: int, driven: Driven) -> int:
+def _batch(
+    population: Population,
+    client: Client,
+    plan: Plan,
+    number: int,
+    driven: Driven,
+    appeal: Appeal | None,
+) -> int:
     """Send a batch of requests and what follows from the answers; how many requests it had."""
     first, end = plan.bounds[number : number + 2].tolist()
     requests = plan.requests(population.users, first, end)
@@ -459,7 +507,13 @@ def _batch(population: Population, client: Client, plan: Plan, number: int, driv
         slate[row, : len(each.item_ids)] = population.codes(each.item_ids)
     user, time = plan.user[first:end], plan.time[first:end]
     rng = np.random.default_rng([plan.config.seed, 3, number])
-    answer = population.respond(user, slate, time, rng)
+    moved: Floats | float = 0.0
+    if appeal is not None:
+        nothing = (None,) * slate.shape[1]
+        ads = [(*each.ads, *nothing)[: slate.shape[1]] for each in shown]
+        moved = appeal.log_odds(user, ads)
+        appeal.remember(user, ads)
+    answer = population.respond(user, slate, time, rng, moved)
     events = [
         event
         for row, (request, each) in enumerate(zip(requests, shown, strict=True))
@@ -489,6 +543,8 @@ def _outcomes(
             "policy_id": shown.policy_id,
             "context": json.dumps(dict(request.context)),
         }
+        if shown.ads and (ad := shown.ads[place]) is not None:
+            common |= {"creative_id": ad.creative_id, "campaign_id": shown.campaigns[place]}
         impression = f"{request.request_id}-{position}"
         click = request.time + timedelta(seconds=_LOOK * position)
         events.append({"event_id": f"{impression}-click", "time": click, "kind": "click", **common})
