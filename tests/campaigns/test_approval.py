@@ -52,8 +52,9 @@ def test_what_passes_is_approved_with_the_rules_it_passed(store: Store, tenant: 
         ({"maker": "m1"}, {"maker": False}, "its maker 'm1' is no model:NAME or person:NAME"),
         ({"maker": ""}, {"maker": False}, "no maker, so its label"),
         ({"landing": ""}, {"landing": False}, "leads nowhere"),
+        ({"headline": "", "body": "Fresh bread"}, {"slots": ()}, "no headline"),
     ],
-    ids=["checks", "maker", "no maker", "landing"],
+    ids=["checks", "maker", "no maker", "landing", "headline"],
 )
 def test_what_does_not_pass_stays_in_review_with_why(
     store: Store, tenant: str, change: dict[str, object], without: dict[str, object], why: str
@@ -95,6 +96,17 @@ def test_texts_are_checked_anew_against_the_facts_that_are_known(store: Store, t
     assert list(done.approved) == ["hand"]
     assert "made by a person" in done.approved["hand"]
     assert done.held["wrong"].startswith("headline: policy/discount")
+
+
+def test_an_ad_names_its_product(store: Store, tenant: str) -> None:
+    of_breads = replace(GOOD, headline="Our breads", creative_id="plural")
+    entered(store, tenant, of_breads, replace(GOOD, headline="Back home", creative_id="odd"))
+    products = {"bread": Product("bread", "Fresh bread")}
+    done = approve_by_rules(store, tenant, USUAL, products=products, dry_run=True)
+    assert list(done.approved) == ["plural"]
+    assert done.held["odd"] == "says nothing of 'Fresh bread'"
+    milder = replace(USUAL, named=False)
+    assert len(approve_by_rules(store, tenant, milder, products=products).approved) == 2
 
 
 def test_rules_that_are_none_are_refused() -> None:

@@ -153,6 +153,18 @@ def test_items_that_lack_ads_are_wanted_with_why(shop: tuple[Store, str]) -> Non
     assert [one.item_id for one in early] == ["jam", "rye"]
 
 
+def test_what_people_saw_often_is_tired_where_that_is_asked(shop: tuple[Store, str]) -> None:
+    often = TiredRule(level=1e-9, frequency=400.0)  # all is seen by one person
+    assert wanted_items(*shop, item_ids=["tea"], now=END, rule=often)[0].tired == ("t1", "t2")
+    seldom = TiredRule(level=1e-9, frequency=401.0)
+    assert wanted_items(*shop, item_ids=["tea"], now=END, rule=seldom)[0].tired == ()
+
+
+def test_ads_of_another_campaign_do_not_count(shop: tuple[Store, str]) -> None:
+    found = wanted_items(*shop, item_ids=["tea"], least=1, now=END, campaign_id="spring")
+    assert [(one.live, one.why) for one in found] == [(0, "no ad")]
+
+
 def test_a_tired_ad_is_replaced_once_fresh_ones_are_there(shop: tuple[Store, str]) -> None:
     assert replaced_ads(*shop, now=END) == []
     assert replaced_ads(*shop, least=1, now=END) == ["t1"]

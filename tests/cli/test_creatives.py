@@ -14,6 +14,7 @@ from adwright.cli.creatives import VERBS
 from adwright.data.creatives import MOVES, Creative
 from adwright.data.sources.tables import read_whole_creatives, write_creatives
 from tests.support.commands import call
+from tests.support.store.events import event
 
 BREAD = Creative(headline="Fresh bread", item_id="bread", maker="model:m", creative_id="c1")
 ROLLS = Creative(headline="Rolls", body="x" * 90, item_id="rolls", creative_id="c2")
@@ -192,3 +193,35 @@ def test_ads_get_a_landing_address_and_a_campaign_as_they_come_in(url: str, tmp_
     assert found["Teahttps://s.example"].landing == "https://s.example/p/a%20tea?x=1"
     assert found["More teahttps://s.example"].parent == found["Teahttps://s.example"].creative_id
     assert found["More teahttps://a.example"].creative_id == "mine"
+
+
+def test_results_are_told_and_what_loses_is_stopped(
+    url: str, at: tuple[str, ...], tmp_path: Path
+) -> None:
+    more = replace(BREAD, headline="Bread of the day", creative_id="c3")
+    by = (*at, "--author", "ann")
+    with Store.open(url) as store:
+        store.write_creatives("acme", [more], author="ann")
+        for state in ("in review", "approved", "live"):
+            store.move_creatives("acme", ["c1", "c3"], state, author="ann")
+        clicks = {"c1": 30, "c3": 2}
+        for ad, clicked in clicks.items():
+            rows = [
+                event(n, event_id=f"{ad}-{n}", creative_id=ad, item_id="bread", kind=kind)
+                for kind, count in (("impression", 300), ("click", clicked))
+                for n in range(count)
+            ]
+            named = [{**row, "event_id": f"{row['kind']}-{row['event_id']}"} for row in rows]
+            store.record_events("acme", named)
+    out = tmp_path / "results.parquet"
+    said = call("creatives", "results", *at, "--out", out)
+    assert "600 impressions, 32 clicks, 1 ads lose" in said
+    assert pl.read_parquet(out).filter(creative_id="c3")["clicks"].to_list() == [2]
+    assert states(url)["c3"] == "live"
+    assert "name who" in call("creatives", "results", *at, "--stop", code=2)
+    call("creatives", "results", *by, "--stop", "--dry-run")
+    assert states(url)["c3"] == "live"
+    assert "1 ads stopped" in call("creatives", "results", *by, "--stop")
+    assert states(url)["c3"] == "stopped"
+    assert "loses: the chance" in call("creatives", "show", "c3", *at)
+    assert "0 impressions" in call("creatives", "results", *at, "--campaign", "none")

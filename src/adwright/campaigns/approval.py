@@ -9,6 +9,7 @@ What does not pass stays in review, for a person.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -22,6 +23,8 @@ from adwright.campaigns.store.store import Store
 from adwright.core.config import Ge, Le, settings
 from adwright.data.creatives import MODEL, PERSON, SLOTS, Creative
 
+#: Words of so few letters name no product.
+_WORD, _SHORT = re.compile(r"\w+"), 2
 #: Slot of an ad -> as which text it is checked.
 _AS = {"headline": "headline", "description": "description", "body": "primary_text"}
 
@@ -31,7 +34,8 @@ class ApprovalRules:
     """What an ad needs to be approved without a person.
 
     name: of the rules, in the history. checks: names that its `checks_passed` has; where the
-    product is known, its texts are checked anew instead. maker: it says which model or person made
+    product is known, its texts are checked anew instead. slots: parts that it has. named: where the
+    product is known, the ad says a word of its title. maker: it says which model or person made
     it, so that the label is right. landing: a click leads somewhere. judge: whose prediction
     counts, where there is one. share: the lower bound of what the judge predicts is at least so
     much of the mean of the item's live ads, as far as the judge knows them; 0 does not ask.
@@ -39,6 +43,8 @@ class ApprovalRules:
 
     name: str = "usual"
     checks: tuple[str, ...] = ("authoring",)
+    slots: tuple[str, ...] = ("headline",)
+    named: bool = True
     maker: bool = True
     landing: bool = True
     judge: str = "click_rate"
@@ -88,6 +94,8 @@ def approve_by_rules(
         passed, missed = list[str](), list[str]()
         for ok, said in (
             _checked(ad, rules, known.get(ad.item_id), config),
+            *_whole(ad, rules),
+            *_named(ad, rules, known.get(ad.item_id)),
             *([_labelled(ad)] if rules.maker else []),
             *([_leads(ad)] if rules.landing else []),
             *_scored(ad, rules, scores, bars),
@@ -124,6 +132,24 @@ def _checked(
         if errors := errors_of(check(text, request, config)):
             return False, f"{slot}: {errors[0].rule}, {errors[0].message}"
     return True, "no error against the facts"
+
+
+def _whole(ad: Creative, rules: ApprovalRules) -> list[Found]:
+    return [(False, f"no {slot}") for slot in rules.slots if not getattr(ad, slot, "")]
+
+
+def _named(ad: Creative, rules: ApprovalRules, product: Product | None) -> list[Found]:
+    if not rules.named or product is None:
+        return []
+    words = {word for word in _words(product.title) if len(word) > _SHORT}
+    if not words or words & _words(ad.text):
+        return []
+    return [(False, f"says nothing of {product.title!r:.60}")]
+
+
+def _words(text: str) -> set[str]:
+    """In small letters, without the s of a plural."""
+    return {word.removesuffix("s") for word in _WORD.findall(text.lower())}
 
 
 def _labelled(ad: Creative) -> Found:

@@ -37,7 +37,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.campaigns.store.store import Store
-from adwright.core.config import Count, Gt, Le, Lt, settings
+from adwright.core.config import Count, Gt, Le, Lt, NotNegative, settings
 from adwright.data.creatives import Creative
 from adwright.data.schema import EventKind
 from adwright.data.stops import Stops
@@ -56,7 +56,8 @@ class TiredRule:
     response: the kind of event that counts. level: the chance to call an ad tired that is not, each
     time that one looks. drop: its late share of responses is at most so much of what it would be.
     shown: impressions that each half has at least. responses: that the late half would have at
-    least, were it not tired.
+    least, were it not tired. frequency: an ad that those who saw it have seen so often, on average,
+    is tired whatever it gets; 0 does not ask.
     """
 
     response: EventKind = "click"
@@ -64,6 +65,7 @@ class TiredRule:
     drop: Annotated[float, Gt(0), Le(1)] = 0.9
     shown: Count = 200
     responses: Count = 10
+    frequency: NotNegative = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +73,21 @@ class AdDays:
     """Impressions and responses of ads by day, of one tenant.
 
     ads: by id. shown, responses: [N, D], of the days in UTC that have any. items: item_id -> how
-    often it was shown, with an ad or without.
+    often it was shown, with an ad or without. people: [N], who saw each.
     """
 
     ads: tuple[str, ...]
     shown: Floats
     responses: Floats
     items: Counter[str]
+    people: Floats | None = None
+
+    def often(self, times: float) -> frozenset[str]:
+        """The ads that those who saw one have seen so often, on average; none for 0."""
+        if not times or self.people is None:
+            return frozenset()
+        seen = self.shown.sum(1) >= times * np.maximum(self.people, 1)
+        return frozenset(self.ads[at] for at in np.flatnonzero(seen).tolist())
 
 
 @dataclass(frozen=True)
@@ -113,15 +123,16 @@ def wanted_items(
     now: datetime,
     rule: TiredRule | None = None,
     folder: Path | None = None,
+    campaign_id: str = "",
 ) -> list[WantedItem]:
     """Items that have fewer than `least` ads that are live and fresh, or on their way there; what
     is shown most comes first.
 
     Of an ad that was sent back as a draft nobody expects that it comes. item_ids: these alone; None
     is those of which there is an ad, or that were shown. now: what came later is not looked at.
-    folder: as of `ad_days`.
+    folder: as of `ad_days`. campaign_id: count the ads of this campaign alone.
     """
-    standing = _standing(store, tenant, now, rule, folder)
+    standing = _standing(store, tenant, now, rule, folder, campaign_id)
     known = item_ids
     if known is None:
         known = sorted({ad.item_id for ad in standing.ads} | standing.days.items.keys())
@@ -174,12 +185,19 @@ class _Standing:
 
 
 def _standing(
-    store: Store, tenant: str, now: datetime, rule: TiredRule | None, folder: Path | None
+    store: Store,
+    tenant: str,
+    now: datetime,
+    rule: TiredRule | None,
+    folder: Path | None,
+    campaign_id: str = "",
 ) -> _Standing:
     rule = rule or TiredRule()
     stops = store.stops_at(tenant, now)
     days = ad_days(store, tenant, response=rule.response, until=now, folder=folder)
     ads = store.creatives_full(tenant)
+    if campaign_id:
+        ads = [one for one in ads if one.campaign_id == campaign_id]
     moves = Counter(one.creative_id for one in store.creative_moves(tenant))
     live: dict[str, list[str]] = {}
     waiting = Counter[str]()
@@ -189,6 +207,7 @@ def _standing(
         if ad.state == "live" and ad.creative_id not in stops.creatives:
             live.setdefault(ad.item_id, []).append(ad.creative_id)
     tired = frozenset(one.creative_id for one in tired_creatives(days, rule=rule))
+    tired |= days.often(rule.frequency)
     return _Standing(ads, days, stops, tired, live, waiting)
 
 
@@ -238,7 +257,11 @@ def ad_days(
     )
     for ad, day, count, responses in rows.select("creative_id", "day", "shown", "took").iter_rows():
         found[:, at[0][ad], at[1][day]] += count, responses
-    return AdDays(tuple(ads), found[0], found[1], items)
+    shown = log.filter(pl.col("kind") == "impression", pl.col("creative_id").is_not_null())
+    seen = shown.group_by("creative_id").agg(pl.col("user_id").n_unique()).collect()
+    people = dict(seen.iter_rows())
+    saw = np.array([people[one] for one in ads], np.float64)
+    return AdDays(tuple(ads), found[0], found[1], items, saw)
 
 
 def tired_creatives(days: AdDays, *, rule: TiredRule | None = None) -> list[Tired]:

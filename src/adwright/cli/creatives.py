@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -18,7 +18,7 @@ from adwright.cli.shared import (
     show_table,
 )
 from adwright.cli.verbs import verb
-from adwright.core.config import Count, Natural
+from adwright.core.config import Count, Natural, NotNegative
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -382,6 +382,8 @@ def wanted(
     products: Path | None = None,
     columns: str | None = None,
     served: Path | None = None,
+    campaign: str = "",
+    frequency: NotNegative = 0.0,
     most: Natural = 0,
     out: Path | None = None,
     force: bool = False,
@@ -403,11 +405,14 @@ def wanted(
             all items that have an ad or were shown.
         columns: Which of its columns is which: id=sku,title=name.
         served: Folder that `store compact` wrote, where it is now.
+        campaign: Count the ads of this campaign alone.
+        frequency: Times that who saw an ad has seen it, on average, from which on people are tired
+            of it, too; 0 does not ask.
         most: So many items at most, those that are shown most; 0 for all.
         out: Table of the wanted items, .csv or .parquet, also where it is none.
     """
     need_service()
-    from adwright.campaigns.wanted import wanted_items
+    from adwright.campaigns.wanted import TiredRule, wanted_items
     from adwright.core.clock import SystemClock
 
     table = None if products is None else _products(products, columns)
@@ -420,6 +425,8 @@ def wanted(
             item_ids=None if table is None else [one.id for one in table.products],
             now=SystemClock().now(),
             folder=served,
+            campaign_id=campaign,
+            rule=TiredRule(frequency=frequency),
         )
     kept = found[: most or None]
     typer.echo(f"{len(found):,} items want an ad" + (f", {most:,} at most" if most else ""))
@@ -476,3 +483,75 @@ def _words(one: Creative) -> str:
 for _verb in VERBS:
     _own: dict[str, Callable[..., None]] = {"approve": approve, "retire": retire}
     verb(app, _verb)(_own.get(_verb) or _mover(_verb))
+
+
+# --------------------------------------------------------------------------------------------------
+# How ads did, and which of them lose.
+
+
+@verb(app, "results")
+def results(
+    *,
+    tenant: str,
+    store: str = _STORE,
+    log: Path | None = None,
+    campaign: str = "",
+    response: Literal["click", "purchase", "rating"] = "click",
+    days: Natural = 0,
+    least: Count = 50,
+    stop: bool = False,
+    author: str = "",
+    out: Path | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+) -> None:
+    """Say how ads did: impressions and clicks of each, and which of them lose.
+
+    An ad loses where the chance that it is the best of its item's live ads is below 5%; --stop
+    takes those down. The table is what `creative train clicks --test item_id` learns from: within
+    an item it was drawn who sees which ad.
+
+    Options:
+        tenant: Whose ads.
+        store: sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+        log: Folder that the events of the store are compacted into; without it those in the store.
+        campaign: Of this campaign alone.
+        response: Kind of event that counts as a click.
+        days: Count the last so many days alone; 0 for all.
+        least: Impressions before an ad is said to lose.
+        stop: Take down what loses.
+        author: Who says so, with --stop.
+        out: Write the table, .parquet or .csv.
+    """
+    need_service()
+    from datetime import timedelta
+
+    from adwright.campaigns.ad_results import ad_results, losing_ads
+    from adwright.core.clock import SystemClock
+    from adwright.data.sources.tables import write_table
+
+    if stop and not author:
+        raise ConfigError("somebody says that ads are stopped", where="--author", hint="name who")
+    if out is not None and not dry_run:
+        allowed_to_replace(out, force=force)
+    since = SystemClock().now() - timedelta(days=days) if days else None
+    with opened_store(store, tenant) as opened:
+        ads = [
+            one
+            for one in opened.creatives_full(tenant)
+            if not campaign or one.campaign_id == campaign
+        ]
+        events = opened.events(tenant).lazy() if log is None else opened.log(tenant, log)
+        found = ad_results(ads, events, response=response, since=since)
+        losing = losing_ads(found, least=least)
+        for one in losing:
+            typer.echo(f"{one.creative_id} {one.why}")
+            if stop:
+                say: dict[str, Any] = {"author": author, "why": one.why, "dry_run": dry_run}
+                opened.move_creatives(tenant, [one.creative_id], "stopped", **say)
+    if out is not None and not dry_run:
+        write_table(out, found)
+        typer.echo(f"{len(found):,} ads in {out}")
+    shown, clicked = int(found["impressions"].sum()), int(found["clicks"].sum())
+    state = "stopped" if stop and not dry_run else "lose"
+    typer.echo(f"{shown:,} impressions, {clicked:,} {response}s, {len(losing):,} ads {state}")

@@ -212,6 +212,21 @@ def test_a_person_sees_a_creative_so_often_at_most() -> None:
     assert len(chances(made, request(time=NOON + timedelta(hours=3)))) == 4
 
 
+def test_who_has_seen_a_creative_is_shown_it_less() -> None:
+    plain, made = policy(), policy(wear=0.5, cap_hours=48.0)
+    assert chances(made) == chances(plain)
+    seen = [{**row, "user_id": "ann"} for row in rows("c0", 3)]
+    made.observe(seen)
+    for one in (plain, made):
+        one.observe([] if one is made else seen)
+    ben, ann = chances(made, request(user_id="ben")), chances(made, request(user_id="ann"))
+    assert ben == chances(plain, request(user_id="ben"))
+    assert ann["c0"] < 0.5 * ben["c0"]
+    assert sum(ann.values()) == pytest.approx(1)
+    later = request(user_id="ann", time=NOON + timedelta(hours=49))
+    assert chances(made, later) == ben
+
+
 def test_what_is_counted_moves_the_chances_at_once() -> None:
     made = policy({"c0": (400, 2), "c1": (400, 9)})
     before = chances(made)

@@ -64,6 +64,8 @@ _RATE, _WORTH = 0.01, 50.0
 #: Steps of a grid to the smallest spread, its points at most, the spreads and the -log of the mass
 #: beyond which a belief counts as 0, the farthest log-odds, and cells that are worked on at once.
 _STEPS, _POINTS, _REACH, _TAIL, _FARTHEST, _CELLS = 4.0, 4096, 7.1, 28.0, 700.0, 2e5
+#: Times from which on it makes no difference how often a person has seen a creative.
+_OFTEN = 9
 #: Counts are learnt from anew once there are so many more impressions.
 _GROWTH = 1.02
 
@@ -78,7 +80,9 @@ class CreativeSettings:
     worth; None learns it from past tests. memorability: what is added to the log-odds of a draw for
     a recall that is 1 above the mean of the item's creatives. floor: the least share of each
     creative, as far as they fit. cap: impressions of a creative to a person in any `cap_hours`; 0
-    for no limit. segment: key of a request's context by which responses are told apart as well.
+    for no limit. wear: what a creative loses of the log-odds of a draw, times log(1 + n), where the
+    person has seen it n times in `cap_hours`. segment: key of a request's context by which
+    responses are told apart as well.
     """
 
     kind: Literal["thompson", "greedy", "epsilon", "uniform"] = "thompson"
@@ -90,6 +94,7 @@ class CreativeSettings:
     floor: Annotated[float, Ge(0), Le(1)] = 0.0
     cap: Natural = 0
     cap_hours: Positive = 24.0
+    wear: NotNegative = 0.0
     segment: str = ""
 
 
@@ -384,6 +389,8 @@ def _log_gamma(x: Floats) -> Floats:
 
 #: Creatives, their chances and the running sum of these.
 _Ladder = tuple[tuple[LiveCreative, ...], Floats, list[float]]
+#: Of an item: the segment, the creatives where not all are offered, and how often each was seen.
+_LadderKey = tuple[str, tuple[LiveCreative, ...], tuple[int, ...]]
 
 
 class CreativePolicy:
@@ -397,14 +404,15 @@ class CreativePolicy:
         self.config = config
         self._lock = threading.Lock()
         self._cap = FrequencyCap(FrequencyCapConfig(max(1, config.cap), config.cap_hours))
-        self._capped = PolicyRecords([self._cap] if config.cap else [], clock=clock)
+        #: Whether it matters what each person has seen.
+        self._follows = bool(config.cap or config.wear)
+        self._capped = PolicyRecords([self._cap] if self._follows else [], clock=clock)
         self._live: dict[str, tuple[LiveCreative, ...]] = {}
-        self._paying: dict[str, frozenset[str]] = {}  # campaigns of the creatives of items
         self._known: tuple[LiveCreative, ...] = ()
         self._counts: dict[tuple[str, str], list[int]] = {}
-        self._kept: dict[str, dict[tuple[str, tuple[LiveCreative, ...]], _Ladder]] = {}
-        # Impressions and responses of items when their chances were computed, and since.
-        self._since: dict[str, list[float]] = {}
+        self._kept: dict[str, dict[_LadderKey, _Ladder]] = {}
+        # Impressions of items, and how many of these came since their chances were computed.
+        self._since: dict[str, tuple[int, int]] = {}
         self._total, self._learnt = 0, -1.0
         self.version = -1
         self._levels: dict[str, float] = {}
@@ -449,41 +457,33 @@ class CreativePolicy:
         every |= {one.creative_id: one for some in offered.values() for one in some}
         with self._lock:
             self._live, self._known, self._kept = offered, tuple(every.values()), {}
-            self._paying = {
-                item_id: frozenset(one.campaign_id for one in some)
-                for item_id, some in offered.items()
-            }
             self._learnt = -1.0
             self.version = version
         self.refresh()
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Count stored events in EVENT_SCHEMA columns that name a creative; each must come once."""
-        kinds = self.kinds
-        named = [one for one in events if one.get("creative_id") and one["kind"] in kinds]
-        key, counts = self.config.segment, self._counts
+        named = [one for one in events if one.get("creative_id") and one["kind"] in self.kinds]
+        key = self.config.segment
         with self._lock:
             for event in named:
                 creative_id, place = event["creative_id"], int(event["kind"] != "impression")
-                count = counts.get((creative_id, ""))
-                if count is None:
-                    count = counts[creative_id, ""] = [0, 0]
-                count[place] += 1
-                if key and (segment := _segment_of(event.get("context"), key)):
-                    counts.setdefault((creative_id, segment), [0, 0])[place] += 1
+                segments = ("", _segment_of(event.get("context"), key)) if key else ("",)
+                for segment in dict.fromkeys(segments):
+                    self._counts.setdefault((creative_id, segment), [0, 0])[place] += 1
                 self._total += 1 - place
                 self._outdated(event["item_id"], place)
-        if self.config.cap:
+        if self._follows:
             self._capped.observe([{**each, "item_id": each["creative_id"]} for each in named])
 
-    def _outdated(self, item_id: str, place: int) -> None:
-        """Chances are computed anew after a fiftieth more impressions, or responses."""
-        since = self._since.get(item_id)
-        if since is not None:
-            since[2 + place] += 1
-            if since[2 + place] >= (_GROWTH - 1) * since[place]:
-                self._kept.pop(item_id, None)
-                del self._since[item_id]
+    def _outdated(self, item_id: str, responses: int) -> None:
+        """Chances are computed anew after a response, or a fiftieth more impressions."""
+        at, more = self._since.get(item_id, (0, 0))
+        at, more = at + 1 - responses, more + 1 - responses
+        if responses or _GROWTH * (at - more) <= at:
+            self._kept.pop(item_id, None)
+            more = 0
+        self._since[item_id] = at, more
 
     def refresh(self) -> None:
         """Learn levels and trust from the counts, where they have grown by a fiftieth."""
@@ -559,7 +559,7 @@ class CreativePolicy:
 
     def reserve(self, decision: Decision) -> None:
         """Count what a decision shows for the caps, until `settle`."""
-        if self.config.cap and decision.shown:
+        if self._follows and decision.shown:
             ids = [one.creative_id for one in decision.shown if one is not None]
             with self._capped.lock:
                 self._capped.reserve(decision.request, ids)
@@ -572,8 +572,7 @@ class CreativePolicy:
         self, item_id: str, request: Request, stopped: Collection[str], closed: Container[str]
     ) -> _Ladder:
         whole = offered = self._live.get(item_id, ())
-        shut = closed and any(one in closed for one in self._paying.get(item_id, ()))
-        if stopped or shut or self.config.cap:
+        if stopped or closed or self.config.cap:
             offered = tuple(
                 one
                 for one in whole
@@ -583,18 +582,18 @@ class CreativePolicy:
             )
         if not offered:
             return (), np.empty(0), []
+        seen: tuple[int, ...] = ()
+        if self.config.wear:
+            seen = tuple(
+                min(_OFTEN, self._cap.count(request.user_id, one.creative_id, request.time))
+                for one in offered
+            )
         segment = str(request.context.get(self.config.segment, ""))
         kept = self._kept.setdefault(item_id, {})
-        key = segment, offered if len(offered) < len(whole) else ()
+        key = segment, offered if len(offered) < len(whole) else (), seen if any(seen) else ()
         found = kept.get(key)
         if found is None:
-            if item_id not in self._since:
-                self._since[item_id] = [
-                    *(float(one.sum()) for one in self._counted(whole, "")),
-                    0,
-                    0,
-                ]
-            chances = self._chances(offered, segment)
+            chances = self._chances(offered, segment, seen)
             found = kept[key] = offered, chances, list(accumulate(chances.tolist()))
         return found
 
@@ -603,7 +602,9 @@ class CreativePolicy:
             return False
         return self._cap.count(request.user_id, creative_id, request.time) >= self.config.cap
 
-    def _chances(self, offered: Sequence[LiveCreative], segment: str) -> Floats:
+    def _chances(
+        self, offered: Sequence[LiveCreative], segment: str, seen: Sequence[int]
+    ) -> Floats:
         one = np.zeros(len(offered), np.int64)
         told = np.array([math.nan if each.told is None else each.told for each in offered])
         recall = np.array([math.nan if each.recall is None else each.recall for each in offered])
@@ -617,7 +618,10 @@ class CreativePolicy:
             # What others did is worth no more than a creative's prior is.
             share = np.minimum(1.0, _strength(self.trust, a / (a + b)) / (a + b))
             a, b = share * a + answered, share * b + ours - answered
-        return creative_chances(self.config, a, b, self.config.memorability * centred(recall, one))
+        shift = self.config.memorability * centred(recall, one)
+        if seen:
+            shift = shift - self.config.wear * np.log1p(seen)
+        return creative_chances(self.config, a, b, shift)
 
     def _counted(self, offered: Sequence[LiveCreative], segment: str) -> tuple[Floats, Floats]:
         pairs = [self._counts.get((one.creative_id, segment), (0, 0)) for one in offered]
