@@ -20,7 +20,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "make bench-NAME   run the benchmark NAME, in whichever folder of benchmarks/ it lies"
 
-demo: $(VENV)/.installed ## install, then run the main job on real data, ads and audit included
+demo: $(VENV)/.installed ## install, then run the main job: the life of ads, with all that it needs
 	$(BIN)/adwright demo
 
 test: $(VENV)/.installed-dev ## the whole check: lint, types, imports, dependencies, docs, tests

@@ -253,7 +253,7 @@ NEEDS_EXTRAS = re.compile(
     r"adwright\.(console|service|web)\.|adwright\.campaigns\.|adwright\.core\.vector_code$|"
     r"adwright\.creative\.editor\.operators$|adwright\.lm\.torch_engine\.(kv_cache|row_product)$|"
     r"adwright\.models\.kernels\.(fused_loops|mfalcon_loops|packing|silu|triton_loops)$|"
-    r"adwright\.models\.retrieval\.item_item_loops$"
+    r"adwright\.models\.retrieval\.item_item_loops$|adwright\.demos\.(life|loop|shop)$"
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 _HEAD = """# The demonstration's adapter
 
 Writes the headline, the text and the description of an ad for a grocer's product, as the fourth
-part of `adwright demo` asks for them. `python -m benchmarks.authoring.demo_adapter` made it.
+part of `adwright demo ranker` asks for them. `python -m benchmarks.authoring.demo_adapter` made it.
 """
 _MEASURES = (
     ("grounded", "no number, brand, material, colour, claim or name beyond the facts"),

@@ -59,7 +59,7 @@ def first(folder: Path) -> DemoResult:
 
 
 @pytest.fixture(scope="module")
-def second(folder: Path) -> CascadeDemoResult:
+def second(folder: Path, first: DemoResult) -> CascadeDemoResult:
     config = CascadeDemoConfig(
         requests=5,
         exhaustive=2,
@@ -73,20 +73,20 @@ def second(folder: Path) -> CascadeDemoResult:
 
 
 @pytest.fixture(scope="module")
-def third(folder: Path) -> RetirementDemoResult:
+def third(folder: Path, first: DemoResult) -> RetirementDemoResult:
     asked = DemoPart(folder / "out" / "retirement")
     return retirement_demo(asked, before=13, epochs=1, lives=SmallLives(200))
 
 
 @pytest.fixture(scope="module")
-def fourth(folder: Path) -> AdsDemoResult:
+def fourth(folder: Path, first: DemoResult) -> AdsDemoResult:
     return ads_demo(
         DemoPart(folder / "out" / "ads"), (TEA, HAM), opened=room, judge=lambda ads, page: None
     )
 
 
 @pytest.fixture(scope="module")
-def fifth(folder: Path) -> AuditDemoResult:
+def fifth(folder: Path, first: DemoResult) -> AuditDemoResult:
     sold = [SoldProduct(one, 0.2, f"{one.title} for guests") for one in (TEA, HAM)]
     return audit_demo(DemoPart(folder / "out" / "audit"), sold, opened=gullible)
 
@@ -152,7 +152,9 @@ def test_options_reach_all_parts(asked: list[Any], folder: Path) -> None:
     out = str(folder / "out")
     arguments = ["--households", "0.2", "--epochs", "2", "--negative-rate", "0.1", "--seed", "3"]
     more = ["--max-history", "9", "--offline", "--requests", "7", "--out", out]
-    assert CliRunner().invoke(app, ["demo", *arguments, *more]).exit_code == 0
+    result = CliRunner().invoke(app, ["demo", *arguments, *more])  # as it was typed before
+    assert result.exit_code == 0
+    assert "note: --households is of `adwright demo ranker`" in result.output
     assert asked == [
         DemoConfig(
             households=0.2,
@@ -185,7 +187,7 @@ def test_the_pages_are_linked_and_the_end_says_how_to_serve(
     folder: Path,
 ) -> None:
     out = folder / "out"
-    result = CliRunner().invoke(app, ["demo", "--out", str(out)])
+    result = CliRunner().invoke(app, ["demo", "ranker", "--out", str(out)])
     assert result.exit_code == 0, result.output
     pages = ("cascade/cascade.html", "retirement/list.html", "ads/ads.html", "audit/audited.html")
     for page in pages:
@@ -219,7 +221,7 @@ def test_the_further_parts_can_be_left_out(
         (tmp_path / name).mkdir()
         (tmp_path / name / mark).write_text("{}")
     without = ["--no-cascade", "--no-retirement", "--no-ads"]
-    result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["demo", "ranker", *without, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert asked == [DemoConfig(out=tmp_path)]
     assert "adwright publish" not in result.output
@@ -243,7 +245,7 @@ def test_the_ads_are_skipped_with_a_sentence(
     if reason == "no names":
         monkeypatch.setattr(ads_module, "journey_shelf", lambda ids, *, offline: ())
     without = ["--no-cascade", "--no-retirement"]
-    result = CliRunner().invoke(app, ["demo", *without, "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["demo", "ranker", *without, "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     said = {
         "no extra": "No ads are written, since writing ads needs packages that are not installed: "
@@ -264,7 +266,7 @@ def test_the_list_is_not_audited_where_that_cannot_be(
     removed: list[Path] = []
     monkeypatch.setattr(audited_module, "audit_demo", missing)
     monkeypatch.setattr(folder_module, "remove_demo", lambda old, mark="": removed.append(old))
-    asking = ["demo", "--no-cascade", "--no-retirement", "--out", str(folder / "out")]
+    asking = ["demo", "ranker", "--no-cascade", "--no-retirement", "--out", str(folder / "out")]
     result = CliRunner().invoke(app, asking)
     assert result.exit_code == 0, result.output
     assert "The list is not audited, since signed certificates needs" in result.output

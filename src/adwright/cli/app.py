@@ -113,9 +113,10 @@ app = typer.Typer(
     cls=Root,
     help=(
         "Ads written, judged, delivered, audited, operated and retired on one stack.\n\n"
-        "Begin with `adwright demo`: it trains a ranker on real promotions and writes a page "
-        "to read. With data of your own, go `adwright data import`, `adwright train`, "
-        "`adwright score`. Each verb explains itself: `adwright train -h`."
+        "Begin with `adwright demo`: it lets simulated people meet ads that are written, chosen, "
+        "stopped and written again, and makes a page to read. With data of your own, go "
+        "`adwright data import`, `adwright train`, `adwright score`; for ads `adwright cycle new`. "
+        "Each verb explains itself: `adwright train -h`."
     ),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -153,7 +154,7 @@ def _root(
 
 #: Panel of the help: its groups. Their single verbs name their panel by themselves.
 GROUPS = {
-    "Data": {"data": data.app, "ads": ads.app, "store": store.app},
+    "Data": {"demo": demo.app, "data": data.app, "ads": ads.app, "store": store.app},
     "Ads": {
         "author": author.app,
         "creative": creative.app,
@@ -169,7 +170,6 @@ GROUPS = {
         "cycle": cycle.group(app),
     },
 }
-verb(app, "demo", panel="Data")(demo.demo)
 verb(app, "score", panel="Recommend")(ranker.score)
 verb(app, "explain", panel="Recommend")(ranker.explain)
 verb(app, "export", panel="Recommend", by_place="out")(ranker.export)

@@ -64,7 +64,10 @@ places = 3
 draws = 50
 """
 TUNE = ("tune", "run", "--model", "base", "--data", "pairs.jsonl", "--epochs", "3", "--batch", "2")
-DEMO = ("demo", "--households", "0.01", "--requests", "20", "--offline", "--no-cascade")
+DEMO = (
+    *("demo", "ranker", "--households", "0.01", "--requests", "20", "--offline"),
+    "--no-cascade",
+)
 
 
 @dataclass(frozen=True)

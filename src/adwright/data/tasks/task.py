@@ -203,7 +203,7 @@ class Task:
             raise FileUnreadableError(
                 "this folder holds no readable task",
                 file=str(path),
-                hint="build one with `adwright data import` or `adwright demo`",
+                hint="build one with `adwright data import` or `adwright demo ranker`",
             ) from error
         return loaded
 
