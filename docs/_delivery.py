@@ -44,6 +44,29 @@ def stops() -> Iterator[str]:
     yield from source("stops")
 
 
+def cycle_kills() -> Iterator[str]:
+    """What was found after kills of `adwright cycle`."""
+    figures = figures_of("cycle_kills")
+    shown = {
+        "kills": "kills",
+        "of these together with the step that ran": "kills_with_the_step",
+        "cycles that were gone on with to their end": "cycles_come_to_their_end",
+        "of these with the end of an undisturbed one": "ends_like_undisturbed",
+        "things that were wrong after a kill": "wrong",
+    }
+    yield "| | |"
+    yield "|---|---|"
+    for name, key in shown.items():
+        yield f"| {name} | {number(figures.get(key), ',d')} |"
+    yield ""
+    rows = result("cycle_kills").get("rows", [])
+    at = ", ".join(f"{row['step']} {row['kills']}" for row in rows)
+    yield f"What was running: {at}."
+    yield ""
+    yield result("cycle_kills").get("protocol", f"The kills are {ABSENT}.")
+    yield from source("cycle_kills")
+
+
 def service() -> Iterator[str]:
     """Latency by rate, overload, and kill -9."""
     figures, rows = figures_of("service"), result("service").get("rows", [])
@@ -506,6 +529,7 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "creative-propensities": creative_propensities,
     "creative-sharpness": creative_sharpness,
     "creatives": creatives,
+    "cycle-kills": cycle_kills,
     "delivery": delivery,
     "exploration": exploration,
     "funnel": funnel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from adwright.campaigns.store.store import Store
 from adwright.cli import app
 from adwright.cli.cycle import check_words
 from adwright.core.errors import ConfigError
+from tests.support.chat_server import chatting
 from tests.support.commands import call
 from tests.support.steps import run_here
 
@@ -79,6 +81,35 @@ def test_a_new_file_runs_at_once(folder: Path) -> None:
     assert "before it runs: there is no input '{catalogue}'" in said
 
 
+def test_the_whole_file_brings_written_ads_to_decisions(folder: Path) -> None:
+    (folder / "cycle.toml").unlink()
+    (folder / "c.csv").write_text("id,title\ntea,Assam tea\njam,Plum jam\n")
+    with chatting(lambda asked: asked.rpartition("Title: ")[2].split("\n")[0]) as (url, server):
+        names = ("--tenant", "acme", "--store", "sqlite:///a.db", "--catalogue", "c.csv")
+        more = ("--columns", "id=id,title=title", "--model", f"{url}#teller")
+        call(
+            "cycle", "new", "cycle.toml", *names, *more, "--landing", "https://s.example/{item_id}"
+        )
+        text = (folder / "cycle.toml").read_text().replace("least = 3 ", "least = 1 ")
+        (folder / "cycle.toml").write_text(text)
+        told = json.loads(call("cycle", "cycle.toml", "--json"))
+        asked = len(server.asked)
+        waiting = {"exports", "score", "edit", "stops", "stop", "certify", "retrain", "gate"}
+        done = {name for name, how in told["outcomes"].items() if how == "done"}
+        assert told["outcomes"].keys() - done == waiting
+        with Store.open("sqlite:///a.db") as store:
+            ads = store.creatives_full("acme")
+        assert [(one.item_id, one.state, one.label) for one in ads] == [
+            (item, "live", "AI") for item in sorted(one.item_id for one in ads)
+        ]
+        assert {one.landing for one in ads} == {"https://s.example/tea", "https://s.example/jam"}
+        again = json.loads(call("cycle", "cycle.toml", "--json"))["outcomes"]
+        assert again["write"] == "nothing"
+        calm = json.loads(call("cycle", "cycle.toml", "--json"))["outcomes"]
+        assert "done" not in calm.values()
+        assert len(server.asked) == asked >= 4
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -103,3 +134,15 @@ def test_a_mistake_in_a_step_is_one_of_the_file(folder: Path) -> None:
     (folder / "cycle.toml").write_text(STEPS.replace("creatives show", "creatives shwo"))
     assert "there is no verb 'shwo'" in call("cycle", code=2)
     assert not (folder / "wanted.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["cycle.cron", "airflow_cycle.py", "dagster_cycle.py"])
+def test_schedulers_call_the_very_command(name: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / "schedulers" / name
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        compile(text, name, "exec", dont_inherit=True)
+    plain = re.sub(r'[",\[\]]+', " ", text)
+    found = re.search(r"\badwright +--quiet +(cycle +cycle\.toml( +--json)?)", plain)
+    assert found is not None
+    check_words(app, found[1].split())

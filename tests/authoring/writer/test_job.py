@@ -18,9 +18,10 @@ import pytest
 
 from adwright.authoring.checks.limits import Finding
 from adwright.authoring.writer.config import WriteBudget, WriteConfig, WriterPrices
-from adwright.authoring.writer.drafts import JOURNAL, Drafts, ReviewDecision
+from adwright.authoring.writer.drafts import JOURNAL, USAGE, Drafts, ReviewDecision
 from adwright.authoring.writer.job import REPORT, WriteReport, WriteTally, run_job
 from adwright.core.errors import ConfigError, ResourceError
+from adwright.core.journal import read_rows
 from adwright.lm.engine.generation import Usage
 from tests.support.writing import Teller, opened, table_of
 
@@ -57,6 +58,16 @@ def test_all_texts_are_written_once(tmp_path: Path) -> None:
     assert (again.written, again.kept_same, again.asked) == (0, 20, 0)
     assert (tmp_path / "out" / JOURNAL).read_text().count('{"draft"') == 20
     assert len(model.prompts) == 22  # one more of each slot, to warm
+
+
+def test_what_each_answer_took_is_noted_those_that_failed_too(tmp_path: Path) -> None:
+    model = Teller(lambda prompt, call: "" if "Tea 3" in prompt else by_title(prompt, call))
+    first = write(tmp_path, model)
+    assert (first.failed, first.written) == (2, 18)
+    both = first, write(tmp_path, model)
+    rows = read_rows(tmp_path / "out" / USAGE, dict)
+    for name in ("prompt_tokens", "cached_tokens", "answer_tokens"):
+        assert sum(row[name] for row in rows) == sum(getattr(one, name) for one in both)
 
 
 def test_the_report_counts_and_is_kept(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from adwright.core.errors import (
     SchemaError,
 )
 from adwright.core.hashing import content_hash
-from adwright.core.journal import Journal
+from adwright.core.journal import Journal, append_rows
 
 # --------------------------------------------------------------------------------------------------
 # What the journal of a writing job holds: drafts, decisions about them, and rows that failed.
@@ -322,6 +322,8 @@ class TextState:
 
 #: Name of the journal in its folder.
 JOURNAL = "drafts.jsonl"
+#: What models took for the texts of that folder, failures too: a line each time that they answered.
+USAGE = "usage.jsonl"
 #: What became of a draft. "same": one of the same inputs is there. "human": a person's decision
 #: stands.
 Written: TypeAlias = Literal["written", "same", "human"]
@@ -449,6 +451,12 @@ class Drafts:
                 if there is None or replace(there, time=one.time) != one:
                     new.append(failure_line(replace(one, time=one.time or self._now())))
             self._journal.append(new, self._take)
+
+    def note_usage(self, prompt: int, cached: int, answer: int) -> None:
+        """Note the tokens that were read, of these from a cache, and written; before what came of
+        them is kept, so that a killed job has paid for all that it has."""
+        row = {"prompt_tokens": prompt, "cached_tokens": cached, "answer_tokens": answer}
+        append_rows(self._path.with_name(USAGE), [row], flush="system")
 
     def note_products(self, products: Sequence[tuple[Product, str]]) -> None:
         """Write products and their hashes, those that are not there as they are."""

@@ -213,6 +213,7 @@ class _Run:
             opened.model, clock=clock, attempts=config.attempts, pause=config.pause, sleep=sleep
         )
         self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
+        self._noted = Usage()
         self._start, self._cpu = clock.monotonic(), cpu_seconds()
         # What is still to be written: what the journal has of it is not what it is to be.
         self._open = {row.key for row in plan.rows}
@@ -328,6 +329,7 @@ class _Run:
                 failures.append(RowFailure(*row.key, done.reason, row.inputs, attempt))
             else:
                 again.append(answer.asked)
+        self._note_usage()
         self._write(kept)
         self._fail(failures)
         return again
@@ -369,6 +371,15 @@ class _Run:
     def _note_products(self, rows: Sequence[WriteRow]) -> None:
         found = {row.product.id: (row.product, row.product_hash) for row in rows}
         self._drafts.note_products(list(found.values()))
+
+    def _note_usage(self) -> None:
+        now, then = self._usage, self._noted
+        self._drafts.note_usage(
+            now.prompt_tokens - then.prompt_tokens,
+            now.cached_tokens - then.cached_tokens,
+            now.completion_tokens - then.completion_tokens,
+        )
+        self._noted = now
 
     @property
     def _usage(self) -> Usage:

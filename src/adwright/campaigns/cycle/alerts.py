@@ -17,7 +17,7 @@ import hmac
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
@@ -95,44 +95,39 @@ def _post(url: str, body: bytes, signed: str, seconds: float) -> bool:
 
 
 def look_at_store(cycle: Cycle, book: Book, store: Store, now: datetime) -> None:
-    """Raise alerts about what came into the store: nothing fresh, or not what a judge predicted."""
+    """Raise alerts about what came into the store: nothing fresh, or, once a day, not what a judge
+    predicted."""
     settings, tenant = cycle.file.alerts, cycle.file.tenant
-    if settings.fresh is not None:
-        newest = newest_event(store, tenant)
-        if newest is None or now - newest > timedelta(hours=settings.fresh):
-            since = "ever" if newest is None else f"since {newest:%Y-%m-%d %H:%M} UTC"
-            raise_alert(book, now, "no fresh events", "", f"{tenant} has no event {since}")
-    if settings.drift is not None:
-        found = judged(store, tenant, settings.judge, now)
-        if found is not None:
-            predicted, took = found
-            off = max(took / predicted, predicted / max(took, 0.5))
-            doubt = _SIGMAS / predicted**0.5
-            if off > settings.drift * (1 + doubt):
-                said = f"predicted {predicted:,.0f} responses to ads, and {took:,.0f} came"
-                raise_alert(book, now, "drift", "", f"{settings.judge} {said}")
+    if settings.fresh is not None and not _is_fresh(store, tenant, settings.fresh, now):
+        said = f"{tenant} has had no event for {settings.fresh:g} hours"
+        raise_alert(book, now, "no fresh events", "", said)
+    looked = {row["time"][:10] for row in book.rows if row["kind"] == "looked"}
+    if settings.drift is not None and f"{now:%Y-%m-%d}" not in looked:
+        book.write(now, {"kind": "looked"})
+        predicted, took = judged(store, tenant, settings.judge, now)
+        if predicted < _LEAST:
+            return
+        off = max(took / predicted, predicted / max(took, 0.5))
+        if off > settings.drift * (1 + _SIGMAS / predicted**0.5):
+            said = f"predicted {predicted:,.0f} responses to ads, and {took:,.0f} came"
+            raise_alert(book, now, "drift", "", f"{settings.judge} {said}")
 
 
-def newest_event(store: Store, tenant: str) -> datetime | None:
-    """The time of the tenant's last event, as far as the store tells; of what was compacted the end
-    of its day."""
-    days = store.event_counts(tenant)["day"]
-    if len(days):
-        last: date = days.to_list()[-1]
-        start = datetime(last.year, last.month, last.day, tzinfo=UTC)
-        found = store.events(tenant, since=start)["time"].max()
-        return found if isinstance(found, datetime) else None
+def _is_fresh(store: Store, tenant: str, hours: float, now: datetime) -> bool:
+    """Whether an event came within so many hours. What was compacted is of days that are over."""
+    since = now - timedelta(hours=hours)
+    days: list[date] = store.event_counts(tenant)["day"].to_list()
     for folder in store.totals(tenant).folders:
-        parts = sorted(one.name for one in Path(folder).glob("date=*"))
-        if parts:
-            start = datetime.fromisoformat(f"{parts[-1].partition('=')[2]}T00:00:00+00:00")
-            return start + timedelta(days=1)
-    return None
+        days += [
+            date.fromisoformat(one.name.partition("=")[2]) for one in Path(folder).glob("date=*")
+        ]
+    if not days or max(days) < since.date():
+        return False
+    return max(days) > since.date() or store.events(tenant, since=since).height > 0
 
 
-def judged(store: Store, tenant: str, judge: str, now: datetime) -> tuple[float, float] | None:
-    """How many responses a judge predicted of the ads that it has scored, and how many came; None
-    where it is too early to tell."""
+def judged(store: Store, tenant: str, judge: str, now: datetime) -> tuple[float, float]:
+    """How many responses a judge predicted of the ads that it has scored, and how many came."""
     days = ad_days(store, tenant, until=now)
     scores = store.creative_scores(tenant, list(days.ads))
     predicted = took = 0.0
@@ -140,4 +135,4 @@ def judged(store: Store, tenant: str, judge: str, now: datetime) -> tuple[float,
         if judge in scores.get(ad, {}):
             predicted += float(days.shown[at].sum()) * scores[ad][judge].value
             took += float(days.responses[at].sum())
-    return (predicted, took) if predicted >= _LEAST else None
+    return predicted, took

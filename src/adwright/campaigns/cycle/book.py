@@ -2,13 +2,12 @@
 
 A step is written down before it acts ("started") and after ("done" or "failed"). A round is a walk
 through all steps; one that was killed is gone on with, and what is settled in it stays so. Tokens
-are metered by the journal of `adwright author write`, in which each text says what it took: what
-was written before a kill counts when the step goes on, and nothing counts twice.
+are metered by what `adwright author write` notes of each answer that it gets: what came before a
+kill counts when the step goes on, and nothing counts twice.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
@@ -16,16 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adwright.authoring.writer.config import WriterPrices
-from adwright.authoring.writer.drafts import JOURNAL
+from adwright.authoring.writer.drafts import USAGE
 from adwright.core.journal import append_rows, read_rows
 
 #: How a step came out in a round. done, failed: it ran. same: its inputs are as they were. nothing:
 #: there was nothing to do. absent: an input is not there. refused: by the gate. budget: none is
 #: left for it. waits: for a step that failed.
 Outcome = Literal["done", "failed", "same", "nothing", "absent", "refused", "budget", "waits"]
-#: Of the last run of `adwright author write` in its folder.
-_REPORT = "report.json"
-#: What the writer tells of each text, and of each run.
+#: What the writer tells of each answer.
 _TOKENS = ("prompt_tokens", "cached_tokens", "answer_tokens")
 #: Of the outcomes those behind which a step does not run.
 STOPPING = ("failed", "budget", "waits")
@@ -48,8 +45,8 @@ class Used:
 
 @dataclass(frozen=True)
 class TokenMeter:
-    """What all texts of a folder of `adwright author write` took: tokens of prompts, those of them
-    from a cache, and of answers."""
+    """What all answers in a folder of `adwright author write` took: tokens of prompts, those of
+    them from a cache, and of answers."""
 
     prompt: int = 0
     cached: int = 0
@@ -60,10 +57,6 @@ class TokenMeter:
         mine, theirs = astuple(self), astuple(before)
         return TokenMeter(*(max(0, now - then) for now, then in zip(mine, theirs, strict=True)))
 
-    def most(self, other: TokenMeter) -> TokenMeter:
-        """The larger of each."""
-        return TokenMeter(*map(max, astuple(self), astuple(other)))
-
     def cost(self, prices: WriterPrices) -> Used:
         """What it comes to."""
         money = prices.of(self.prompt, self.cached, self.answer)
@@ -71,20 +64,9 @@ class TokenMeter:
 
 
 def read_meter(folder: Path) -> TokenMeter:
-    """The meter of a folder; 0 where there is none yet. What failed altogether is not in it."""
-    rows = read_rows(folder / JOURNAL, lambda row: row.get("by", {}) if "draft" in row else {})
-    return TokenMeter(*(sum(int(one.get(name, 0)) for one in rows) for name in _TOKENS))
-
-
-def read_report(folder: Path) -> tuple[str, TokenMeter]:
-    """The text of the report of the last run in a folder, and what that run took, failures with it;
-    empty where it has none."""
-    try:
-        text = (folder / _REPORT).read_text("utf-8")
-        told = json.loads(text)
-        return text, TokenMeter(*(int(told[name]) for name in _TOKENS))
-    except (OSError, ValueError, LookupError, TypeError):
-        return "", TokenMeter()
+    """The meter of a folder; 0 where there is none yet."""
+    rows = read_rows(folder / USAGE, lambda row: [int(row[name]) for name in _TOKENS])
+    return TokenMeter(*map(sum, zip(*rows, strict=True)))
 
 
 @dataclass

@@ -9,6 +9,7 @@ One call at a time walks: it holds a lock. Killed anywhere, the next call goes o
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,10 +23,8 @@ from adwright.campaigns.cycle.book import (
     STOPPING,
     Book,
     Outcome,
-    TokenMeter,
     Used,
     read_meter,
-    read_report,
 )
 from adwright.campaigns.cycle.inputs import has_rows, refused_by, version_of
 from adwright.campaigns.cycle.plan import Cycle, CycleStep, filled, keys_in, load_cycle
@@ -37,7 +36,7 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import AdwrightError, ResourceError
 from adwright.core.hashing import content_hash
 
-_KEY = 12
+_KEY, _LOOKS = 12, 3
 #: Exit codes of `adwright author write`: its budget was used up.
 _BUDGET_USED = 4
 
@@ -116,6 +115,10 @@ def _alone(cycle: Cycle, *, dry_run: bool) -> Iterator[None]:
         yield
         return
     release = claim(cycle.state / "lock")
+    for _ in range(_LOOKS):  # who only looks whether one is under way holds it for a moment
+        if release is None:
+            time.sleep(0.05)
+            release = claim(cycle.state / "lock")
     if release is None:
         raise ResourceError(
             "another call of this cycle is under way",
@@ -301,7 +304,7 @@ class _Walk:
         folder, state = self.cycle.folder, self.cycle.state
         words = self._words(step, ready)
         spends = filled(step.spends, ready.given)
-        counted, before = self.book.metered(spends), read_report(folder / spends)
+        counted = self.book.metered(spends)
         if self.book.unended(step.name, ready.key) is not None and not step.spends:
             self._clear(step, ready)
         names: dict[str, object] = {"round": self._number, "step": step.name, "key": ready.key}
@@ -320,9 +323,8 @@ class _Walk:
         used = Used(seconds=round(self.clock.monotonic() - began, 3))
         row: dict[str, object] = {**names, "code": end.code, "said": end.said}
         if spends:
-            meter, after = read_meter(folder / spends), read_report(folder / spends)
-            took = meter.since(counted).most(after[1] if after[0] != before[0] else TokenMeter())
-            used += took.cost(self.cycle.file.prices)
+            meter = read_meter(folder / spends)
+            used += meter.since(counted).cost(self.cycle.file.prices)
             row["meter"] = asdict(meter)
         row["used"] = asdict(used)
         done = end.code in step.ok and self._there(step, ready.given)

@@ -23,6 +23,8 @@ from adwright.core.errors import AdwrightError, ResourceError
 _MODULE = "adwright.campaigns.cycle.step"
 #: Seconds in which a process of ours begins.
 _BEGINS = 60.0
+#: How lines begin that say what a person may do next.
+_ADVICE = ("next:", "to publish it:", "to go back:")
 #: Bytes of a log that are looked at for what a step says last.
 _TAIL = 1 << 16
 
@@ -70,7 +72,7 @@ def run_step(call: StepCall) -> StepEnd:
 
 
 def last_words(log: Path) -> str:
-    """The line of an error that a log ends with, else its last line."""
+    """The line of an error that a log ends with, else its last line that is no advice."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
@@ -79,6 +81,7 @@ def last_words(log: Path) -> str:
         return ""
     told = [line.strip() for line in lines if line.strip()]
     errors = [line for line in told if line.startswith("Error:")]
+    told = [line for line in told if not line.lower().startswith(_ADVICE)] or told
     return (errors or told or [""])[-1][:500]
 
 
