@@ -44,6 +44,22 @@ def stops() -> Iterator[str]:
     yield from source("stops")
 
 
+def tired_ads() -> Iterator[str]:
+    """How often ads are called tired, by season and number of ads."""
+    yield "| season | ads | called tired, of those that are not | of those that are |"
+    yield "|---|---|---|---|"
+    for row in result("tired_ads").get("rows", []):
+        cells = [number(row[name], ".1%") for name in ("wrong", "found")]
+        yield f"| {row['season']} | {row['ads']} | {' | '.join(cells)} |"
+    figures = figures_of("tired_ads")
+    for name, key in {"one look": "one_look", "any of nine looks": "nine_looks"}.items():
+        share = number(figures.get(f"wrong_thompson_{key}"), ".1%")
+        yield f"| a wave, shown by Thompson sampling, {name} | 45 | {share} | |"
+    yield ""
+    yield result("tired_ads").get("protocol", f"The tired ads are {ABSENT}.")
+    yield from source("tired_ads")
+
+
 def cycle_kills() -> Iterator[str]:
     """What was found after kills of `adwright cycle`."""
     figures = figures_of("cycle_kills")
@@ -542,5 +558,6 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "rules-beside": rules_beside,
     "service": service,
     "stops": stops,
+    "tired-ads": tired_ads,
     "store": store,
 }

@@ -49,6 +49,8 @@ PAGES = (
             "policies",
             "creatives-results",
             "experiments",
+            "ad-life",
+            "cycle",
             "service",
             "language-models",
             "tuning",

@@ -3,13 +3,13 @@
     python -m benchmarks.service.cycle_kills            # 50 kills (10 minutes)
     python -m benchmarks.service.cycle_kills --kills 5 --out /tmp/x
 
-A cycle of ten steps over a sample of Complete Journey: import the log and the catalogue, find what
-wants an ad, write, collect, enter, approve by rules, publish, compact, train anew, gate, retire,
-report. A server of our own answers for the model. The command is killed with SIGKILL, every second
-time together with the step that it runs; as soon as that has ended, too, the store and the folder
-are checked by themselves. Then the command is called again, until the cycle has come to its end,
-which must be that of a cycle that nobody disturbed. Then a cycle begins anew, until there were so
-many kills.
+A cycle of twelve steps over a sample of Complete Journey: import the log and the catalogue, find
+what wants an ad, write, collect, enter, approve by rules, publish, compact, train anew, gate,
+retire, report. A server of our own answers for the model. The command is killed with SIGKILL,
+every second time together with the step that it runs; as soon as that has ended, too, the store
+and the folder are checked by themselves. Then the command is called again, until the cycle has
+come to its end, which must be that of a cycle that nobody disturbed. Then a cycle begins anew,
+until there were so many kills.
 """
 
 from __future__ import annotations
