@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +305,7 @@ def test_alerts_are_signed_and_sent_until_somebody_took_them(
     shop.gate, shop.takes = "worse", False
     with pytest.raises(ConfigError, match="secret"):
         shop.walk()
+    assert shop.ran == []
     monkeypatch.setenv("KEY", "hush")
     assert shop.walk().unsent == 2
     shop.takes = True
@@ -316,6 +319,45 @@ def test_alerts_are_signed_and_sent_until_somebody_took_them(
     shop.posted.clear()
     shop.walk()
     assert shop.posted == []
+
+
+@pytest.mark.parametrize(("status", "unsent"), [(204, 0), (500, 1), (None, 1)])
+def test_an_alert_is_sent_over_http_and_a_failure_to_fails_nothing(
+    shop: Shop, status: int | None, unsent: int
+) -> None:
+    got: list[tuple[str | None, dict[str, Any]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.headers["Content-Type"], json.loads(body)))
+            self.send_response(status or 200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    if status is None:  # nobody listens
+        server.shutdown()
+        server.server_close()
+    url = f"http://127.0.0.1:{server.server_port}/hook"
+    shop.change("[prices]", f'[alerts]\nurls = ["{url}"]\ntimeout = 2\n[prices]')
+    shop.gate = "worse"
+    try:
+        report = shop.walk(post=None)
+    finally:
+        if status is not None:
+            server.shutdown()
+            server.server_close()
+        thread.join()
+    assert (report.unsent, report.outcomes["enter"]) == (unsent, "done")
+    if status is not None:
+        (content, told) = got[0]
+        assert content == "application/json"
+        assert (told["what"], told["text"]) == ("refused", "it is worse")
 
 
 def test_what_came_into_the_store_is_looked_at(shop: Shop) -> None:

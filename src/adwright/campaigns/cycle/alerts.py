@@ -51,21 +51,24 @@ def raise_alert(book: Book, now: datetime, what: AlertKind, step: str, text: str
     return True
 
 
-def send_alerts(cycle: Cycle, book: Book, now: datetime, *, post: Post | None = None) -> int:
-    """Send what has not been taken yet; how many were not taken now either.
-
-    Raises ConfigError where the secret is not in the environment.
-    """
-    settings = cycle.file.alerts
-    if not settings.urls:
-        return 0
-    key = os.environ.get(settings.secret, "") if settings.secret else ""
-    if settings.secret and not key:
+def secret_of(cycle: Cycle) -> str:
+    """What signs alerts; empty where nothing does. Raises ConfigError where the secret is not in
+    the environment."""
+    name = cycle.file.alerts.secret
+    key = os.environ.get(name, "") if name else ""
+    if name and not key:
         raise ConfigError(
             "the secret that signs alerts is not there",
-            where=settings.secret,
+            where=name,
             hint="set this environment variable, or take alerts.secret out",
         )
+    return key
+
+
+def send_alerts(cycle: Cycle, book: Book, now: datetime, *, post: Post | None = None) -> int:
+    """Send what has not been taken yet; how many were not taken now either. Raises as
+    `secret_of`."""
+    settings, key = cycle.file.alerts, secret_of(cycle)
     taken = {(row["id"], row["url"]) for row in book.rows if row["kind"] == "sent"}
     left = 0
     silent = set[str]()

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from adwright.campaigns.cycle.alerts import Post, look_at_store, raise_alert, send_alerts
+from adwright.campaigns.cycle.alerts import Post, look_at_store, raise_alert, secret_of, send_alerts
 from adwright.campaigns.cycle.book import (
     STOPPING,
     Book,
@@ -86,6 +86,7 @@ def run_cycle(
     """
     clock = clock or SystemClock()
     cycle = load_cycle(path)
+    secret_of(cycle)
     usual = _Anything({name: str(value) for name, value in cycle.file.values.items()})
     usual |= {"tenant": cycle.file.tenant, "store": cycle.store}
     for step in cycle.steps:
