@@ -15,53 +15,9 @@ import numpy as np
 import polars as pl
 
 from adwright.demos.folder import write_demo_page
-from adwright.demos.loop import BUDGET, LOOP, STATIC, AdLifeResult
+from adwright.demos.loop import BUDGET, LOOP, STATIC, SYSTEMS, AdLifeResult
 from adwright.metrics.reports.charts import learning_curves, to_svg
 from adwright.metrics.reports.report import inline_svg
-
-#: Where each of the systems that adwright is made of comes in, or why it does not here: the step.
-SYSTEMS: tuple[tuple[str, str, str], ...] = (
-    ("LLaMA-E: a model writes ads", "write", "headlines and texts, in the limits of the platform"),
-    ("LLM product descriptions", "write", "each text is checked against the facts, and mended"),
-    ("PEFT", "write", "SmolLM2-135M writes under a LoRA adapter of this package"),
-    (
-        "Parrot: semantic variables",
-        "write",
-        "prompts share their beginnings on the paged engine; as a program of calls, see `adwright "
-        "demo ranker`",
-    ),
-    ("Ad memorability (Henry, SEED)", "judge", "which share would remember each ad"),
-    ("Product visibility", "certify", "how far any text could move a product in a list"),
-    (
-        "AdSEE: edits of pictures",
-        "",
-        "not needed: these ads have no pictures; `adwright creative edit`",
-    ),
-    (
-        "Neural survival of ads",
-        "",
-        "not needed: four weeks hold no ends to learn from, so ads stop by their results; "
-        "`adwright demo ranker` and `adwright retire`",
-    ),
-    (
-        "DIN",
-        "",
-        "not needed: a shelf of a dozen items needs no network, item-item orders it; `adwright "
-        "demo ranker`",
-    ),
-    (
-        "Self-supervised two towers",
-        "",
-        "not needed, likewise; `adwright demo ranker` retrieves by it",
-    ),
-    ("HCN", "", "not needed, likewise; `adwright demo ranker` orders by it"),
-    ("HSTU", "", "not needed, likewise; `adwright train hstu`"),
-    (
-        "AutoDroid-V2: an agent that runs consoles",
-        "",
-        "not needed: this platform is our own and has commands; `adwright agent`",
-    ),
-)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     OUT/log, products.csv         the shelf, and what was bought of it before
     OUT/adwright.db               the store: ads, moves, events, spend
     OUT/models/shop               the versions that decide, and the experiment
-    OUT/steps.jsonl               every command that was run, and what it took
+    OUT/steps.jsonl               every command that was run, and what it took; and where each of
+                                  the thirteen systems took part, or why not
     OUT/life.html                 the page to read
 
 Simulated people meet a shop for some weeks. A half of them, the arm "static", goes on to see the
@@ -62,6 +63,49 @@ MARK = "loop.json"
 TENANT, STATIC, LOOP = "shop", "static", "loop"
 #: Runs a verb of `adwright`: its words -> what it said. Raises ResourceError where it fails.
 RunVerb = Callable[[Sequence[str]], str]
+#: Where each of the systems that adwright is made of comes in, or why it does not here: the step.
+SYSTEMS: tuple[tuple[str, str, str], ...] = (
+    ("LLaMA-E: a model writes ads", "write", "headlines and texts, in the limits of the platform"),
+    ("LLM product descriptions", "write", "each text is checked against the facts, and mended"),
+    ("PEFT", "write", "SmolLM2-135M writes under a LoRA adapter of this package"),
+    (
+        "Parrot: semantic variables",
+        "write",
+        "prompts share their beginnings on the paged engine; as a program of calls, see `adwright "
+        "demo ranker`",
+    ),
+    ("Ad memorability (Henry, SEED)", "judge", "which share would remember each ad"),
+    ("Product visibility", "certify", "how far any text could move a product in a list"),
+    (
+        "AdSEE: edits of pictures",
+        "",
+        "not needed: these ads have no pictures; `adwright creative edit`",
+    ),
+    (
+        "Neural survival of ads",
+        "",
+        "not needed: four weeks hold no ends to learn from, so ads stop by their results; "
+        "`adwright demo ranker` and `adwright retire`",
+    ),
+    (
+        "DIN",
+        "",
+        "not needed: a shelf of a dozen items needs no network, item-item orders it; `adwright "
+        "demo ranker`",
+    ),
+    (
+        "Self-supervised two towers",
+        "",
+        "not needed, likewise; `adwright demo ranker` retrieves by it",
+    ),
+    ("HCN", "", "not needed, likewise; `adwright demo ranker` orders by it"),
+    ("HSTU", "", "not needed, likewise; `adwright train hstu`"),
+    (
+        "AutoDroid-V2: an agent that runs consoles",
+        "",
+        "not needed: this platform is our own and has commands; `adwright agent`",
+    ),
+)
 #: Id of an ad that is planted.
 PLANTED = "planted"
 #: What stands for ads where no language model can be had.
@@ -142,6 +186,7 @@ class _Steps:
     def __init__(self, run: RunVerb, path: Path, tell: Callable[[str], None]) -> None:
         self._run, self._path, self._tell = run, path, tell
         self.done: list[LoopStep] = []
+        self._systems: list[dict[str, str]] = []
         self.week = 0
 
     def __call__(self, name: str, *words: str | Path, may_fail: bool = False) -> str:
@@ -156,10 +201,23 @@ class _Steps:
         took = time.monotonic() - began, time.process_time() - cpu
         step = LoopStep(self.week, name, given, *took, said.strip()[-2000:])
         self.done.append(step)
-        lines = (json.dumps(to_jsonable(one)) + "\n" for one in self.done)
-        atomic_write_text(self._path, "".join(lines))
+        self._write()
         self._tell(f"  {name}: {_last_line(said)} ({took[0]:.1f} s)")
         return said
+
+    def close(self, writes: bool) -> None:
+        """Name the systems, too. writes: whether a language model could be had."""
+        names = {one.name for one in self.done}
+        why = "" if writes else "there is no language model here"
+        self._systems = [
+            {"system": system, "step": step, "said": said if not step or step in names else why}
+            for system, step, said in SYSTEMS
+        ]
+        self._write()
+
+    def _write(self) -> None:
+        rows = [*(to_jsonable(one) for one in self.done), *self._systems]
+        atomic_write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _last_line(said: str) -> str:
@@ -467,6 +525,7 @@ class _Life:
         ads = ad_results(creatives, events)
         if self.writes:
             self._certify(ads)
+        self.steps.close(self.writes)
         of_ads = events.filter(pl.col("creative_id").is_not_null()).collect()
         since = pl.lit(self.plan.start).cast(pl.Datetime("us", "UTC"))
         weekly = (
