@@ -211,6 +211,23 @@ def creative_propensities() -> Iterator[str]:
     yield from source("creative_propensities")
 
 
+def life_of_ads() -> Iterator[str]:
+    """What the loop gains with simulated people."""
+    found = result("life_of_ads")
+    heads = ("run", "clicks an impression, static", "loop", "more by", "ads written", "stopped")
+    yield f"| {' | '.join(heads)} | CPU-seconds |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in found.get("rows", []):
+        rates = [row[f"{arm}_clicked"] / row[f"{arm}_shown"] for arm in ("static", "loop")]
+        span = f"{row['lift']:+.1%} ({row['lift_low']:+.1%} to {row['lift_high']:+.1%})"
+        cells = [f"{rates[0]:.2%}", f"{rates[1]:.2%}", span, f"{row['written']}"]
+        cells += [f"{row['stopped']}", f"{row['cpu_seconds']:.0f}"]
+        yield f"| {row['run']} | {' | '.join(cells)} |"
+    yield ""
+    yield found.get("protocol", f"The loop is {ABSENT}.")
+    yield from source("life_of_ads")
+
+
 def offpolicy() -> Iterator[str]:
     """Each policy of Open Bandit valued on the other's log."""
     rows = result("offpolicy").get("rows", [])
@@ -543,6 +560,7 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "cascade": cascade,
     "creative-judges": creative_judges,
     "creative-propensities": creative_propensities,
+    "life-of-ads": life_of_ads,
     "creative-sharpness": creative_sharpness,
     "creatives": creatives,
     "cycle-kills": cycle_kills,
