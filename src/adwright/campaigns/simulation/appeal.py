@@ -47,9 +47,9 @@ class AppealConfig:
     def assumptions(self) -> tuple[str, ...]:
         """In sentences."""
         return (
-            f"Ads of an item differ in their log-odds of a click by {self.spread:g} (one standard "
-            f"deviation); {self.words:.0%} of the variance follows from their words, whose weights "
-            "are drawn by chance. This is assumed: the log has no ads.",
+            "Ads of an item differ in the log-odds that it is clicked at its place by "
+            f"{self.spread:g} (one standard deviation); {self.words:.0%} of the variance follows "
+            "from their words, whose weights are drawn by chance: assumed, the log has no ads.",
             "Who has seen an ad n times clicks it with odds that are (1 + n)^-"
             f"{self.wear:g} of those at first: assumed as well.",
         )

@@ -306,20 +306,22 @@ class Population:
         slate: Ints,
         time: Ints,
         rng: np.random.Generator,
-        moved: Floats | float = 0.0,
+        moved: Floats | None = None,
     ) -> Answer:
         """What people do with their slates: user, time [V]; slate [V, k], -1 for no item. moved:
-        [V, k], what the ads of the places add to the log-odds of a click."""
+        [V, k], what the ads of the places add to the log-odds of a click; None: there are none."""
         shown = slate >= 0
         row, _ = np.nonzero(shown)
         chance = np.zeros(slate.shape)
         chance[shown] = self.chance(user[row], slate[shown], time[row])
-        looked = rng.random(slate.shape) < self.looked_at(slate.shape[1])
-        plain = np.minimum(1.0, chance * self.config.clicks_per_purchase)
-        odds = np.exp(moved)
-        click = plain * odds / (1 + plain * (odds - 1))
-        clicked = looked & (rng.random(slate.shape) < click)
-        follows = np.divide(chance, plain, out=np.zeros_like(chance), where=plain > 0)
+        looks, draws = self.looked_at(slate.shape[1]), rng.random(slate.shape)
+        click = np.minimum(1.0, chance * self.config.clicks_per_purchase)
+        if moved is None:
+            clicked = (draws < looks) & (rng.random(slate.shape) < click)
+        else:  # an ad makes people look, too
+            plain, odds = looks * click, np.exp(moved)
+            clicked = draws < plain * odds / (1 + plain * (odds - 1))
+        follows = np.divide(chance, click, out=np.zeros_like(chance), where=click > 0)
         return Answer(chance, clicked, clicked & (rng.random(slate.shape) < follows))
 
     def looked_at(self, places: int) -> Floats:

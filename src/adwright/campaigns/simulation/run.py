@@ -507,7 +507,7 @@ def _batch(
         slate[row, : len(each.item_ids)] = population.codes(each.item_ids)
     user, time = plan.user[first:end], plan.time[first:end]
     rng = np.random.default_rng([plan.config.seed, 3, number])
-    moved: Floats | float = 0.0
+    moved: Floats | None = None
     if appeal is not None:
         nothing = (None,) * slate.shape[1]
         ads = [(*each.ads, *nothing)[: slate.shape[1]] for each in shown]
