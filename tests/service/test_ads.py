@@ -299,3 +299,36 @@ def test_clicks_teach_which_ad_is_better(client: Client, store: Store) -> None:
             assert client.get(place["creative"]["click"]).status_code == 303
     shown = [decide(client, number)[0]["creative_id"] for number in range(60, 90)]
     assert shown.count(FIRST.creative_id) > 20
+
+
+@pytest.mark.parametrize(
+    ("creative_id", "code"),
+    [
+        ("live", 200),
+        ("draft", 422),
+        ("theirs", 422),
+        ("old", 200),
+        ("unheard-of", 422),
+        (None, 200),
+    ],
+)
+def test_an_event_is_of_an_ad_that_was_live(
+    client: Client, store: Store, creative_id: str | None, code: int
+) -> None:
+    store.create_tenant("other")
+    store.write_creatives("other", [replace(FIRST, creative_id="theirs")], author="ann")
+    store.put_creatives("acme", [{"creative_id": "old", "item_id": ITEMS[1], "text": "Rye"}])
+    row = {"event_id": "e1", "request_id": "x1", "user_id": "u1", "kind": "click"}
+    row |= {"item_id": ITEMS[0], "time": SystemClock().now().isoformat()}
+    said = {} if creative_id is None else {"creative_id": creative_id}
+    # A tenant without ads of its own may name those of its platform.
+    assert client.post("/v1/events", json={"events": [row | said]}).status_code == 200
+    enter(store, replace(FIRST, creative_id="live"))
+    store.write_creatives(
+        "acme", [replace(SECOND, creative_id="draft", campaign_id="")], author="ann"
+    )
+    client.app.state.service.ads.look()
+    answer = client.post("/v1/events", json={"events": [{**row, **said, "event_id": "e2"}]})
+    assert answer.status_code == code, answer.text
+    if code != 200:
+        assert f"no ad '{creative_id}' of this tenant was ever live" in answer.text

@@ -93,6 +93,7 @@ class _TenantAds:
     ads: LiveAds
     live: tuple[LiveCreative, ...]
     past: tuple[LiveCreative, ...]
+    ids: frozenset[str]  # of both
     secret: bytes
     caps: _Caps
 
@@ -170,6 +171,26 @@ class Ads:
     def live(self) -> dict[str, int]:
         """How many creatives may be shown, by tenant."""
         return {tenant: len(known.live) for tenant, known in list(self._known.items())}
+
+    def never_live(self, tenant: str, ids: Iterable[str]) -> list[str]:
+        """Of ids of creatives those that are none of the tenant's, or that nobody has let live yet;
+        none where the tenant has no ads of the store shown. Those that this process does not know
+        are looked up in the store."""
+        known = self._known.get(tenant)
+        if known is None or not known.ids:
+            return []
+        left = sorted(set(ids) - known.ids)
+        if not left:
+            return []
+        states = {
+            one.creative_id: one.state for one in self._store.creatives_full(tenant, ids=left)
+        }
+        return [
+            one
+            for one in left
+            if states.get(one) != ""
+            and "live" not in [move.state for move in self._store.creative_moves(tenant, one)]
+        ]
 
     def start(self) -> None:
         """Look for the first time, and begin to watch."""
@@ -353,6 +374,7 @@ class Ads:
             ads,
             tuple(_live(ads.creatives, ads.scores)),
             tuple(_live(past, scores)),
+            frozenset(one.creative_id for one in (*ads.creatives, *past)),
             self._store.click_secret(tenant) or b"",
             self._caps(tenant, ads.campaigns.values()),
         )

@@ -313,6 +313,7 @@ async def events(
         require_scope(caller, "stops")
     if rows:
         require_scope(caller, "events")
+        await _of_ads(tenant, rows, state)
     result = Recorded(0, 0)
     if stops:
         result = await state.store_stops(caller, stops)
@@ -347,6 +348,19 @@ async def events(
     hidden = [item for item in named if known is not None and item in known.items]
     force = StopsInForce(in_force=seen == lives, replicas=seen, of=lives, hidden=hidden)
     return counted.model_copy(update={"stops": force})
+
+
+async def _of_ads(tenant: str, rows: Sequence[Mapping[str, Any]], state: State) -> None:
+    """Refuse events of ads that are none of the tenant's, or that nobody has let live."""
+    named = {row["creative_id"] for row in rows if row.get("creative_id")}
+    unknown = await asyncio.to_thread(state.ads.never_live, tenant, named) if named else []
+    if unknown:
+        raise ApiError(
+            422,
+            f"no ad {unknown[0]!r} of this tenant was ever live, so nothing can have come of it",
+            hint="send the creative_id of an answer of /v1/decide; `adwright creatives` enters ads "
+            "and makes them live",
+        )
 
 
 @router.get(
