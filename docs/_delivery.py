@@ -83,6 +83,60 @@ def cycle_kills() -> Iterator[str]:
     yield from source("cycle_kills")
 
 
+def loop_kills() -> Iterator[str]:
+    """What is left of ads, moves and money after kills."""
+    names = (
+        "kills",
+        "ads",
+        "moves",
+        "impressions",
+        "of_ads",
+        "clicks",
+        "lost",
+        "wrong",
+        "over_cap",
+    )
+    heads = (
+        "kills",
+        "ads",
+        "moves",
+        "places",
+        "with an ad",
+        "clicks",
+        "lost",
+        "wrong",
+        "over a cap",
+    )
+    yield f"| processes | {' | '.join(heads)} |"
+    yield f"|---|{'---|' * len(heads)}"
+    for row in result("loop_kills").get("rows", []):
+        cells = [number(row[name], ",d") for name in names]
+        yield f"| {row['processes']} | {' | '.join(cells)} |"
+    yield ""
+    yield result("loop_kills").get("protocol", f"The trial is {ABSENT}.")
+    yield from source("loop_kills")
+
+
+def decision_cost() -> Iterator[str]:
+    """What ads add to a decision."""
+    figures = figures_of("decision_cost")
+    heads = ("CPU-ms without", "with", "more CPU", "p99 ms without", "with", "places with an ad")
+    yield f"| model | {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|---|---|"
+    for model in ("popularity", "item-item"):
+        word = model.replace("-", "_")
+        keys = ("cpu_ms_A", "cpu_ms_B", "more_cpu", "p99_ms_A", "p99_ms_B", "shown")
+        forms = (".2f", ".2f", ".0%", ".1f", ".1f", ".0%")
+        cells = [
+            number(figures.get(f"{word}_{key}"), form)
+            for key, form in zip(keys, forms, strict=True)
+        ]
+        yield f"| {model} | {' | '.join(cells)} |"
+    yield ""
+    yield result("decision_cost").get("protocol", f"The cost is {ABSENT}.")
+    yield from source("decision_cost")
+
+
 def service() -> Iterator[str]:
     """Latency by rate, overload, and kill -9."""
     figures, rows = figures_of("service"), result("service").get("rows", [])
@@ -574,6 +628,8 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "experiments": experiments,
     "rules": rules,
     "rules-beside": rules_beside,
+    "decision-cost": decision_cost,
+    "loop-kills": loop_kills,
     "service": service,
     "stops": stops,
     "tired-ads": tired_ads,

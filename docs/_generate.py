@@ -67,6 +67,7 @@ PAGES = (
             "visibility",
             "operating",
             "floors",
+            "ad-life",
         )
     ),
 )

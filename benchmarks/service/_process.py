@@ -24,7 +24,7 @@ from adwright.campaigns.store.store import Store
 from adwright.core.clock import SystemClock
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.publishing import load_deployed
+from adwright.service.registry.publishing import load_deployed, stored_events
 from adwright.service.registry.registry import FolderModels, Load
 from adwright.web.server import listen, serve
 from benchmarks.common.processes import command
@@ -133,7 +133,8 @@ def main(
     """Serve until a signal comes. load: makes the model of a version."""
     config = ServiceConfig(**json.loads(settings))
     with Store.open(url, seconds=config.store_seconds) as store:
-        folder = FolderModels(models, load, SystemClock(), seconds=config.poll_seconds)
+        known: dict[str, Any] = {"stored": stored_events(store), "seconds": config.poll_seconds}
+        folder = FolderModels(models, load, SystemClock(), **known)
         app = create_app(config, store, folder)
         serve(app, socket.socket(fileno=int(descriptor)))
 

@@ -71,7 +71,7 @@ def test_an_item_is_shown_in_one_of_its_live_ads(client: Client, store: Store) -
     assert "creative" not in decide(client, 31)[1]
     assert [place["item_id"] for place in decide(client, 1)] == list(ITEMS[:2])
     assert decide(client, 1) == before
-    events = store.events("acme", kinds=["impression"], ads=True)
+    events = store.events("acme", kinds=["impression"]).drop_nulls("creative_id")
     assert set(events["creative_id"]) == seen.keys()
     row = events.filter(request_id=f"r{places.index(first) + 2}").row(0, named=True)
     assert row["propensity"] == first["propensity"] * first["creative_propensity"]

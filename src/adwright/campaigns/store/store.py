@@ -654,15 +654,16 @@ class Store:
         since: datetime | None = None,
         until: datetime | None = None,
         kinds: Collection[str] | None = None,
-        ads: bool = False,
+        campaigns: Collection[str] | None = None,
     ) -> pl.DataFrame:
         """The tenant's events that are not compacted yet in EVENT_SCHEMA, oldest first.
 
-        since: the first instant. until: the first instant after the last. kinds: only these. ads:
-        those alone that name a creative.
+        since: the first instant. until: the first instant after the last. kinds: only these.
+        campaigns: those alone that one of these pays for.
         """
         query = select_events(tenant, since=since, until=until, kinds=kinds)
-        query = query.where(EVENTS.c.creative_id.is_not(None)) if ads else query
+        if campaigns is not None:
+            query = query.where(EVENTS.c.campaign_id.in_(sorted(campaigns)))
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
 

@@ -396,7 +396,9 @@ class Ads:
             self._meanwhile[tenant] = []
         try:
             since, kinds = read.caps.records.since, ("impression",)
-            past = self._store.events(tenant, since=since, kinds=kinds, ads=True).to_dicts()
+            capped = read.caps.hours.keys()
+            found = self._store.events(tenant, since=since, kinds=kinds, campaigns=capped)
+            past = found.to_dicts()
             read.caps.observe(past)
             told = {one["event_id"] for one in past}
             with self._telling:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -158,8 +159,12 @@ class Deployed:
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Let all observers take note of events that were stored."""
-        for observer in self.observers:
+        for observer in self._hearing:
             observer.tell(events)
+
+    @cached_property
+    def _hearing(self) -> list[Observer]:
+        return self.observers
 
 
 @dataclass(frozen=True)
