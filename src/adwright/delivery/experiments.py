@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -146,7 +147,7 @@ class ExperimentSettings:
                 hint=f"it may be {', '.join(one.name for one in shown[1:]) or 'none'}",
             )
 
-    @property
+    @cached_property
     def shown(self) -> tuple[ExperimentArm, ...]:
         """The arms that users meet."""
         return tuple(arm for arm in self.arms if not arm.shadow)
@@ -158,9 +159,13 @@ class ExperimentSettings:
 
     def arm_of(self, user_id: str) -> str:
         """The arm that a user meets, always the same, or `HOLDOUT`."""
+        return self._split.arm(user_id)
+
+    @cached_property
+    def _split(self) -> Split:
         shares = [(arm.name, arm.share) for arm in self.shown]
         held = [(HOLDOUT, self.holdout)] if self.holdout else []
-        return Split(self.salt, (*held, *shares)).arm(user_id)
+        return Split(self.salt, (*held, *shares))
 
     def shadows_of(self, user_id: str) -> list[str]:
         """The shadow arms that decide for a user, too."""

@@ -408,11 +408,12 @@ class CreativePolicy:
         self._follows = bool(config.cap or config.wear)
         self._capped = PolicyRecords([self._cap] if self._follows else [], clock=clock)
         self._live: dict[str, tuple[LiveCreative, ...]] = {}
+        self._paying: dict[str, frozenset[str]] = {}  # campaigns of the creatives of items
         self._known: tuple[LiveCreative, ...] = ()
         self._counts: dict[tuple[str, str], list[int]] = {}
         self._kept: dict[str, dict[_LadderKey, _Ladder]] = {}
-        # Impressions of items, and how many of these came since their chances were computed.
-        self._since: dict[str, tuple[int, int]] = {}
+        # Impressions and responses of items when their chances were computed, and since.
+        self._since: dict[str, list[float]] = {}
         self._total, self._learnt = 0, -1.0
         self.version = -1
         self._levels: dict[str, float] = {}
@@ -457,33 +458,41 @@ class CreativePolicy:
         every |= {one.creative_id: one for some in offered.values() for one in some}
         with self._lock:
             self._live, self._known, self._kept = offered, tuple(every.values()), {}
+            self._paying = {
+                item_id: frozenset(one.campaign_id for one in some)
+                for item_id, some in offered.items()
+            }
             self._learnt = -1.0
             self.version = version
         self.refresh()
 
     def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Count stored events in EVENT_SCHEMA columns that name a creative; each must come once."""
-        named = [one for one in events if one.get("creative_id") and one["kind"] in self.kinds]
-        key = self.config.segment
+        kinds = self.kinds
+        named = [one for one in events if one.get("creative_id") and one["kind"] in kinds]
+        key, counts = self.config.segment, self._counts
         with self._lock:
             for event in named:
                 creative_id, place = event["creative_id"], int(event["kind"] != "impression")
-                segments = ("", _segment_of(event.get("context"), key)) if key else ("",)
-                for segment in dict.fromkeys(segments):
-                    self._counts.setdefault((creative_id, segment), [0, 0])[place] += 1
+                count = counts.get((creative_id, ""))
+                if count is None:
+                    count = counts[creative_id, ""] = [0, 0]
+                count[place] += 1
+                if key and (segment := _segment_of(event.get("context"), key)):
+                    counts.setdefault((creative_id, segment), [0, 0])[place] += 1
                 self._total += 1 - place
                 self._outdated(event["item_id"], place)
         if self._follows:
             self._capped.observe([{**each, "item_id": each["creative_id"]} for each in named])
 
-    def _outdated(self, item_id: str, responses: int) -> None:
-        """Chances are computed anew after a response, or a fiftieth more impressions."""
-        at, more = self._since.get(item_id, (0, 0))
-        at, more = at + 1 - responses, more + 1 - responses
-        if responses or _GROWTH * (at - more) <= at:
-            self._kept.pop(item_id, None)
-            more = 0
-        self._since[item_id] = at, more
+    def _outdated(self, item_id: str, place: int) -> None:
+        """Chances are computed anew after a fiftieth more impressions, or responses."""
+        since = self._since.get(item_id)
+        if since is not None:
+            since[2 + place] += 1
+            if since[2 + place] >= (_GROWTH - 1) * since[place]:
+                self._kept.pop(item_id, None)
+                del self._since[item_id]
 
     def refresh(self) -> None:
         """Learn levels and trust from the counts, where they have grown by a fiftieth."""
@@ -572,7 +581,8 @@ class CreativePolicy:
         self, item_id: str, request: Request, stopped: Collection[str], closed: Container[str]
     ) -> _Ladder:
         whole = offered = self._live.get(item_id, ())
-        if stopped or closed or self.config.cap:
+        shut = closed and any(one in closed for one in self._paying.get(item_id, ()))
+        if stopped or shut or self.config.cap:
             offered = tuple(
                 one
                 for one in whole
@@ -593,6 +603,9 @@ class CreativePolicy:
         key = segment, offered if len(offered) < len(whole) else (), seen if any(seen) else ()
         found = kept.get(key)
         if found is None:
+            if item_id not in self._since:
+                total = (float(one.sum()) for one in self._counted(whole, ""))
+                self._since[item_id] = [*total, 0, 0]
             chances = self._chances(offered, segment, seen)
             found = kept[key] = offered, chances, list(accumulate(chances.tolist()))
         return found

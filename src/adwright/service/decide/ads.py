@@ -14,14 +14,13 @@ who saw what, from the store when a cap is new, and then from what this process 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -99,40 +98,46 @@ class _TenantAds:
 
 
 class _Closed:
-    """The campaigns that pay for nothing now, as a container: each is looked at once a slate, and
-    after each place that it pays for."""
+    """The campaigns that pay for nothing now, as a container: each is looked at once a slate, or
+    after each place that it pays for, where its money or its cap may end within the slate."""
 
     def __init__(self, known: _TenantAds, request: Request, spent: Mapping[str, float]) -> None:
         self._known, self._request, self._spent = known, request, spent
-        self._found: dict[str, bool] = {}
-        self._placed = Counter[str]()
+        self._found: dict[object, bool] = {"": False}
+        self._ends: dict[str, int] = {}  # within the slate: places that it paid for
 
     def __contains__(self, campaign_id: object) -> bool:
-        found = self._found.get(str(campaign_id))
+        found = self._found.get(campaign_id)
         if found is None:
-            campaign = self._known.ads.campaigns.get(str(campaign_id))
-            found = campaign is not None and not self._pays(campaign)
-            self._found[str(campaign_id)] = found
+            found = self._found[campaign_id] = self._is_closed(str(campaign_id))
         return found
 
     def place(self, campaign_id: str) -> None:
         """It pays for a place of the slate."""
-        self._placed[campaign_id] += 1
-        self._found.pop(campaign_id, None)
+        if campaign_id in self._ends:
+            self._ends[campaign_id] += 1
+            del self._found[campaign_id]
 
-    def _pays(self, campaign: Campaign) -> bool:
-        name, request, placed = campaign.campaign_id, self._request, 0
-        if self._placed:
-            placed = self._placed[name]
-        spent = self._spent.get(name, 0.0)
-        if placed and campaign.per == "impression":
-            spent = amount(micros(spent) + placed * micros(campaign.price or 0))
-        if not campaign.serves(request.time, request.context, spent):
+    def _is_closed(self, name: str) -> bool:
+        campaign = self._known.ads.campaigns.get(name)
+        if campaign is None:
             return False
-        if campaign.cap is None or name not in self._known.caps.hours:
+        request, placed = self._request, self._ends.get(name, 0)
+        spent = self._spent.get(name, 0.0)
+        each = micros(campaign.price or 0) if campaign.per == "impression" else 0
+        if each and placed:
+            spent = amount(micros(spent) + placed * each)
+        if not campaign.serves(request.time, request.context, spent):
             return True
-        seen = self._known.caps.seen(request.user_id, name, request.time)
-        return seen + placed < campaign.cap
+        needed = micros(spent) + (request.k + 1) * each
+        if campaign.budget is not None and needed > micros(campaign.budget):
+            self._ends.setdefault(name, placed)
+        if campaign.cap is None or name not in self._known.caps.hours:
+            return False
+        seen = self._known.caps.seen(request.user_id, name, request.time) + placed
+        if seen + request.k >= campaign.cap:
+            self._ends.setdefault(name, placed)
+        return seen >= campaign.cap
 
 
 class Ads:
@@ -153,6 +158,7 @@ class Ads:
         self._known: dict[str, _TenantAds] = {}
         #: Those that an answer may have to say, by tenant and id: content never changes.
         self._creatives: dict[tuple[str, str], Creative] = {}
+        self._told: dict[tuple[str, str], tuple[Creative, dict[str, Any]]] = {}
         #: When a tenant's ads were last known to be these, and what cannot be read now.
         self._looked: dict[str, float] = {}
         self._failing: set[str] = set()
@@ -245,7 +251,8 @@ class Ads:
             )
             if not chosen:
                 return decision
-            made = replace(decision, shown=chosen)
+            made = copy(decision)  # `replace` would check again what was checked
+            object.__setattr__(made, "shown", chosen)
             known.caps.reserve(made)
         creatives.reserve(made)
         return made
@@ -272,15 +279,23 @@ class Ads:
         again is answered as before.
         """
         ids = [None if one is None else one.creative_id for one in decision.shown]
+        if not ids:
+            return []
         missing = sorted({one for one in ids if one and (tenant, one) not in self._creatives})
         if missing:
             self._keep(tenant, self._store.creatives_full(tenant, ids=missing))
-        return [
-            None
-            if creative_id is None
-            else self._answer(tenant, decision, place, self._creatives[tenant, creative_id])
-            for place, creative_id in enumerate(ids, start=1)
-        ]
+        secret = self._secret(tenant)
+        start = _said(tenant, decision.request.request_id)
+        answers: list[dict[str, Any] | None] = []
+        for place, creative_id in enumerate(ids, start=1):
+            if creative_id is None:
+                answers.append(None)
+                continue
+            said = dict(self._answer(tenant, creative_id))
+            if secret is not None:
+                said["click"] = f"/click/{_token(secret, f'{start}{place}]')}"
+            answers.append(said)
+        return answers
 
     def ready(self, tenant: str, decision: Decision) -> bool:
         """Whether `answers` can tell without a question to the store."""
@@ -312,17 +327,19 @@ class Ads:
             found = self._creatives[tenant, one.creative_id]
         return tenant, decision, place, found.landing
 
-    def _answer(self, tenant: str, decision: Decision, place: int, one: Creative) -> dict[str, Any]:
-        said = {
-            "slots": {slot: text for slot in SLOTS if (text := getattr(one, slot))},
-            "image_hash": one.image_hash or None,
-            "landing": one.landing or None,
-            "label": one.label or None,
-        }
-        secret = self._secret(tenant)
-        if secret is not None:
-            said["click"] = f"/click/{_token(secret, tenant, decision.request.request_id, place)}"
-        return said
+    def _answer(self, tenant: str, creative_id: str) -> dict[str, Any]:
+        """What an answer says of a creative, whoever sees it."""
+        one = self._creatives[tenant, creative_id]
+        kept = self._told.get((tenant, creative_id))
+        if kept is None or kept[0] is not one:
+            said = {
+                "slots": {slot: text for slot in SLOTS if (text := getattr(one, slot))},
+                "image_hash": one.image_hash or None,
+                "landing": one.landing or None,
+                "label": one.label or None,
+            }
+            kept = self._told[tenant, creative_id] = one, said
+        return kept[1]
 
     def _secret(self, tenant: str) -> bytes | None:
         known = self._known.get(tenant)
@@ -433,14 +450,18 @@ def _live(creatives: Iterable[Creative], scores: Mapping[str, Scores]) -> Iterab
         )
 
 
-def _token(secret: bytes, tenant: str, request_id: str, place: int) -> str:
-    said = json.dumps([tenant, request_id, place], separators=(",", ":")).encode()
-    text = base64.urlsafe_b64encode(said).rstrip(b"=").decode()
+def _said(tenant: str, request_id: str) -> str:
+    """The beginning of a JSON list, of which the place is the end."""
+    return json.dumps([tenant, request_id], separators=(",", ":"))[:-1] + ","
+
+
+def _token(secret: bytes, said: str) -> str:
+    text = base64.urlsafe_b64encode(said.encode()).rstrip(b"=").decode()
     return f"{text}.{base64.urlsafe_b64encode(_mac(secret, text)).rstrip(b'=').decode()}"
 
 
 def _mac(secret: bytes, text: str) -> bytes:
-    return hmac.new(secret, text.encode(), hashlib.sha256).digest()[:_MAC_BYTES]
+    return hmac.digest(secret, text.encode(), "sha256")[:_MAC_BYTES]
 
 
 def _bytes_of(text: str) -> bytes:
