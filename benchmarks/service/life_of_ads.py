@@ -57,13 +57,14 @@ PROTOCOL = (
     "taste (0.3 log-odds), of which 30% follows from words; the odds of a click fall with (1 + "
     "times seen)^-0.3: assumed, as is all that docs/simulation.md says. lift: clicks an "
     "impression of ads, loop over static, less 1; what people bought before is taken off; 95% "
-    "over seeds and people. The rules of the loop were settled on seed 100; how ads act on "
-    "people was mended after seeds 0 and 1 had been seen once, since an item that is sure to be "
-    "clicked left no room for its ad. planted: an ad 2 log-odds worse than the usual one is "
-    "entered for the best-selling product; said: impressions by which the rule that stops ads "
-    "takes down 95% of such ads where all are shown alike, by simulation of the rule before the "
-    "run, and a day of impressions, since it looks at night. A/A: both arms alike; people are "
-    "dealt anew 1,000 times, false alarms are intervals of the lift that leave out 0."
+    "over seeds and people. The rules of the loop were settled on seed 100; how people click "
+    "(as often as they take, in place of three times) was settled after seeds 0 and 1 had been "
+    "seen with other settings, in which items that are sure to be clicked left ads no room. "
+    "planted: an ad 2 log-odds worse than the usual one is entered for the best-selling "
+    "product; said: impressions by which the rule that stops ads takes down 95% of such ads "
+    "where all are shown alike, by simulation of the rule before the run, and a day of "
+    "impressions, since it looks at night. A/A: both arms alike; people are dealt anew 1,000 "
+    "times, false alarms are intervals of the lift that leave out 0."
 )
 
 
@@ -72,10 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/life_of_ads"))
+    parser.add_argument("--only", default="", help="a run alone: seed3, planted, same")
     asked = parser.parse_args()
-    rows = [cell(f"seed{seed}", asked.folder, seed=seed) for seed in range(asked.seeds)]
-    planted = cell("planted", asked.folder, planted=PLANTED_ODDS)
-    same = cell("same", asked.folder, acts=False)
+    if asked.only:
+        cell(asked.only, asked.folder)
+        return
+    rows = [cell(f"seed{seed}", asked.folder) for seed in range(asked.seeds)]
+    planted = cell("planted", asked.folder)
+    same = cell("same", asked.folder)
     logs = np.log1p([row["lift"] for row in rows])
     errors = [
         (np.log1p(row["lift_high"]) - np.log1p(row["lift_low"])) / 2 for row in rows
@@ -113,8 +118,10 @@ def main() -> None:
 _ENDS = ("value", "low", "high")
 
 
-def cell(name: str, folder: Path, **changes: Any) -> dict[str, Any]:
+def cell(name: str, folder: Path) -> dict[str, Any]:
     """A run, once: what it found is kept."""
+    usual: dict[str, Any] = {"planted": {"planted": PLANTED_ODDS}, "same": {"acts": False}}
+    changes = usual.get(name) or {"seed": int(name.removeprefix("seed"))}
     path = KEPT / f"{name}.json"
     if path.is_file():
         found: dict[str, Any] = json.loads(path.read_text())

@@ -158,7 +158,7 @@ class AdLifeConfig:
     items: Count = 16
     variants: Count = 4
     places: Count = 5
-    frequency: Positive = 1.25
+    frequency: Positive = 1.0
     wear: NotNegative = 0.3
     seed: Natural = 0
     acts: bool = True

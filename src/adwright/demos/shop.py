@@ -61,7 +61,9 @@ def open_shop(
 
     Raises as `open_world`, and as `save_log`.
     """
-    config = SimulationRunConfig(population=PopulationConfig(people=people, seed=seed))
+    # As often clicked as taken: what is sure to be clicked leaves an ad nothing to do.
+    kind = PopulationConfig(people=people, clicks_per_purchase=1.0, seed=seed)
+    config = SimulationRunConfig(population=kind)
     world = open_world(config, offline=offline)
     start = world.people.start
     past = world.events.filter(pl.col("time") < start)
