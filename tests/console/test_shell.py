@@ -469,6 +469,8 @@ def test_what_each_page_says_in_its_head() -> None:
         "reviewer": "ann",
         "signed_in": False,
         "room": "drafts",
+        "has_drafts": True,
+        "has_ads": False,
         "has_pairs": False,
     }
     signed = ConsoleState(ConsoleConfig(key="k"), pages, assets, has_pairs=True)
