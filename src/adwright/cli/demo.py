@@ -66,7 +66,7 @@ def loop(
     *,
     weeks: Count = 4,
     people: Annotated[float, Gt(0), Le(1)] = 1.0,
-    items: Count = 16,
+    items: Count = 8,
     seed: Natural = 0,
     offline: bool = False,
     out: Path = Path("runs/demo"),

@@ -155,7 +155,7 @@ class AdLifeConfig:
 
     weeks: Count = 4
     people: Annotated[float, Gt(0), Le(1)] = 1.0
-    items: Count = 16
+    items: Count = 8
     variants: Count = 4
     places: Count = 5
     frequency: Positive = 1.0
