@@ -50,7 +50,7 @@ KEPT = RESULTS / "cells" / NAME
 #: What is planted, in log-odds of a click; the chance that it is down by then, as said beforehand.
 PLANTED_ODDS, SAID = -2.0, 0.95
 DEALS = 1_000
-SEEDS = range(5, 10)
+SEEDS = range(10, 15)
 PROTOCOL = (
     "`adwright demo` by its defaults: simulated people, fitted on Complete Journey, meet a shop "
     "of 8 products for four weeks. Half of them meet the ads of the first day, each as often as "
@@ -59,7 +59,7 @@ PROTOCOL = (
     "seen)^-0.3: assumed, as is all that docs/simulation.md says. lift: clicks an impression of "
     "ads, loop over static, less 1; what people bought before is taken off; 95% over seeds and "
     "people. The rules of the loop, how many products there are, and how people click were "
-    "settled on seeds 0, 1 and 100. planted: an ad 2 log-odds worse than the usual one is "
+    "settled on seeds 0 to 9 and 100. planted: an ad 2 log-odds worse than the usual one is "
     "entered for the best-selling product; said: impressions by which the rule that stops ads "
     "takes down 95% of such ads where all are shown alike, by simulation of the rule before the "
     "run, and a day of impressions, since it looks at night. A/A: both arms alike; people are "

@@ -421,18 +421,16 @@ class _Life:
     def _night(self) -> None:
         """Take down what loses, by all that was shown until now."""
         self.steps(
-            "stop", "creatives", "results", *self._in, "--log", self.out / "compacted",
-            "--campaign", LOOP, "--stop", "--author", "rules:usual",
+            "stop", "creatives", "results", *self._in, "--campaign", LOOP, "--stop",
+            "--author", "rules:usual",
         )  # fmt: skip
 
     def _go_round(self, week: int) -> None:
         """What a scheduler does at night: learn from what was shown, and change what is live."""
-        log, models, runs = self.out / "compacted", self.out / "models", self.out / "runs"
-        self.steps("compact", "store", "compact", *self._in, "--out", log)
+        models, runs = self.out / "models", self.out / "runs"
         table, judge = runs / f"results{week}.parquet", runs / f"judge{week}"
         self.steps(
-            "results", "creatives", "results", *self._in, "--log", log, "--campaign", LOOP,
-            "--out", table,
+            "results", "creatives", "results", *self._in, "--campaign", LOOP, "--out", table
         )  # fmt: skip
         if self.writes:
             self.steps(
@@ -441,13 +439,13 @@ class _Life:
             )  # fmt: skip
         current = max((models / TENANT).glob("v*"))
         self.steps(
-            "retrain", "retrain", current, "--log", self.shop.log, "--served", log,
+            "retrain", "retrain", current, "--log", self.shop.log, "--served", self.store.url,
             "--out", runs / f"recommender{week}",
             "--tenant", TENANT, "--models", models, "--publish",
         )  # fmt: skip
         wanted = runs / f"wanted{week}.csv"
         self.steps(
-            "wanted", "creatives", "wanted", *self._in, "--served", log, "--campaign", LOOP,
+            "wanted", "creatives", "wanted", *self._in, "--campaign", LOOP,
             "--products", self.out / "products.csv", "--least", str(self.config.variants),
             "--frequency", str(self.config.frequency), "--out", wanted,
         )  # fmt: skip
