@@ -68,8 +68,8 @@ PROTOCOL = (
     "targeting, and an experiment of two arms that choose ads in different ways. CPU: of the "
     f"service's process, user and system, at {RATE} requests a second for {SECONDS:g} s a run, in "
     f"turns A B A B; more_cpu: the median over {PAIRS} pairs of B over A, less 1. p99: of both at "
-    f"{FAST} requests a second. shown: places of B that had an ad. The machine was shared with "
-    "other work: load, of the operating system."
+    f"{FAST} requests a second. shown: places of B that had an ad. load: of the "
+    "operating system, at the end of each run."
 )
 
 

@@ -31,18 +31,15 @@ def ad_results(
     *,
     response: EventKind = "click",
     since: datetime | None = None,
-    until: datetime | None = None,
 ) -> pl.DataFrame:
     """creative_id, item_id, campaign_id, state, the slots of the text, impressions and
     clicks, a row a creative, in their order.
 
-    events: in EVENT_SCHEMA. response: the kind that counts as a click. since, until: of the events.
+    events: in EVENT_SCHEMA. response: the kind that counts as a click. since: of the events.
     """
     counted = events.filter(pl.col("creative_id").is_not_null())
     if since is not None:
         counted = counted.filter(pl.col("time") >= since)
-    if until is not None:
-        counted = counted.filter(pl.col("time") < until)
     kind = pl.col("kind")
     sums = counted.group_by("creative_id").agg(
         impressions=(kind == "impression").sum().cast(pl.Int64),

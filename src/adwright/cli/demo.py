@@ -76,8 +76,9 @@ def loop(
     Simulated people, fitted on a year of a real grocer (Complete Journey, downloaded once, 31 MB),
     meet a shop for four weeks. A half of them sees the ads of the first day, the other half what
     the loop makes of them. A small language model writes, judges predict, rules approve, the
-    decision service chooses and learns, what loses or is worn is taken down, and new ads take its
-    place. It ends with a page, the life of three ads, and with the test of both halves.
+    decision service chooses and learns, what loses is taken down, and new ads are written where
+    people have seen the old ones. It ends with a page, the life of three ads, and with the test of
+    both halves.
 
     Each step is a command of adwright; the page lists them, as they are typed.
 

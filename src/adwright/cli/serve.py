@@ -260,24 +260,14 @@ def show_keys(keys: Sequence[Key], tenant: str) -> None:
 
 def _serve_here(settings: ServiceConfig, store: str, models: Path, host: str, port: int) -> None:
     from adwright.campaigns.store.store import Store
-    from adwright.core.clock import SystemClock
     from adwright.service.app import create_app
-    from adwright.service.registry.publishing import load_deployed, noted_in, stored_events
-    from adwright.service.registry.registry import FolderModels
+    from adwright.service.registry.publishing import served_models
     from adwright.web.server import listen, serve
 
     limit = settings.store_seconds
     with Store.open(store, seconds=limit) as opened, listen(host, port) as door:
         _tell(opened, models)
-        folder = FolderModels(
-            models,
-            load_deployed,
-            SystemClock(),
-            stored=stored_events(opened),
-            placed=noted_in(opened),
-            seconds=settings.poll_seconds,
-        )
-        app = create_app(settings, opened, folder)
+        app = create_app(settings, opened, served_models(models, opened, settings.poll_seconds))
         typer.echo(f"serving on http://{host}:{door.getsockname()[1]}")
         serve(app, door)
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from adwright.demos.folder import write_demo_page
-from adwright.demos.loop import BUDGET, LOOP, STATIC, SYSTEMS, AdLifeResult
+from adwright.demos.loop import BUDGET, LOOP, STATIC, AdLifeResult
 from adwright.metrics.reports.charts import learning_curves, to_svg
 from adwright.metrics.reports.report import inline_svg
 
@@ -80,7 +80,7 @@ def _life(result: AdLifeResult, about: str, row: Mapping[str, Any]) -> AdLife:
         about=about,
         product=result.products.get(item, item),
         text=" | ".join(row[slot] for slot in ("headline", "description") if row[slot]),
-        predicted=result.scores.get(creative_id, {}),
+        predicted=told.scores if (told := result.foretold.get(creative_id)) else {},
         line=[one[1:] for one in sorted(line, key=lambda one: one[0])],
         rates=rates,
         rate=_share(row["clicks"], row["impressions"]),
@@ -93,23 +93,22 @@ def _share(clicked: int, shown: int) -> str:
 
 
 def predictions(result: AdLifeResult, least: int = 100) -> pl.DataFrame:
-    """Of the loop's ads that were shown so often: the log-odds that the judge of clicks said and
-    those that were observed, each less the mean of the item's, so that ads compare and not items;
-    later: whether it was written, and judged, after people had come."""
+    """Of the loop's ads that were shown so often: the log-odds that the judge of clicks said before
+    they were shown and those that were observed, each less the mean of the item's, so that ads
+    compare and not items; own: whether the judge was the shop's own."""
     ads = result.ads.filter(pl.col("campaign_id") == LOOP, pl.col("impressions") >= least)
     rows = []
-    first = min((moves[0].time for moves in result.moves.values() if moves), default=None)
     for row in ads.iter_rows(named=True):
-        said = [v for k, v in result.scores.get(row["creative_id"], {}).items() if "click" in k]
-        if said and first is not None:
-            later = (result.moves[row["creative_id"]][0].time - first).days > 1
+        told = result.foretold.get(row["creative_id"])
+        said = [] if told is None else [v for k, v in told.scores.items() if "click" in k]
+        if told is not None and said:
             rate = (row["clicks"] + 0.5) / (row["impressions"] + 1)
-            rows.append((row["item_id"], later, _odds(said[-1]), _odds(rate)))
-    types = {"item": pl.String, "later": pl.Boolean, "said": pl.Float64, "seen": pl.Float64}
+            rows.append((row["item_id"], told.own, _odds(said[-1]), _odds(rate)))
+    types = {"item": pl.String, "own": pl.Boolean, "said": pl.Float64, "seen": pl.Float64}
     table = pl.DataFrame(rows, types, orient="row")
-    alone = pl.len().over("item", "later") > 1
-    within = [pl.col(name) - pl.col(name).mean().over("item", "later") for name in ("said", "seen")]
-    return table.filter(alone).with_columns(within)
+    several = pl.len().over("item", "own") > 1
+    within = [pl.col(name) - pl.col(name).mean().over("item", "own") for name in ("said", "seen")]
+    return table.filter(several).with_columns(within)
 
 
 def _odds(p: float) -> float:
@@ -125,7 +124,6 @@ def write_life_page(result: AdLifeResult, path: Path) -> None:
         "weeks": weeks,
         "charts": _charts(weeks, lives),
         "predicted": predicted(result),
-        "systems": SYSTEMS,
         "budget": BUDGET,
     }
     write_demo_page(path, "life.html", values)
@@ -135,11 +133,11 @@ def predicted(result: AdLifeResult) -> str:
     """What the judges' words were worth, in sentences."""
     table = predictions(result)
     said = []
-    for later, who in (
+    for own, who in (
         (False, "The judge of the package, which knows headlines of news alone"),
         (True, "The shop's own judge, which learnt from what was shown"),
     ):
-        mine = table.filter(later=later)
+        mine = table.filter(own=own)
         rho = mine.select(pl.corr("said", "seen", method="spearman")).item() if len(mine) else None
         if rho is None or not np.isfinite(rho):
             said.append(f"{who}, judged too few ads that were then shown enough to say.")

@@ -9,10 +9,11 @@
 
 Simulated people meet a shop for some weeks. A half of them, the arm "static", goes on to see the
 ads of the first day, each as often as any. The other one, "loop", sees what its results choose: of
-the ads of an item by what was clicked, without those that nobody wants any more, and with new ones
-in their place, chosen by a judge that learnt from what was shown. Nothing else differs.
+the ads of an item those that were clicked and that the person has not seen too often, without those
+that lose, and with new ones where people have seen the old ones. Nothing else differs.
 
-Every step is a command that a user types, run in this process under the simulated time of day.
+Every step of the loop is a command that a user types, run in this process under the simulated time
+of day.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ import polars as pl
 
 from adwright.campaigns.ad_results import ad_results
 from adwright.campaigns.simulation.appeal import Appeal, AppealConfig
-from adwright.campaigns.simulation.run import Plan, SimulationConfig, drive, make_plan
+from adwright.campaigns.simulation.run import (
+    HttpClient,
+    Plan,
+    SimulationConfig,
+    drive,
+    make_plan,
+)
 from adwright.campaigns.store.creatives import CreativeMove
 from adwright.campaigns.store.store import Store
 from adwright.core.atomic import atomic_write_text
@@ -52,7 +59,7 @@ from adwright.data.sources.log import open_log
 from adwright.data.sources.tables import write_creatives
 from adwright.demos.ads import ADAPTER, JUDGES
 from adwright.demos.folder import claim_folder
-from adwright.demos.shop import RunningShop, Shop, open_shop, running_shop
+from adwright.demos.shop import Shop, open_shop, running_shop
 from adwright.lm.open_model import is_installed
 from adwright.lm.torch_engine.config import TorchConfig
 from adwright.metrics.arrays import normal_quantile
@@ -90,7 +97,7 @@ SYSTEMS: tuple[tuple[str, str, str], ...] = (
     (
         "DIN",
         "",
-        "not needed: a shelf of a dozen items needs no network, item-item orders it; `adwright "
+        "not needed: a shelf of a few items needs no network, item-item orders it; `adwright "
         "demo ranker`",
     ),
     (
@@ -186,7 +193,7 @@ class _Steps:
     def __init__(self, run: RunVerb, path: Path, tell: Callable[[str], None]) -> None:
         self._run, self._path, self._tell = run, path, tell
         self.done: list[LoopStep] = []
-        self._systems: list[dict[str, str]] = []
+        self.systems: list[dict[str, str]] = []
         self.week = 0
 
     def __call__(self, name: str, *words: str | Path, may_fail: bool = False) -> str:
@@ -205,18 +212,18 @@ class _Steps:
         self._tell(f"  {name}: {_last_line(said)} ({took[0]:.1f} s)")
         return said
 
-    def close(self, writes: bool) -> None:
-        """Name the systems, too. writes: whether a language model could be had."""
-        names = {one.name for one in self.done}
-        why = "" if writes else "there is no language model here"
-        self._systems = [
-            {"system": system, "step": step, "said": said if not step or step in names else why}
+    def close(self) -> None:
+        """Name the systems, too: in which step each took part, or why it did not."""
+        names = {"", *(one.name for one in self.done)}
+        missing = {"step": "", "said": "there is no language model here"}
+        self.systems = [
+            {"system": system, **({"step": step, "said": said} if step in names else missing)}
             for system, step, said in SYSTEMS
         ]
         self._write()
 
     def _write(self) -> None:
-        rows = [*(to_jsonable(one) for one in self.done), *self._systems]
+        rows = [*(to_jsonable(one) for one in self.done), *self.systems]
         atomic_write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -229,12 +236,22 @@ def _last_line(said: str) -> str:
     return plain[0] if any(line[0] in _BOX for line in lines) else plain[-1]
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """What judges said of an ad before it was shown, by name. own: whether that of clicks is the
+    shop's own."""
+
+    scores: Mapping[str, float]
+    own: bool
+
+
 @dataclass(frozen=True, eq=False)
 class AdLifeResult:
     """What happened. lift: of clicks an impression, loop over static, as a share, with its 95%
     interval over people. reading: what `experiment read` says at the end. ads: every ad with its
-    results. moves, scores: of each, by id. weekly: creative_id, week, impressions, clicks.
-    before: user_id and how much each bought of the shelf before."""
+    results. moves: of each, by id. foretold: what judges said of each before it was shown. weekly:
+    creative_id, week, impressions, clicks. before: user_id and how much each bought of the shelf
+    before. systems: which took part where."""
 
     config: AdLifeConfig
     start: datetime
@@ -244,17 +261,13 @@ class AdLifeResult:
     ads: pl.DataFrame
     weekly: pl.DataFrame
     moves: Mapping[str, Sequence[CreativeMove]]
-    scores: Mapping[str, Mapping[str, float]]
+    foretold: Mapping[str, Foretold]
     spend: pl.DataFrame
     steps: Sequence[LoopStep]
     assumptions: Sequence[str]
     before: pl.DataFrame
     products: Mapping[str, str]
-
-    @property
-    def cpu_seconds(self) -> float:
-        """Of all commands."""
-        return sum(one.cpu_seconds for one in self.steps)
+    systems: Sequence[Mapping[str, str]]
 
 
 def loop_demo(config: AdLifeConfig, run: RunVerb, tell: Callable[[str], None]) -> AdLifeResult:
@@ -291,10 +304,10 @@ def loop_demo(config: AdLifeConfig, run: RunVerb, tell: Callable[[str], None]) -
         steps = _Steps(run, out / "steps.jsonl", tell)
         life = _Life(config, shop, plan, store, steps, set_now, writes=not without)
         life.first_day()
-        with running_shop(store, out / "models", TENANT) as service:
+        with running_shop(store, out / "models", TENANT) as client:
             for week in range(1, config.weeks + 1):
                 tell(f"week {week}")
-                life.week(week, service)
+                life.week(week, client)
         return life.read()
 
 
@@ -368,6 +381,8 @@ class _Life:
         self.out = config.out
         self._quiet = ("--offline",) if config.offline else ()
         self._in = ("--store", store.url, "--tenant", TENANT)
+        self._judge: Path | None = None  # the last own one of clicks
+        self._foretold: dict[str, Foretold] = {}
 
     def first_day(self) -> None:
         """A model and the first ads, of which each arm has the same."""
@@ -379,7 +394,7 @@ class _Life:
         (models / TENANT / "static.toml").write_text(_POLICY + _UNIFORM)
         weeks = 24 * 7 * self.config.weeks
         own = f"[creatives]\nwear = {self.config.wear}\ncap_hours = {weeks}\n"
-        (models / TENANT / "loop.toml").write_text(_POLICY + own)
+        (models / TENANT / "loop.toml").write_text(_POLICY + (own if self.acts else _UNIFORM))
         text = _POLICY + _EXPERIMENT.format(salt=salt)
         (models / TENANT / "serving.toml").write_text(text)
         start = self.plan.start - timedelta(days=1)
@@ -404,14 +419,14 @@ class _Life:
             "--models", models, "--response", "purchase",
         )  # fmt: skip
 
-    def week(self, week: int, service: RunningShop) -> None:
+    def week(self, week: int, client: HttpClient) -> None:
         """People come for a week; what loses goes at night; then the loop goes round."""
         self.steps.week = week
         people, since = self.shop.world.people, self.plan.start + timedelta(weeks=week - 1)
         for day in range(7):
             begins, ends = (since + timedelta(days=one) for one in (day, day + 1))
             batches = self.plan.batches(begins, ends)
-            drive(people, service.client, self.plan, self.appeal, batches, self.set_now)
+            drive(people, client, self.plan, self.appeal, batches, self.set_now)
             self.set_now(ends)
             if self.acts:
                 self._night()
@@ -437,7 +452,9 @@ class _Life:
                 "learn", "creative", "train", "clicks", table, "--test", "item_id", "--out", judge,
                 *self._quiet, may_fail=True,
             )  # fmt: skip
-        current = max((models / TENANT).glob("v*"))
+            if (judge / "model").is_dir():
+                self._judge = judge / "model"
+        current = max((models / TENANT).glob("v*"), key=lambda one: int(one.name[1:]))
         self.steps(
             "retrain", "retrain", current, "--log", self.shop.log, "--served", self.store.url,
             "--out", runs / f"recommender{week}",
@@ -475,8 +492,10 @@ class _Life:
         states = ("--state", "in review", "--state", "live")
         self.steps("list", "creatives", "list", *self._in, *states, "--out", new)
         if self.writes:
-            judges = [one for judge in self._judges() for one in ("--model", judge)]
+            clicks = self._judge or JUDGES / "clicks"
+            judges = ("--model", clicks, "--model", JUDGES / "recall")
             self.steps("judge", "creative", "score", new, *judges, *self._in, *self._quiet)
+            self._note_foretold()
         shelf = ("--products", self.out / "products.csv")
         self.steps("approve", "creatives", "approve", "--rules", "usual", *self._in, *shelf)
         by = ("--author", "rules:usual")
@@ -497,10 +516,12 @@ class _Life:
             for n in range(min(self.config.variants, len(PHRASES)))
         ]
 
-    def _judges(self) -> list[Path]:
-        """Those that ship with the package; of clicks the last own one, as soon as there is one."""
-        own = sorted((self.out / "runs").glob("judge*/model"))
-        return [own[-1] if own else JUDGES / "clicks", JUDGES / "recall"]
+    def _note_foretold(self) -> None:
+        """Keep what judges say of ads that nobody has seen yet; later they are judged anew."""
+        new = [one.creative_id for one in self.store.creatives_full(TENANT, states=["in review"])]
+        for creative_id, found in self.store.creative_scores(TENANT, new).items():
+            scores = {judge: said.value for judge, said in found.items()}
+            self._foretold.setdefault(creative_id, Foretold(scores, self._judge is not None))
 
     def _enter_as_they_are(self, creatives: Sequence[Creative]) -> None:
         self.store.write_creatives(TENANT, creatives, author="adwright demo")
@@ -523,7 +544,7 @@ class _Life:
         ads = ad_results(creatives, events)
         if self.writes:
             self._certify(ads)
-        self.steps.close(self.writes)
+        self.steps.close()
         of_ads = events.filter(pl.col("creative_id").is_not_null()).collect()
         since = pl.lit(self.plan.start).cast(pl.Datetime("us", "UTC"))
         weekly = (
@@ -536,14 +557,9 @@ class _Life:
             .sort("creative_id", "week")
         )
         before = self._bought()
-        ids = [one.creative_id for one in creatives]
-        moves: dict[str, list[CreativeMove]] = {one: [] for one in ids}
+        moves: dict[str, list[CreativeMove]] = {one.creative_id: [] for one in creatives}
         for move in store.creative_moves(TENANT):
             moves[move.creative_id].append(move)
-        scores = {
-            one: {judge: said.value for judge, said in found.items()}
-            for one, found in store.creative_scores(TENANT, ids).items()
-        }
         return AdLifeResult(
             config=self.config,
             start=self.plan.start,
@@ -554,7 +570,7 @@ class _Life:
             ads=ads,
             weekly=weekly,
             moves=moves,
-            scores=scores,
+            foretold=self._foretold,
             spend=store.spend(TENANT),
             steps=self.steps.done,
             assumptions=(
@@ -562,6 +578,7 @@ class _Life:
                 *self.config.appeal.assumptions(),
             ),
             products={one.id: one.title for one in self.shop.products},
+            systems=self.steps.systems,
         )
 
     def _bought(self) -> pl.DataFrame:

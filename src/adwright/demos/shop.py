@@ -1,7 +1,7 @@
 """The shop of the loop's demonstration: its shelf, its people and its service.
 
-The shelf are the items of Complete Journey that sold best lately and that a till names so that one
-can read it. The people are those of `campaigns.simulation`, who like some ads better than others
+The shelf is made of the items of Complete Journey that sold best lately and whose names on a till
+can be read. The people are those of `campaigns.simulation`, who like some ads better than others
 (`appeal`). The service is the one that `adwright serve` runs.
 """
 
@@ -20,7 +20,6 @@ from adwright.campaigns.simulation.ab_test import SimulationRunConfig, World, op
 from adwright.campaigns.simulation.population import PopulationConfig
 from adwright.campaigns.simulation.run import HttpClient
 from adwright.campaigns.store.store import Store
-from adwright.core.clock import SystemClock
 from adwright.core.config import Count
 from adwright.data.schema import Catalogue
 from adwright.data.sources.complete_journey import CompleteJourney
@@ -28,9 +27,7 @@ from adwright.data.sources.log import Log, save_log
 from adwright.demos.shelf import shelf_products
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.decide.ads import Ads
-from adwright.service.registry.publishing import load_deployed, noted_in, stored_events
-from adwright.service.registry.registry import FolderModels
+from adwright.service.registry.publishing import served_models
 from adwright.web.server import on_loopback
 
 #: Weeks before the start in which the shelf sold, and how many of the best sellers are looked at.
@@ -88,27 +85,11 @@ def open_shop(
     return Shop(world, products, out / "log")
 
 
-@dataclass(frozen=True)
-class RunningShop:
-    """A service that runs: whom to ask, and the ads that it knows."""
-
-    client: HttpClient
-    ads: Ads
-
-
 @contextmanager
-def running_shop(store: Store, models: Path, tenant: str) -> Iterator[RunningShop]:
-    """Serve the models of the folder from the store, on a free port of this machine."""
+def running_shop(store: Store, models: Path, tenant: str) -> Iterator[HttpClient]:
+    """Serve the models of the folder from the store, on a free port of this machine; who asks."""
     settings = ServiceConfig()
-    folder = FolderModels(
-        models,
-        load_deployed,
-        SystemClock(),
-        stored=stored_events(store),
-        placed=noted_in(store),
-        seconds=settings.poll_seconds,
-    )
-    app = create_app(settings, store, folder)
+    app = create_app(settings, store, served_models(models, store, settings.poll_seconds))
     key = store.create_key(tenant)
     with on_loopback(app) as url, HttpClient(url, key) as client:
-        yield RunningShop(client, app.state.service.ads)
+        yield client

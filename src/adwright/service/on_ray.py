@@ -30,8 +30,8 @@ from adwright.core.environment import environment
 from adwright.core.errors import ConfigError, MissingExtraError, ResourceError
 from adwright.service.app import create_app
 from adwright.service.config import ServiceConfig
-from adwright.service.registry.publishing import load_deployed, noted_in, stored_events
-from adwright.service.registry.registry import FolderModels, Load
+from adwright.service.registry.publishing import load_deployed, served_models
+from adwright.service.registry.registry import Load
 from adwright.web.server import listen
 
 if TYPE_CHECKING:
@@ -153,16 +153,8 @@ def _builder(
         from ray import serve
 
         replica = serve.get_replica_context().replica_id.unique_id
-        clock = SystemClock()
         store = Store.open(store_url, seconds=config.store_seconds)
-        folder = FolderModels(
-            models,
-            load,
-            clock,
-            stored=stored_events(store),
-            placed=noted_in(store),
-            seconds=config.poll_seconds,
-        )
+        folder = served_models(models, store, config.poll_seconds, load)
         return create_app(replace(config, replica=replica), store, folder)
 
     return build

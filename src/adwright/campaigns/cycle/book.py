@@ -8,11 +8,11 @@ kill counts when the step goes on, and nothing counts twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from adwright.authoring.writer.config import WriterPrices
 from adwright.authoring.writer.drafts import USAGE
@@ -111,7 +111,7 @@ class Book:
         if not self.open:
             return {}
         mine = [row for row in self.rows if row.get("round") == self.number]
-        return {row["step"]: row for row in mine if row["kind"] in _ENDS}
+        return {row["step"]: row for row in mine if row["kind"] in get_args(Outcome)}
 
     def last(self, step: str, kind: str = "done") -> Row | None:
         """The last row of this kind of a step."""
@@ -153,16 +153,3 @@ class Book:
     def count(self, step: str, kind: str) -> int:
         """How often a step came to an end of this kind."""
         return sum(row["kind"] == kind and row.get("step") == step for row in self.rows)
-
-
-#: Rows with which a step is settled in its round.
-_ENDS: Sequence[str] = (
-    "done",
-    "failed",
-    "same",
-    "nothing",
-    "absent",
-    "refused",
-    "budget",
-    "waits",
-)

@@ -18,7 +18,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from adwright.campaigns.cycle.alerts import Post, look_at_store, raise_alert, secret_of, send_alerts
+from adwright.campaigns.cycle.alerts import (
+    AlertKind,
+    Post,
+    look_at_store,
+    raise_alert,
+    secret_of,
+    send_alerts,
+)
 from adwright.campaigns.cycle.book import (
     STOPPING,
     Book,
@@ -39,6 +46,13 @@ from adwright.core.hashing import content_hash
 _KEY, _LOOKS = 12, 3
 #: Exit codes of `adwright author write`: its budget was used up.
 _BUDGET_USED = 4
+
+#: Outcomes of which somebody is told, and as what.
+_TOLD: Mapping[Outcome, AlertKind] = {
+    "failed": "failed",
+    "budget": "budget",
+    "refused": "refused",
+}
 
 #: Told of each step that is settled: its name, how, and what is said of it.
 Tell = Callable[[str, Outcome, str], None]
@@ -227,8 +241,7 @@ class _Walk:
             return
         self._write(*self._held, row)
         self._held = []
-        what = {"failed": "failed", "budget": "budget", "refused": "refused"}[outcome]
-        raise_alert(self.book, self.clock.now(), what, step.name, said)  # type: ignore[arg-type]
+        raise_alert(self.book, self.clock.now(), _TOLD[outcome], step.name, said)
 
     def _ready(self, step: CycleStep) -> Ready:
         """What the step would begin with, or what it comes to without."""

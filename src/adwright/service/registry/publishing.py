@@ -58,6 +58,8 @@ from adwright.service.registry.experiments import (
 from adwright.service.registry.registry import (
     BACK,
     SETTINGS,
+    FolderModels,
+    Load,
     Stored,
     checked_name,
     inventory,
@@ -285,6 +287,23 @@ def first_unseen(folder: Path) -> datetime | None:
 
     until = fitted_until(load_artifact(folder))
     return None if until is None else EPOCH + timedelta(microseconds=until + 1)
+
+
+def served_models(
+    root: str | Path, store: Store, seconds: float, load: Load | None = None
+) -> FolderModels:
+    """The models of a folder, which learn from the events of the store and are noted there.
+
+    seconds: between two looks. load: in the place of `load_deployed`.
+    """
+    return FolderModels(
+        root,
+        load or load_deployed,
+        SystemClock(),
+        stored=stored_events(store),
+        placed=noted_in(store),
+        seconds=seconds,
+    )
 
 
 def stored_events(store: Store) -> Stored:
