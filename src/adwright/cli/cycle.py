@@ -16,7 +16,7 @@ from adwright.cli.verbs import DefaultGroup, verb
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adwright.campaigns.cycle.book import Outcome
+    from adwright.campaigns.cycle.book import StepOutcome
 
 #: Exit codes beside 0 and 2.
 SOME_FAILED, BUDGET_USED = 3, 4
@@ -66,7 +66,7 @@ def _run(root: typer.Typer, file: Path, *, dry_run: bool, as_json: bool) -> None
     need_service()
     from adwright.campaigns.cycle.engine import run_cycle
 
-    def tell(name: str, outcome: Outcome, said: str) -> None:
+    def tell(name: str, outcome: StepOutcome, said: str) -> None:
         if not as_json:
             typer.echo(f"{name}: {_SAID[outcome]}" + (f" ({said})" if said else ""))
 

@@ -21,7 +21,7 @@ from adwright.core.journal import append_rows, read_rows
 #: How a step came out in a round. done, failed: it ran. same: its inputs are as they were. nothing:
 #: there was nothing to do. absent: an input is not there. refused: by the gate. budget: none is
 #: left for it. waits: for a step that failed.
-Outcome = Literal["done", "failed", "same", "nothing", "absent", "refused", "budget", "waits"]
+StepOutcome = Literal["done", "failed", "same", "nothing", "absent", "refused", "budget", "waits"]
 #: What the writer tells of each answer.
 _TOKENS = ("prompt_tokens", "cached_tokens", "answer_tokens")
 #: Of the outcomes those behind which a step does not run.
@@ -111,7 +111,7 @@ class Book:
         if not self.open:
             return {}
         mine = [row for row in self.rows if row.get("round") == self.number]
-        return {row["step"]: row for row in mine if row["kind"] in get_args(Outcome)}
+        return {row["step"]: row for row in mine if row["kind"] in get_args(StepOutcome)}
 
     def last(self, step: str, kind: str = "done") -> Row | None:
         """The last row of this kind of a step."""

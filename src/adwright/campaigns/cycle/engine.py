@@ -29,7 +29,7 @@ from adwright.campaigns.cycle.alerts import (
 from adwright.campaigns.cycle.book import (
     STOPPING,
     Book,
-    Outcome,
+    StepOutcome,
     Used,
     read_meter,
 )
@@ -48,14 +48,14 @@ _KEY, _LOOKS = 12, 3
 _BUDGET_USED = 4
 
 #: Outcomes of which somebody is told, and as what.
-_TOLD: Mapping[Outcome, AlertKind] = {
+_TOLD: Mapping[StepOutcome, AlertKind] = {
     "failed": "failed",
     "budget": "budget",
     "refused": "refused",
 }
 
 #: Told of each step that is settled: its name, how, and what is said of it.
-Tell = Callable[[str, Outcome, str], None]
+Tell = Callable[[str, StepOutcome, str], None]
 #: Raises where the words of a step are no command.
 CheckWords = Callable[[list[str]], None]
 
@@ -66,7 +66,7 @@ class RoundReport:
     unsent: alerts that nobody took."""
 
     number: int
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, StepOutcome]
     said: Mapping[str, str]
     used: Used
     unsent: int
@@ -79,7 +79,7 @@ class Ready(NamedTuple):
     key: str
     inputs: Mapping[str, str] = MappingProxyType({})
     given: Mapping[str, str] = MappingProxyType({})
-    outcome: Outcome | None = None
+    outcome: StepOutcome | None = None
     said: str = ""
 
 
@@ -156,7 +156,7 @@ class _Walk:
     ) -> None:
         self.cycle, self.book, self.store, self.clock = cycle, book, store, clock
         self._runner = runner
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, StepOutcome] = {}
         self._said: dict[str, str] = {}
         self._held: list[dict[str, object]] = []  # rows that count only once a step runs
 
@@ -205,7 +205,7 @@ class _Walk:
                 ready = Ready("", outcome="failed", said=str(error))
             needs = [one for one in self.cycle.before[step.name] if one in runs]
             if step.name in settled:
-                said: tuple[Outcome, str] = settled[step.name]["kind"], "in this round already"
+                said: tuple[StepOutcome, str] = settled[step.name]["kind"], "in this round already"
             elif ready.outcome is None:
                 runs.add(step.name)
                 said = "done", f"would run: adwright {' '.join(self._words(step, ready))}"
@@ -342,7 +342,7 @@ class _Walk:
             row["meter"] = asdict(meter)
         row["used"] = asdict(used)
         done = end.code in step.ok and self._there(step, ready.given)
-        outcome: Outcome = "done" if done else "failed"
+        outcome: StepOutcome = "done" if done else "failed"
         said = end.said
         if end.code is None:
             said = f"it was ended after {left:.0f} s, the time that was left for it"
