@@ -11,7 +11,7 @@ TEST_ENV := OMP_NUM_THREADS=1
 export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 2
 # Scripts only: what begins with an underscore or lies in common/ and peers/ serves them.
-BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/%,$(wildcard benchmarks/*/[a-z]*.py))
+BENCHMARKS := $(filter-out benchmarks/common/% benchmarks/peers/% %/kit.py,$(wildcard benchmarks/*/[a-z]*.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick browser lint docs bench lock sbom install-locked clean
