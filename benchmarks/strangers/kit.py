@@ -91,9 +91,9 @@ class Held:
 
     command: the command lines that were run, without folders. kept: what the room saved. told:
     what training said to expect of the held part. truth, ours and each of `rules`: [N]; for
-    accuracy, codes of labels; for concordance truth is [N, 2], time and whether it ended then, and a
-    prediction is a risk. units: [N], who is resampled: a brand, a page, a day. groups: [N], within
-    which alternatives are compared, for pairs.
+    accuracy, codes of labels; for concordance truth is [N, 2], time and whether it ended then, and
+    a prediction is a risk. units: [N], who is resampled, a brand or a page.
+    groups: [N], within which alternatives are compared, for pairs.
     """
 
     room: str
@@ -156,8 +156,8 @@ class _Part:
     pairs: NDArray[np.int64]
 
     @classmethod
-    def of(cls, held: Held) -> _Part:
-        owner = np.unique(held.units, return_inverse=True)[1].astype(np.int64)
+    def of(cls, held: Held, units: NDArray[Any]) -> _Part:
+        owner = np.searchsorted(units, held.units).astype(np.int64)
         pairs = np.zeros((2, 0), np.int64)
         if held.measure in ("pairs", "concordance"):
             groups = np.zeros(len(held.truth)) if held.groups is None else held.groups
@@ -204,7 +204,8 @@ def compared(helds: Sequence[Held], *, draws: int = _DRAWS) -> dict[str, Any]:
     Intervals are over units and seeds. `told_within`: whether training's word and what came differ
     by no more than their intervals.
     """
-    parts = [_Part.of(one) for one in helds]
+    units = np.unique(np.concatenate([one.units for one in helds]))
+    parts = [_Part.of(one, units) for one in helds]
     rules = sorted(set.intersection(*(set(one.rules) for one in helds)))
     if not rules:
         raise ValueError(
@@ -214,10 +215,10 @@ def compared(helds: Sequence[Held], *, draws: int = _DRAWS) -> dict[str, Any]:
     names = ["ours", *rules]
     value = np.array([[_say(part, name) for name in names] for part in parts])
     drawn = np.zeros((draws, len(parts), len(names)))
-    for at, part in enumerate(parts):
-        units = int(part.owner.max()) + 1
-        for draw in range(draws):
-            times = rng.multinomial(units, np.full(units, 1 / units)).astype(np.float64)
+    for draw in range(draws):
+        # The same units for every seed: what they share is no second evidence.
+        times = rng.multinomial(len(units), np.full(len(units), 1 / len(units))).astype(np.float64)
+        for at, part in enumerate(parts):
             drawn[draw, at] = [_say(part, name, times) for name in names]
     means = drawn.mean(1)
 
