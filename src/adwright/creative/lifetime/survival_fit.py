@@ -227,24 +227,23 @@ class TrainingSpells:
         self.targets = tuple(
             BinTargets.of(edges, table.entry, table.time, table.cause) for edges in terms.heads
         )
-        silent = torch.stack([t.stop.eq(t.first) for t in self.targets]).all(0)
+        silent = torch.stack([target.silent() for target in self.targets]).all(0)
         if bool(silent.all()):
             raise DataError(
-                "no spell was at risk in any whole bin",
+                "no spell was at risk in any bin",
                 value=f"{len(table):,} spells, edges {terms}",
                 hint="choose edges within the ages that the spells reach",
             )
         if some := int(silent.sum()):
             share = f"{some:,} of {len(table):,}"
-            _logger.warning("%s spells teach nothing: they saw no whole bin (%s)", share, terms)
+            _logger.warning("%s spells teach nothing: at risk in no bin (%s)", share, terms)
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def marginal_logits(self, terms: LifeTerms, causes: int) -> list[Tensor]:
+    def marginal_logits(self, causes: int) -> list[Tensor]:
         """Logits [J, C] of each head's hazards on the whole."""
-        found = zip(self.targets, terms.heads, strict=True)
-        return [marginal_logits(target, len(edges) - 1, causes) for target, edges in found]
+        return [marginal_logits(target, causes) for target in self.targets]
 
 
 def typical_ends(
@@ -373,7 +372,7 @@ def fit_lifetime(
     data = TrainingSpells(table, spec, terms, vectors)
     judged = None if valid is None else TrainingSpells(valid, spec, terms, valid_vectors)
     hashes = [hash_of(t, v) for t, v in ((table, vectors), (valid, valid_vectors)) if t]
-    marginal = data.marginal_logits(terms, causes)
+    marginal = data.marginal_logits(causes)
     network.begin_at(marginal)
     typical = typical_ends(marginal, terms, table.causes)
     data_hash = content_hash(hashes)

@@ -33,15 +33,18 @@ survives or ends of one cause,
     P(survive) = 1 / Z_j,  h_{j,c} = exp(a_{j,c}) / Z_j,  Z_j = 1 + sum_c exp(a_{j,c})
 
 so that one cause gives h_j = sigmoid(a_j) (Kitada et al., Applied Sciences 12(7):3594, 2022; causes
-as of Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016, chapter 8). A unit that ends of
-cause c in bin k, and one that is censored, cost
+as of Tutz and Schmid, Modeling Discrete Time-to-Event Data, 2016, chapter 8). Inside a bin the
+hazard is constant, as in the curves: with L_j = -log(1 - h_j), a part f of the bin is survived with
+the probability exp(-f L_j). Ages are known to the period, of length 1: who ended at t survived to
+t - 1 and ended between, who was censored at t survived the whole periods up to it. With f_j the
+part of bin j that a unit survived under risk, from its entry on (delayed entry), and d_j the part
+in which it ended, it costs
 
-    -log h_{k,c} - sum_{j in R, j < k} log(1 - h_j),    - sum_{j in R} log(1 - h_j)
+    sum_j f_j L_j - log(1 - exp(-D)) - log(sum_j s_{j,c} d_j L_j / D),   D = sum_j d_j L_j
 
-with R the bins that the unit was at risk in and seen through: those that begin at its entry or
-later, and that it survived in whole. A bin of which it saw a part alone, because it came or was
-lost in its midst, says nothing; neither does an ending in the bin of its entry. A unit that lives
-beyond the last edge survived all bins.
+of which only the first term is there where it is censored; s_{j,c} = h_{j,c} / h_j. Where bins are
+one period wide, or were seen whole, this is the paper's -log h_k - sum_{j < k} log(1 - h_j). Ends
+before the first edge say nothing; who lives beyond the last edge survived all bins.
 """
 
 from __future__ import annotations
@@ -467,14 +470,16 @@ def _check_vectors(given: Vectors, units: int) -> None:
 
 @dataclass(frozen=True)
 class BinTargets:
-    """What a head learns of B units: at risk in the bins first..stop - 1.
+    """What a head learns of B units; see the module.
 
-    first, stop: int64 [B], first <= stop. cause: int64 [B], of the ending in bin stop - 1; 0 where
-    all bins at risk were survived.
+    edges: [J + 1]. entry, alive, end: [B], ages: under risk from entry on, survived up to `alive`,
+    and where cause, int64 [B], is not 0, ended between `alive` and `end`.
     """
 
-    first: Tensor
-    stop: Tensor
+    edges: Tensor
+    entry: Tensor
+    alive: Tensor
+    end: Tensor
     cause: Tensor
 
     @classmethod
@@ -486,49 +491,59 @@ class BinTargets:
         cause: NDArray[np.integer],
     ) -> BinTargets:
         """Lives [N] in the bins between `edges` [J + 1]. cause: 0 censored, 1.. of the ending."""
-        left, right = np.array(edges[:-1], np.float32), np.array(edges[1:], np.float32)
-        first = np.searchsorted(left, entry, side="left")
-        within = (cause > 0) & (time > left[0]) & (time <= right[-1])
-        survived = np.searchsorted(right, time, side="right")
-        stop = np.where(within, np.searchsorted(right, time, side="left") + 1, survived)
-        seen = within & (stop > first)
+        first, last = np.float32(edges[0]), np.float32(edges[-1])
+        within = (cause > 0) & (time > first) & (time <= last)
+        # Who ended beyond the last edge was still there at it.
+        alive = np.where(within, time - 1, np.where(cause > 0, time, np.floor(time)))
         return cls(
-            torch.from_numpy(first.astype(np.int64)),
-            torch.from_numpy(np.maximum(stop, first).astype(np.int64)),
-            torch.from_numpy(np.where(seen, cause, 0).astype(np.int64)),
+            torch.tensor(edges, dtype=torch.float32),
+            torch.from_numpy(entry.astype(np.float32)),
+            torch.from_numpy(np.maximum(alive, entry).astype(np.float32)),
+            torch.from_numpy(time.astype(np.float32)),
+            torch.from_numpy(np.where(within, cause, 0).astype(np.int64)),
         )
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self.entry)
 
     def take(self, rows: Tensor) -> BinTargets:
         """The units `rows`, int64 [R]."""
-        return BinTargets(self.first[rows], self.stop[rows], self.cause[rows])
+        entry, alive, end, cause = self.entry, self.alive, self.end, self.cause
+        return BinTargets(self.edges, entry[rows], alive[rows], end[rows], cause[rows])
 
-    def at_risk(self, bins: int) -> Tensor:
-        """bool [B, J]: the bins that count."""
-        bin_ = torch.arange(bins)
-        return (bin_ >= self.first[:, None]) & (bin_ < self.stop[:, None])
+    def survived(self) -> Tensor:
+        """f [B, J]: the part of each bin that was survived."""
+        return self._part(self.entry, self.alive)
 
-    def ended(self, bins: int) -> Tensor:
-        """bool [B, J]: the bin of the ending."""
-        return (torch.arange(bins) == self.stop[:, None] - 1) & (self.cause > 0)[:, None]
+    def ended(self) -> Tensor:
+        """d [B, J]: the part of each bin in which it ended; 0 where it did not."""
+        return self._part(self.alive, self.end) * (self.cause > 0)[:, None]
+
+    def silent(self) -> Tensor:
+        """bool [B]: units that say nothing."""
+        return ~((self.survived() > 0) | (self.ended() > 0)).any(1)
+
+    def _part(self, start: Tensor, stop: Tensor) -> Tensor:
+        left, right = self.edges[:-1], self.edges[1:]
+        inside = torch.minimum(right, stop[:, None]) - torch.maximum(left, start[:, None])
+        return inside.clamp(min=0) / (right - left)
 
 
 def hazard_loss(logits: Tensor, targets: BinTargets) -> Tensor:
-    """Minus the log-likelihood [B] of each unit. logits: [B, J, C].
-
-    With one cause it is the binary cross-entropy over the bins at risk.
-    """
-    bins, causes = logits.shape[1:]
-    weight, ended = targets.at_risk(bins).to(logits.dtype), targets.ended(bins)
-    if causes == 1:
-        return functional.binary_cross_entropy_with_logits(
-            logits[:, :, 0], ended.to(logits.dtype), weight=weight, reduction="none"
-        ).sum(1)
-    log_p = functional.log_softmax(functional.pad(logits, (1, 0)), dim=2)
-    chosen = ended * targets.cause[:, None]
-    return -(log_p.gather(2, chosen[:, :, None])[:, :, 0] * weight).sum(1)
+    """Minus the log-likelihood [B] of each unit. logits: [B, J, C]; see the module."""
+    step, share = log_hazards(logits)
+    loss = -(step * targets.survived().to(step.dtype)).sum(1)
+    ended = -step * targets.ended().to(step.dtype)
+    total = ended.sum(1)
+    some = targets.cause > 0
+    # Where nothing ended any number does; its gradient is not asked for.
+    safe = torch.where(some, total, 1.0).clamp(min=1e-30)
+    loss = loss - torch.where(some, torch.log(-torch.expm1(-safe)), 0.0)
+    if logits.shape[2] > 1:
+        mine = (targets.cause - 1).clamp(min=0)[:, None, None].expand(-1, logits.shape[1], 1)
+        of_it = (share.gather(2, mine)[:, :, 0] * ended).sum(1)
+        loss = loss - torch.where(some, torch.log((of_it / safe).clamp(min=1e-30)), 0.0)
+    return loss
 
 
 def log_hazards(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -539,14 +554,22 @@ def log_hazards(logits: Tensor) -> tuple[Tensor, Tensor]:
     return functional.log_softmax(padded, dim=2)[:, :, 0], torch.softmax(logits, dim=2)
 
 
-def marginal_logits(targets: BinTargets, bins: int, causes: int) -> Tensor:
-    """Logits [J, C] of the hazards that the units have on the whole; half an ending and half a
-    survival are added to each, so that none is infinite."""
-    at_risk = targets.at_risk(bins).sum(0)
-    cell = (targets.stop - 1) * causes + targets.cause - 1
-    ended = torch.bincount(cell[targets.cause > 0], minlength=bins * causes).view(bins, causes)
-    survived = at_risk - ended.sum(1)
-    return torch.log((ended + 0.5) / (survived + 0.5)[:, None])
+def marginal_logits(targets: BinTargets, causes: int) -> Tensor:
+    """Logits [J, C] of the hazards that the units have on the whole; half a period's ending and
+    half a survival are added to each, so that none is infinite.
+
+    With n endings in periods of d bins each and a sum F of parts survived, a bin's maximum
+    likelihood is L = log(1 + n d / F) / d.
+    """
+    ended, survived = targets.ended().double(), targets.survived().double().sum(0)
+    width = (targets.edges[1:] - targets.edges[:-1]).double()
+    d = (1 / width).clamp(max=1.0)
+    share = ended / ended.sum(1, keepdim=True).clamp(min=1e-12)
+    count = torch.stack([share[targets.cause == c].sum(0) for c in range(1, causes + 1)], 1) + 0.5
+    total = torch.log1p(count.sum(1) * d / (survived + 0.5 * d)) / d
+    # h / (1 - h) = exp(L) - 1, in the shares of the causes.
+    odds = torch.expm1(total)[:, None] * count / count.sum(1, keepdim=True)
+    return torch.log(odds).float()
 
 
 Dropout: TypeAlias = Annotated[float, Ge(0), Lt(1)]
