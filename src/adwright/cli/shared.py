@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import echo as _write
@@ -22,6 +22,34 @@ if TYPE_CHECKING:
 
     from adwright.campaigns.store.store import Store
     from adwright.data.creatives import Creative
+    from adwright.lm.open_model import LmSpec
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model behind any server of OpenAI's protocol, in the place of one of this machine.
+
+    Options:
+        server (--server --url): Ask an OpenAI-compatible server instead: http://HOST:PORT/v1; its
+            key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        served_model: Name of the model there; by default that of --model.
+    """
+
+    server: str = ""
+    served_model: str = ""
+
+    def spec(self, model: str, **settings: Any) -> LmSpec:
+        """The server's model where one is named, else this one. settings: of `LmSpec`; those of a
+        model of this machine are refused for a server."""
+        from adwright.lm.open_model import LmSpec
+
+        if self.served_model and not self.server:
+            raise ConfigError(
+                "which server has this model?",
+                where=f"--served-model {self.served_model}",
+                hint="add --server http://HOST:PORT/v1",
+            )
+        return LmSpec(self.served_model or model, url=self.server, **settings)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from adwright.authoring.writer.config import WriteBudget, WriterPrices
 from adwright.cli.lm.serve import DEFAULT_MODEL
 from adwright.cli.shared import (
     Making,
+    Served,
     Writing,
     allowed_to_replace,
     column_pairs,
@@ -98,8 +99,7 @@ def write(
     model: str = DEFAULT_MODEL,
     engine: Literal["auto", "openvino", "paged", "torch", "llamacpp"] = "auto",
     adapter: Path | None = None,
-    server: str = "",
-    served_model: str = "",
+    served: Served = Served(),
     concurrency: Natural = 0,
     threads: Natural = 0,
     offline: bool = False,
@@ -150,9 +150,6 @@ def write(
         sample: Only so many products, drawn by the seed; 0 for all.
         engine: auto takes OpenVINO where it can run the model, else paged, our own, which takes
             adapters.
-        server (--url --server): Ask an OpenAI-compatible server instead: http://HOST:PORT/v1;
-            its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
-        served_model: Name of the model there.
         concurrency: Requests at a time to a server, or rows of the paged engine.
         temperature: Of first variants; 0 takes the likeliest token.
         variety: Temperature of further variants and attempts.
@@ -218,12 +215,10 @@ def _table(told: Mapping[str, Any]) -> ProductTable:
 
 def _model(told: Mapping[str, Any]) -> LmSpec:
     """What writes."""
-    from adwright.lm.open_model import LmSpec
-
-    return LmSpec(
-        told["served_model"] or told["model"],
+    served: Served = told["served"]
+    return served.spec(
+        told["model"],
         adapter="" if told["adapter"] is None else str(told["adapter"]),
-        url=told["server"],
         **{name: told[name] for name in ("engine", "concurrency", "threads", "offline")},
     )
 
@@ -312,8 +307,7 @@ def data(
     test: float = 0.1,
     phrasings: Natural = 24,
     teacher: str = "",
-    server: str = "",
-    served_model: str = "",
+    served: Served = Served(),
     drop_missing: bool = False,
     voice: Path | None = None,
     offline: bool = False,
@@ -353,8 +347,6 @@ def data(
         test: Share of the products to test with.
         phrasings: New instructions of a task, beside our seeds.
         teacher: A model that writes instructions, ads, titles and answers.
-        server (--url --server): The same by any OpenAI-compatible endpoint.
-        served_model: How the endpoint calls its model.
         drop_missing: Leave out descriptions with facts that their input lacks, instead of
             showing these.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
@@ -387,7 +379,7 @@ def data(
         _tell_plan(plan)
         return
     replacing = allowed_to_replace(out, force=force)
-    with _taught_by(teacher, server, served_model, offline=offline) as model:
+    with _taught_by(teacher, served, offline=offline) as model:
         report = build_instructions(plan, out, teacher=model, overwrite=replacing)
     _tell(report, out)
 
@@ -435,22 +427,20 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _taught_by(
-    teacher: str, server: str, served: str, *, offline: bool
-) -> Iterator[LanguageModel | None]:
+def _taught_by(teacher: str, served: Served, *, offline: bool) -> Iterator[LanguageModel | None]:
     """The teacher, open for as long as the block lasts; None where none is named."""
-    from adwright.lm.open_model import LmSpec, open_lm
+    from adwright.lm.open_model import open_lm
 
-    if teacher and server:
+    if teacher and served.server:
         hint = "name a local model, or an endpoint"
         raise ConfigError("there is one teacher", where="--teacher, --server", hint=hint)
-    if bool(server) != bool(served):
+    if bool(served.server) != bool(served.served_model):
         hint = "--server http://127.0.0.1:8001/v1 --served-model NAME"
         raise ConfigError("an endpoint and its model go together", where="--server", hint=hint)
-    if not (teacher or server):
+    if not (teacher or served.server):
         yield None
         return
-    with closing(open_lm(LmSpec(served or teacher, url=server, offline=offline))) as model:
+    with closing(open_lm(served.spec(teacher, offline=offline))) as model:
         yield model
 
 
