@@ -88,24 +88,8 @@ _PROTOCOL = (
     "No review of pairs: nobody was asked, and the only language model at hand is the writer's "
     "own base. Scores are estimates of judges."
 )
-CONFIG = SeedConfig(
-    rounds=3,
-    samples=6,
-    briefs=200,
-    keep=0.5,
-    pool=0.25,
-    rows=420,
-    watch=0.1,
-    held=0.25,
-    watch_most=60,
-    held_most=120,
-    measured=4,
-    # All three rounds are run and shown; the second judge still chooses among them.
-    patience=3,
-    tokens=32,
-    batch=20,
-    seed=_SEED,
-)
+#: What `adwright creative train seed` does by default.
+CONFIG = SeedConfig(seed=_SEED)
 _TRIAL = SeedConfig(
     rounds=1,
     samples=2,

@@ -106,7 +106,8 @@ def _run(module: str, arguments: Sequence[str], folder: Path) -> Done:
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     text = out.read_text("utf-8")
-    command = " ".join(("adwright", *arguments))
+    short = ("/".join(Path(one).parts[-2:]) if one.startswith("/") else one for one in arguments)
+    command = " ".join(("adwright", *short))
     print(f"{command}\n{text[-3_000:]}", flush=True)
     if process.returncode:
         raise SystemExit(f"{command} ended with {process.returncode}")

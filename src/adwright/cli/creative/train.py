@@ -159,7 +159,7 @@ def writer(
     scale: Literal["share", "percent", "digits", "d_prime"] | None = None,
     rounds: Count = 3,
     samples: Count = 6,
-    briefs: Natural = 0,
+    briefs: Natural = 200,
     minutes: Annotated[float, Ge(0)] = 0.0,
     base: str = "smollm2-135m-instruct",
     named: AdColumnsGiven = AdColumnsGiven(),
@@ -181,13 +181,20 @@ def writer(
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
         rounds: At most so many.
         samples: Ads that a round writes for a brief.
-        briefs: Briefs of a round; 0 for all.
+        briefs: Briefs of a round, drawn anew for each; 0 for all.
         minutes: Stop after so many; the same command goes on.
         base: Base of the writer, as `adwright tune run` takes a model.
     """
     from adwright.creative.memory.outcomes import ScoreColumns, read_recall
     from adwright.creative.seed.improve import train_writer
-    from adwright.creative.seed.texts import SeedBudget, SeedConfig, SeedData, known_ads, plan_seed
+    from adwright.creative.seed.texts import (
+        TOKENS,
+        SeedBudget,
+        SeedConfig,
+        SeedData,
+        known_ads,
+        plan_seed,
+    )
 
     wanted = replace(ad_columns(named.columns), image="", video="")
     table = read_recall(opened_ads(ads, wanted), scores=ScoreColumns(score, scale or "", of))
@@ -203,6 +210,7 @@ def writer(
         rounds=rounds,
         samples=samples,
         briefs=briefs,
+        tokens=TOKENS[kind],
         seed=seed,
         budget=SeedBudget(minutes=minutes),
     )

@@ -57,7 +57,7 @@ this list, and the first one that holds is told:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Annotated, Literal, TypeAlias
@@ -531,6 +531,10 @@ class SeedBudget:
     tokens: Natural = 0
 
 
+#: How long an ad of a kind may be, in tokens of the writer.
+TOKENS: Mapping[str, int] = {"slogan": 32, "headline": 48, "description": 160, "video": 600}
+
+
 @settings
 class SeedConfig:
     """How a run goes.
@@ -543,30 +547,30 @@ class SeedConfig:
     watch, held: shares of the groups of briefs, see `part_of`; watch_most, held_most: briefs of
     them that are written for, 0 for all; measured: ads for each of them. patience: rounds that may
     bring nothing by the second judge's view. gain: what counts as something, relative.
-    temperature, top_p, tokens: of what is written; a video takes some 600 tokens. batch: briefs of
-    one call. draws: of intervals.
+    temperature, top_p, tokens: of what is written, see `TOKENS`. batch: briefs of one call. draws:
+    of intervals.
 
     Raises ConfigError for numbers out of range.
     """
 
     rounds: Count = 3
     samples: Count = 6
-    briefs: Natural = 0
+    briefs: Natural = 200
     keep: Share = 0.5
     pool: Share = 0.25
     pool_most: Natural = 2000
-    rows: Natural = 0
+    rows: Natural = 420
     watch: float = 0.1
     held: float = 0.25
-    watch_most: Natural = 100
-    held_most: Natural = 200
+    watch_most: Natural = 60
+    held_most: Natural = 120
     measured: Count = 4
-    patience: Count = 2
+    patience: Count = 3
     gain: float = 0.0
     temperature: Positive = 0.9
     top_p: float = 0.95
-    tokens: Count = 48
-    batch: Count = 8
+    tokens: Count = 32
+    batch: Count = 20
     draws: Count = 1000
     seed: Natural = 0
     filters: AdFilterConfig = field(default_factory=AdFilterConfig)
