@@ -485,7 +485,7 @@ def train(
         overwrite=replacing,
     )
     options.keep(go.out)
-    typer.echo(f"Saved in {found.text()}")
+    typer.echo(found.text())
     typer.echo(f"Next: adwright retire list --model {go.out}")
 
 

@@ -230,7 +230,7 @@ def several(low: float) -> JudgedChange:
         (found(several(-0.001), one(0.03)), False, "lower bound"),
         (found(several(0.001), one(0.021)), True, "two opinions"),
         (found(several(0.001), one(0.02)), False, "second judge"),
-        (found(one(0.0203)), True, "Worth a test"),
+        (found(one(0.0203)), True, "no second judge"),
         (found(one(0.0201)), False, "less than the 1.0%"),
         (found(one(0.019)), False, "-5.0%"),
         (found(JudgedChange("recall", 0.0, 0.4)), False, "+0.4"),
@@ -239,7 +239,7 @@ def several(low: float) -> JudgedChange:
 def test_an_edit_has_to_beat_none_by_the_lower_bound(
     edit: FoundEdit, keeps: bool, says: str
 ) -> None:
-    kept, reason = decide(edit, EditJob())
+    kept, reason = decide(edit, EditJob(), checked=True)
     assert kept is keeps
     assert says in reason
     assert reason.startswith("The ad stays as it is") is not kept
@@ -257,6 +257,23 @@ def test_judges_that_say_the_same_are_one() -> None:
     assert not kept
     assert "members differ" in reason
     assert decide(found(replace(alike, after=0.03)), EditJob())[0]
+
+
+def test_a_verdict_needs_a_second_judge_and_a_look_at_the_design() -> None:
+    both = found(several(0.001), one(0.021))
+    assert decide(both, EditJob(), checked=True)[1].startswith("Worth a test")
+    for edit, checked in ((both, False), (found(several(0.001)), True), (found(one(0.03)), True)):
+        kept, reason = decide(edit, EditJob(), checked=checked)
+        assert kept
+        assert "Worth" not in reason
+
+
+def test_a_single_judge_has_to_see_more_than_its_own_error() -> None:
+    edit = found(one(0.0203))
+    assert decide(edit, EditJob(), error=0.01)[0]
+    kept, reason = decide(edit, EditJob(), error=0.3)
+    assert not kept
+    assert "less than its own error of 30.0%" in reason
 
 
 def test_the_least_share_is_the_users() -> None:

@@ -378,7 +378,7 @@ def edit(
     second: Path | None = None,
     edits: str = "exposure,contrast,saturation,temperature",
     line: str = "",
-    protect: Path | None = None,
+    protect: str = "auto",
     method: Literal["genetic", "random", "ascent", "pareto"] = "genetic",
     calls: Annotated[int, Ge(12)] = 130,
     least: Annotated[float, Ge(0)] = 0.01,
@@ -399,10 +399,10 @@ def edit(
 
     Each edited picture is looked at and judged anew. What is predicted is an estimate of models, so
     an edit is written only where the lower bound is above no edit, and a second judge agrees. Ads
-    about politics and health claims are refused, faces are moved only with consent, and nothing
-    that is protected changes. Edited pictures are signed (C2PA) and tagged (IPTC); a log of edits
-    grows beside them. Originals are never touched: to go back, use them. The same command goes on
-    where it was stopped.
+    about politics and health claims are refused, faces are moved only with consent, and texts,
+    price, logo, legal lines and faces stay as they are. Edited pictures are signed (C2PA) and
+    tagged (IPTC); a log of edits grows beside them. Originals are never touched: to go back, use
+    them. The same command goes on where it was stopped.
 
     Options:
         judge: Run of `creative train clicks` on ads with pictures; repeat it for an ensemble,
@@ -414,8 +414,9 @@ def edit(
         edits: What may be edited, by commas: exposure, contrast, saturation, temperature,
             background_blur, crop, text, faces.
         line (--overlay-text): Words that `text` lays over it.
-        protect: What stays, such as logo, price and legal line: a table
-            (ad,left,top,right,bottom,what) or a folder of masks, white where it stays.
+        protect: What stays: auto finds texts, plates such as price and logo, and faces; a table
+            (ad,left,top,right,bottom,what) or a folder of masks, white where it stays, adds to
+            that; none protects nothing.
         method: Of the search; pareto for judges of several things.
         calls (--budget): Edited pictures judged of an ad, at most.
         least (--min-gain): Share that the click rate has to rise by with a single judge.
@@ -456,7 +457,8 @@ def edit(
     require_apart(out, ads, ())  # before the files are looked at, which takes long
     seen = look_at(table, reading.look_for, offline=offline, dry_run=dry_run).table
     told: dict[str, Any] = {"approver": approver, "second": second, "job": job, "key": key}
-    told |= {"protected": protect, "faces": files, "offline": offline}
+    told |= {"protected": None if protect == "none" else protect, "faces": files}
+    told |= {"offline": offline}
     with prepared_job(seen, judge, out, **told) as ready:
         if dry_run:
             for sentence in ready.sentences():

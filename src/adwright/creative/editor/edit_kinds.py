@@ -2,7 +2,10 @@
 
     context = EditContext(protected=protected_mask([box], picture.shape), places=places)
 
-    protected   pixels that no edit changes: logo, price, legal line
+    protected   pixels that no edit changes: texts, logo, price, legal line
+    whole       pixels that no frame cuts and nothing covers, whatever their tone: faces
+    still       how far a tone stays as it was: 1 where protected, and on even grounds around that,
+                falling to 0 over some pixels, so that nothing stands out as a box
     subject     how much each pixel belongs to what the ad shows, for a blur of the rest
     places      where faces are
     mover       moves crops of faces, see `faces.aligning.mover`
@@ -64,7 +67,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,14 +124,16 @@ class ProtectedBox:
 
 @dataclass(frozen=True, eq=False)
 class EditContext:
-    """See the module. protected: bool [H, W]. subject: float [H, W], 0 to 1. blend: how faces are
-    put back."""
+    """See the module. protected, whole: bool [H, W]. subject, still: float [H, W], 0 to 1. blend:
+    how faces are put back."""
 
     protected: Mask | None = None
     subject: NDArray[np.float32] | None = None
     places: tuple[FacePlace, ...] = ()
     mover: FaceMover | None = None
     blend: Blend = "seamless"
+    whole: Mask | None = None
+    still: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -136,7 +141,7 @@ class EditContext:
     def require_size_of(self, picture: Pixels) -> None:
         """Raise DataError where a picture is none, or of another size than the context."""
         require_picture(picture)
-        for name in ("protected", "subject"):
+        for name in ("protected", "subject", "whole", "still"):
             mask = getattr(self, name)
             if mask is not None and mask.shape != picture.shape[:2]:
                 raise DataError(
@@ -149,12 +154,18 @@ class EditContext:
     def cut(self, left: int, top: int, right: int, bottom: int) -> EditContext:
         """The context of the part of the picture with these edges, as in slices."""
         part = (slice(top, bottom), slice(left, right))
-        return replace(
-            self,
-            protected=None if self.protected is None else self.protected[part],
-            subject=None if self.subject is None else self.subject[part],
-            places=tuple(place.moved(left, top) for place in self.places),
-        )
+        cut: dict[str, Any] = {}
+        for name in ("protected", "subject", "whole", "still"):
+            mask = getattr(self, name)
+            cut[name] = None if mask is None else mask[part]
+        return replace(self, **cut, places=tuple(one.moved(left, top) for one in self.places))
+
+    @property
+    def taken(self) -> Mask | None:
+        """bool [H, W]: what no frame cuts and nothing covers, but for faces at known places."""
+        if self.protected is None or self.whole is None:
+            return self.whole if self.protected is None else self.protected
+        return self.protected | self.whole
 
 
 def protected_mask(boxes: Iterable[ProtectedBox], shape: tuple[int, ...]) -> Mask:
@@ -175,7 +186,12 @@ def protected_mask(boxes: Iterable[ProtectedBox], shape: tuple[int, ...]) -> Mas
 
 
 def kept(picture: Pixels, new: Pixels, context: EditContext) -> Pixels:
-    """The new picture, with the old one's pixels where they are protected."""
+    """The new picture, with the old one's pixels where they are protected, and where its tone
+    stays as far as it does."""
+    if context.still is not None:
+        share = context.still[..., None]
+        mixed = np.rint(share * picture + (1 - share) * new).astype(np.uint8)
+        new = np.where(share > 0, mixed, new)
     if context.protected is None or not context.protected.any():
         return new
     return np.where(context.protected[..., None], picture, new)
@@ -439,9 +455,9 @@ class Crop(PictureEdit):
 
 def _whole(shape: tuple[int, ...], context: EditContext) -> list[tuple[int, int, int, int]]:
     """Boxes in the picture that no frame may cut."""
-    made = []
-    if context.protected is not None and context.protected.any():
-        rows, columns = (np.flatnonzero(context.protected.any(axis)) for axis in (1, 0))
+    made, taken = [], context.taken
+    if taken is not None and taken.any():
+        rows, columns = (np.flatnonzero(taken.any(axis)) for axis in (1, 0))
         made.append((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
     found = (place.pixels(shape) for place in context.places)
     made += [box for box in found if box[0] < box[2] and box[1] < box[3]]
@@ -470,6 +486,8 @@ class BackgroundBlur(PictureEdit):
         with needing("edits of pictures", "creative"):
             import cv2
         share = np.clip(context.subject.astype(np.float32), 0, 1)
+        if context.whole is not None:
+            share[context.whole] = 1
         for place in context.places:
             share[face_mask(place, picture.shape, shrink=0)] = 1
         spread = max(0.1, self.spread * min(picture.shape[:2]))

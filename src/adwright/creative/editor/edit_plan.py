@@ -11,13 +11,15 @@ A line of text over the picture: where, how large, and how much it stands out.
     TextOverlay("Fresh today", x=0.5, y=0.9, size=0.08, opacity=1, contrast=0.6)
 
 It never lies over what is protected or over a face: where it would, the nearest free place is taken
-(on a grid of half its height); where there is none, it is made smaller, and where it still finds no
-place, it is not written, and `why_not` says so. Ink
-is black or white, whichever has the higher contrast with what is below it, by WCAG 2:
+(on a grid of half its height); where there is none, it is made smaller, to 3% of the picture's
+height and 12 pixels, and where it still finds no place, it is not written, and `why_not` says so.
+It is written whole or not at all: from an opacity of one half on. Ink is black or white, whichever
+has the higher contrast with what is below it, by WCAG 2:
 
     contrast ratio = (L1 + .05) / (L2 + .05),    L the relative luminance of the lighter and darker
 
-`contrast` lays a plate of the other of the two below the text, with that opacity.
+A plate of the other of the two lies below the text, of the opacity `contrast`, or as much more as
+the least contrast of 4.5 needs with every pixel that it lies over.
 """
 
 from __future__ import annotations
@@ -45,7 +47,6 @@ from adwright.creative.editor.edit_kinds import (
     PictureEdit,
     Saturation,
     Temperature,
-    kept,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 _MOST_CHARACTERS = 200
-_LEAST_SIZE, _MOST_SIZE = 0.03, 0.2
+_LEAST_SIZE, _LEAST_PIXELS, _MOST_SIZE = 0.03, 12, 0.2
 _WIDEST = 0.96
+#: Opacity from which on it is written; of a contrast that is read; steps of the plate up to it.
+_WRITTEN, LEGIBLE, _PLATES = 0.5, 4.5, 21
 _WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -65,8 +68,8 @@ _WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 class TextOverlay(PictureEdit):
     """text: one line. x, y: of its middle, 0 at the left and top, 1 at the right and bottom of what
     room there is. size: of the letters, share of the picture's height; less where there is no room.
-    opacity: of ink and plate, 0 is no text. contrast: opacity of the plate. font: path of a
-    TrueType file; Pillow's own by default, which has Latin letters only.
+    opacity: below one half there is no text. contrast: opacity of the plate, at least. font: path
+    of a TrueType file; Pillow's own by default, which has Latin letters only.
     """
 
     KNOBS = (
@@ -96,7 +99,7 @@ class TextOverlay(PictureEdit):
             )
 
     def is_neutral(self) -> bool:
-        return self.opacity == 0
+        return self.opacity < _WRITTEN
 
     def why_not(self, picture: Pixels, context: EditContext) -> str:
         return "" if self.is_neutral() else self._laid_out(picture, context)[2]
@@ -123,19 +126,21 @@ class TextOverlay(PictureEdit):
         pen.text(
             ((right - left) / 2, (bottom - top) / 2), self.text, fill=255, font=font, anchor="mm"
         )
-        plate = self.contrast * self.opacity
-        shown = below * (1 - plate) + (255 - ink) * plate
-        share = np.asarray(drawn, np.float64)[..., None] / 255 * self.opacity
+        for plate in np.linspace(self.contrast, 1, _PLATES):
+            shown = np.rint(below * (1 - plate) + (255 - ink) * plate)
+            if _least_contrast(ink, shown) >= LEGIBLE:
+                break
+        share = np.asarray(drawn, np.float64)[..., None] / 255
         new = picture.copy()
         new[top:bottom, left:right] = np.rint(shown * (1 - share) + ink * share).astype(np.uint8)
-        return kept(picture, new, context)
+        return new
 
     def _laid_out(
         self, picture: Pixels, context: EditContext
     ) -> tuple[FreeTypeFont | Any, Box | None, str]:
         """Its font and its box, or why it has none."""
         high, wide = picture.shape[:2]
-        least = max(6, round(_LEAST_SIZE * high))
+        least = max(_LEAST_PIXELS, round(_LEAST_SIZE * high))
         pixels = max(least, round(self.size * high))
         missing = _missing(_font(self.font, pixels), self.text)
         if missing:
@@ -176,15 +181,26 @@ class TextOverlay(PictureEdit):
 
 def contrast_ratio(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """WCAG's, of two sRGB colours [3], 0 to 255: 1 (alike) to 21 (black on white)."""
-    v = np.stack([one, other]) / 255
-    light = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) @ _WEIGHTS
+    light = _luminance(np.stack([one, other]))
     return float((light.max() + 0.05) / (light.min() + 0.05))
 
 
+def _least_contrast(ink: float, ground: NDArray[np.float64]) -> float:
+    """Of a grey 0 to 255 and every pixel of [H, W, 3]."""
+    own, light = float(_luminance(np.full(3, ink))), _luminance(ground)
+    high, low = np.maximum(own, light), np.minimum(own, light)
+    return float(((high + 0.05) / (low + 0.05)).min())
+
+
+def _luminance(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    v = colours / 255
+    made = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) @ _WEIGHTS
+    return np.asarray(made)
+
+
 def _taken(shape: tuple[int, ...], context: EditContext) -> NDArray[np.bool_]:
-    taken = np.zeros(shape[:2], bool)
-    if context.protected is not None:
-        taken |= context.protected
+    found = context.taken
+    taken = np.zeros(shape[:2], bool) if found is None else found.copy()
     for place in context.places:
         left, top, right, bottom = place.pixels(shape)
         taken[top:bottom, left:right] = True

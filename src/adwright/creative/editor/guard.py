@@ -541,14 +541,15 @@ class FileEditor:
         *,
         text: str = "",
         protected: NDArray[np.bool_] | None = None,
+        context: EditContext | None = None,
         places: Sequence[FacePlace] | None = None,
         form: FileFormat = "PNG",
         title: str = "ad",
     ) -> EditedFile:
         """The edited file of a picture's file.
 
-        text: all words of the ad. protected: bool [H, W]. places: of its faces, where
-        they are known. form: of the result.
+        text: all words of the ad. protected: bool [H, W]. context: what else is known to stay.
+        places: of its faces, where they are known. form: of the result.
         Raises FileUnreadableError where the file is no picture, ConfigError where the key cannot
         sign, DataError as the guard does. Nothing is in the log of what raised, but for a key that
         cannot sign: that is known only at the end.
@@ -560,11 +561,11 @@ class FileEditor:
         if moves and self.aligner is not None:
             seen = self.aligner.aligned(picture, 8)
             found, skipped = tuple(face.place for face in seen.faces), seen.skipped
-        context = EditContext(
-            protected,
-            self._subject_of(picture, plan),
-            tuple(places) if places is not None else found,
-            self.mover,
+        context = replace(
+            context or EditContext(protected),
+            subject=self._subject_of(picture, plan),
+            places=tuple(places) if places is not None else found,
+            mover=self.mover,
         )
         boxes = (FacePlace.of_box(*one.box, shape="ellipse") for one in skipped)
         request = EditRequest(picture, plan, context, text, (*found, *boxes))

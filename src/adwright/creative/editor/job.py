@@ -15,13 +15,15 @@ One ad of a job: looked at, searched, judged, and edited where that is better.
     done = edit_ad(ad, tools, job)
     done.outcome.status, done.outcome.reason, done.data
 
-1  The picture is opened, and what is protected is laid over it; an animation is refused, since an
-   edit would keep its first picture alone.
+1  The picture is opened, and what is protected is laid over it: what was named, and what is found
+   to be design, see `design`; an animation is refused, since an edit would keep its first picture
+   alone.
 2  The guard is asked about the ad's words, and those that are laid over it. Where faces may be
    moved, it is asked about each, see `faces_of_ad`: one without consent stays, the rest goes on.
 3  Plans are searched on a copy of at most `side` pixels, by the judges on the edited copy.
 4  What was found is done to the whole picture, and judged again there, by the second judge too.
-5  It is kept where it is better by the lower bound, see `settings`; else the ad stays as it is.
+5  It is kept where it is better by the lower bound, see `settings`, and every text of the original
+   is read in it; else the ad stays as it is.
 
 The search of one ad's plan, by the method that a job names.
 
@@ -52,6 +54,7 @@ from adwright.core.config import to_jsonable
 from adwright.core.errors import AdwrightError, ConfigError, DataError, FileUnreadableError
 from adwright.core.hashing import sha256_file
 from adwright.core.progress import duration, progress
+from adwright.creative.editor.design import AUTO, DesignFinder
 from adwright.creative.editor.edit_kinds import EditContext, FaceMove
 from adwright.creative.editor.edit_plan import EditPlan
 from adwright.creative.editor.fitness import (
@@ -81,6 +84,7 @@ from adwright.creative.editor.job_faces import (
     read_protected,
 )
 from adwright.creative.editor.job_files import (
+    LEAVE,
     AdOutcome,
     EditJob,
     JobFolder,
@@ -184,13 +188,14 @@ class AdToEdit:
 @dataclass(frozen=True, eq=False)
 class JobTools:
     """judges: that are asked. editor: makes the files. regions: that stay. faces: None where no
-    face is moved."""
+    face is moved. design: finds what else stays; None where nobody looks."""
 
     judges: AskedJudges
     editor: FileEditor
     clock: Clock
     regions: ProtectedRegions = field(default_factory=ProtectedRegions)
     faces: FaceTools | None = None
+    design: DesignFinder | None = None
 
 
 def edit_ad(
@@ -210,10 +215,10 @@ def edit_ad(
     except (AdwrightError, OSError) as error:
         return replace(blank, reason=f"it cannot be read: {error}"), None
     subject = tools.editor.subject
+    design = None if tools.design is None else tools.design.found(picture)
+    context = EditContext(mask) if design is None else design.context(mask)
     if "background_blur" in job.edits and subject is not None:
-        context = EditContext(mask, subject.share(picture))
-    else:
-        context = EditContext(mask)
+        context = replace(context, subject=subject.share(picture))
     words = tools.editor.guard.verdict(
         EditRequest(picture, job.plan(), context, ad.record.text), tools.clock.now()
     )
@@ -235,7 +240,14 @@ def edit_ad(
         values = tuple(tuple(map(float, row)) for row in front.values)
         unedited = tuple(map(float, front.unedited))
         outcome = replace(outcome, front=KeptFront(front.names, values, unedited, front.calls))
-    kept, reason = decide(found, job)
+    kept, reason = decide(found, job, checked=design is not None, error=_error(judges, picture))
+    if kept and tools.design is not None and design is not None:
+        lost = tools.design.lost(design, found.done.picture)
+        if lost:
+            kept, reason = (
+                False,
+                f"{LEAVE}in the edited picture {lost[0]!r} cannot be read any more.",
+            )
     if not kept:
         return replace(outcome, status="unchanged", reason=reason), None
     try:
@@ -243,7 +255,7 @@ def edit_ad(
             ad.path,
             found.plan,
             text=ad.record.text,
-            protected=mask,
+            context=context,
             places=context.places or None,
             form=job.form,
             title=ad.id,
@@ -338,6 +350,11 @@ def _judged(
     return whole, tuple(changes[1:])
 
 
+def _error(judges: JudgesOfAd, picture: Pixels) -> float:
+    """Standard error of a single judge on the unedited picture, as a share of what it says."""
+    return judges.searched[0].error(picture) if len(judges.searched) == 1 else 0.0
+
+
 def _unsaid(found: FoundEdit) -> str:
     """Why an edit that moves a face cannot say so; empty where it can, or moves none."""
     if not found.plan.face_moves():
@@ -430,7 +447,7 @@ class PreparedJob:
         ]
         second = "asked at the end"
         if judges.second is None:
-            second = "none: a gain is then one model's word"
+            second = "none: no edit is then said to be worth a test"
         said = [
             f"{left:,} ads would be searched for edits: {', '.join(self.job.edits)}",
             f"by {self.job.method}, at most {self.job.calls:,} edited pictures each, "
@@ -451,10 +468,11 @@ class PreparedJob:
         limit = (
             "the lower bound of the ensemble's change is above 0"
             if judges.several
-            else f"the judge sees {self.job.least:.1%} or more, having no interval of its own"
+            else f"the judge sees {self.job.least:.1%} or more, and more than its own error"
         )
         second = ", and the second judge sees a gain" if judges.second is not None else ""
-        return f"an edit is kept where {limit}{second}; else the ad stays as it is"
+        read = ", and every text is read as before" if self.tools.design is not None else ""
+        return f"an edit is kept where {limit}{second}{read}; else the ad stays as it is"
 
     def run(self, *, cpu: Callable[[], float] = time.process_time) -> EditRun:
         """Edit what is left, and write the summary. Raises as `edit_ad`; what was done is kept."""
@@ -500,7 +518,7 @@ def edit_ads(
     approver: str,
     second: str | Path | None = None,
     job: EditJob | None = None,
-    protected: str | Path | None = None,
+    protected: str | Path | None = AUTO,
     faces: FaceFiles | None = None,
     ages: AgeCheck | None = None,
     key: SigningKey | None = None,
@@ -523,7 +541,7 @@ def prepared_job(
     approver: str,
     second: str | Path | None = None,
     job: EditJob | None = None,
-    protected: str | Path | None = None,
+    protected: str | Path | None = AUTO,
     faces: FaceFiles | None = None,
     ages: AgeCheck | None = None,
     key: SigningKey | None = None,
@@ -534,8 +552,9 @@ def prepared_job(
 
     ads: a table or folder, which is looked at as `describe_table` does, or one that was. judges:
     runs of `train_clicks`, several for an ensemble. out: folder of the job. approver: who lets the
-    edits pass, by name, for the log. second: a judge that the search never asks. protected: boxes
-    or masks, see `protected`. faces: needed where faces are moved. ages: with an estimate of your
+    edits pass, by name, for the log. second: a judge that the search never asks. protected: "auto"
+    finds texts, plates and faces; boxes or masks of `read_protected` are kept beside these; None
+    protects nothing. faces: needed where faces are moved. ages: with an estimate of your
     own, for none ships. key: signs; by default one that nobody trusts. Raises ConfigError,
     DataError, ArtifactError and the like for what is wrong with what is named; what is wrong with
     an ad is told of that ad.
@@ -565,7 +584,10 @@ def prepared_job(
             "no ad has a picture", file=table.name, hint="name the column of pictures: --image"
         )
     require_apart(out, ads if isinstance(ads, str | Path) else None, (ad.path for ad in chosen))
-    regions = ProtectedRegions() if protected is None else read_protected(protected, table.ids)
+    regions = ProtectedRegions()
+    if protected is not None and protected != AUTO:
+        regions = read_protected(protected, table.ids)
+    design = None if protected is None else DesignFinder(offline)
     several = job.method == "pareto"
     with opened_judges(judges, second, several_objectives=several, offline=offline) as asked:
         log, signer = EditLog(JobFolder(Path(out)).log, SystemClock()), key or made_test_key(timer)
@@ -590,8 +612,8 @@ def prepared_job(
             len(table) - len(chosen),
             job,
             Path(out),
-            _asked(job, asked, regions, faces),
-            JobTools(asked, editor, timer, regions, moving),
+            _asked(job, asked, regions, faces) | {"design": design is not None},
+            JobTools(asked, editor, timer, regions, moving, design),
             key is not None,
         )
 

@@ -9,7 +9,8 @@ the shape, which a placement may not take; `text` lays a line over the picture t
 The rule that stands beside every search: an edit is kept only where it is better than no edit by
 the lower bound. Of several judges of one kind that is the lower end of the interval of the change,
 which has to be above 0; of a single judge, which has no such interval, the change has to be `least`
-of what was said before, or more. A second judge has to see a gain, too.
+of what was said before, or more, and more than the judge's own error. A second judge has to see a
+gain, too; without one, or without a look at the design, an edit is not said to be worth a test.
 
 Whether an edit that was found is kept: only where it beats no edit by the lower bound.
 
@@ -196,35 +197,37 @@ class EditJob:
 
 
 _ALIKE = 1e-6
+LEAVE = "The ad stays as it is: "
 
 
-def decide(found: FoundEdit, job: EditJob) -> tuple[bool, str]:
-    """Whether the file is written, and the reason in a sentence."""
-    first, leave = found.first, "The ad stays as it is: "
+def decide(
+    found: FoundEdit, job: EditJob, *, checked: bool = False, error: float = 0.0
+) -> tuple[bool, str]:
+    """Whether the file is written, and the reason in a sentence. checked: whether the design was
+    looked at. error: standard error of a single judge, a share of what it says."""
+    first = found.first
     if not found.changed:
-        return (False, leave + "no edit was found that is better than none.")
-    members_differ = (
+        return False, LEAVE + "no edit was found that is better than none."
+    if (
         first.low is not None
         and first.high is not None
         and first.high - first.low > _ALIKE * abs(first.before)
-    )
-    if members_differ and first.low is not None:
+    ):
         if not first.low > 0:
-            return (
-                False,
-                f"{leave}the lower bound of the change is {first.low:+.3g}, not above 0.",
-            )
-    elif not first.before or not first.relative >= job.least:
+            return False, f"{LEAVE}the lower bound of the change is {first.low:+.3g}, not above 0."
+    elif not first.before or not first.relative >= max(job.least, error):
         share = f"{first.relative:+.1%}" if first.before else f"{first.change:+.3g}"
-        return (
-            False,
-            f"{leave}its judge sees {share}, less than the {job.least:.1%} that it has to be "
-            "without an ensemble whose members differ.",
-        )
-    if found.second is not None and not found.second.change > 0:
-        return (False, leave + "the second judge sees no gain.")
-    said = "two opinions" if found.second is not None else "no second judge was asked"
-    return (True, f"Worth a test against the original; {said}; {ESTIMATE}.")
+        limit = f"the {job.least:.1%} that it has to be without an ensemble whose members differ"
+        if error > job.least:
+            limit = f"its own error of {error:.1%}"
+        return False, f"{LEAVE}its judge sees {share}, less than {limit}."
+    if found.second is None:
+        return True, f"No verdict, since no second judge was asked; {ESTIMATE}."
+    if not found.second.change > 0:
+        return False, LEAVE + "the second judge sees no gain."
+    if not checked:
+        return True, f"No verdict, since nobody looked for texts and faces; {ESTIMATE}."
+    return True, f"Worth a test against the original; two opinions, design kept; {ESTIMATE}."
 
 
 #: edited: a file was written. unchanged: no edit was better. refused: the guard forbids it.
@@ -447,10 +450,18 @@ def shrunk(
         return picture, context
     shape = (max(1, round(scale * high)), max(1, round(scale * wide)))
     by = (shape[1] / wide, shape[0] / high)
+    small: dict[str, Any] = {}
+    for name, below in (
+        ("protected", _any_below),
+        ("whole", _any_below),
+        ("subject", _mean_below),
+        ("still", _mean_below),
+    ):
+        mask = getattr(context, name)
+        small[name] = None if mask is None else below(mask, shape)
     made = replace(
         context,
-        protected=None if context.protected is None else _any_below(context.protected, shape),
-        subject=None if context.subject is None else _mean_below(context.subject, shape),
+        **small,
         places=tuple(_moved(place, by) for place in context.places),
     )
     return squeezed(picture, shape), made

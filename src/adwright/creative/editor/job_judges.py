@@ -24,10 +24,12 @@ and the unedited picture cost one look.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -115,23 +117,31 @@ class AdOnPictures:
     def __init__(self, name: str, trained: AdJudge, record: AdRecord, eyes: PictureEyes) -> None:
         self.name = name
         self._trained, self._record, self._eyes = trained, record, eyes
-        self._known: dict[str, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, bool, float]] = {}
 
     def judge(self, pictures: Pixels) -> Floats:
         """float64 [N]: the judge's value."""
-        return np.array([value for value, _ in self._answers(pictures)], np.float64)
+        return np.array([value for value, _, _ in self._answers(pictures)], np.float64)
 
     def unlike(self, pictures: Pixels) -> NDArray[np.bool_]:
         """bool [N]: whether the ad with each picture is unlike all that the judge knows."""
-        return np.array([unlike for _, unlike in self._answers(pictures)], bool)
+        return np.array([unlike for _, unlike, _ in self._answers(pictures)], bool)
 
-    def _answers(self, pictures: Pixels) -> list[tuple[float, bool]]:
+    def error(self, picture: Pixels) -> float:
+        """Its standard error on a picture uint8 [H, W, 3], by its interval as one of a normal, as a
+        share of what it says."""
+        ((value, _, error),) = self._answers(picture[None])
+        return error / abs(value) if value else math.inf
+
+    def _answers(self, pictures: Pixels) -> list[tuple[float, bool, float]]:
         keys = [_key_of(picture) for picture in pictures]
         new = {key: at for at, key in enumerate(keys) if key not in self._known}
         if new:
             found = self._asked(pictures[list(new.values())])
+            reach = 2 * NormalDist().inv_cdf((1 + found.coverage) / 2)
             for at, key in enumerate(new):
-                self._known[key] = float(found.value[at]), bool(found.unlike[at])
+                error = float(found.high[at] - found.low[at]) / reach
+                self._known[key] = float(found.value[at]), bool(found.unlike[at]), error
         return [self._known[key] for key in keys]
 
     def _asked(self, pictures: Pixels) -> Judgements:

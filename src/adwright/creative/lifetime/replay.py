@@ -47,6 +47,7 @@ import numpy.typing as npt
 from adwright.core.config import Count, Gt, Lt, settings, to_jsonable
 from adwright.core.errors import ConfigError, DataError
 from adwright.core.progress import progress
+from adwright.creative.lifetime.kept_life import AnyLife
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.stop_rule import (
     RetireConfig,
@@ -58,7 +59,6 @@ from adwright.creative.lifetime.stop_rule import (
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_network import Vectors
 from adwright.data.hashing import mix64
 from adwright.data.ranges import ranges
@@ -496,7 +496,7 @@ def fatigue_grid(config: ReplayConfig) -> list[FatigueRule]:
 
 def replay(
     lives: LifeRecord,
-    model: FittedLifetime | Sequence[FittedLifetime] | None,
+    model: AnyLife | Sequence[AnyLife] | None,
     periods: Sequence[int],
     config: ReplayConfig | None = None,
     *,
@@ -512,7 +512,7 @@ def replay(
     Raises ConfigError for a model that may have seen what it is judged by, and as
     `LifeRecord.running`.
     """
-    models = [model] if isinstance(model, FittedLifetime) else list(model or ())
+    models = list(model or ()) if isinstance(model, Sequence | None) else [model]
     expecting = [values] if isinstance(values, ValueModel) else list(values or ())
     if models and expecting and len(models) != len(expecting):
         raise ConfigError(
@@ -549,7 +549,7 @@ class _Rules:
     def __init__(
         self,
         lives: LifeRecord,
-        models: Sequence[FittedLifetime],
+        models: Sequence[AnyLife],
         expecting: Sequence[ValueModel],
         when: Sequence[int],
         config: ReplayConfig,

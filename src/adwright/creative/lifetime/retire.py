@@ -4,8 +4,8 @@
     trained = train_retirement(lives, Path("runs/retire"))
     print(retirement_list(trained.model, lives, values=trained.values).text())
 
-RUN/run holds curves and the checkpoint, RUN/model says how long a unit goes on, RUN/values what it
-will bring.
+RUN/run holds curves and the checkpoint, RUN/model says how long a unit goes on (with RUN/network,
+where that takes part), RUN/values what it will bring.
 
 Units to train retirement on: all that ran at many periods, one below another.
 
@@ -34,12 +34,13 @@ import numpy.typing as npt
 from adwright.core.artifacts import load_artifact
 from adwright.core.errors import ArtifactError, ConfigError, DataError
 from adwright.core.progress import say
+from adwright.creative.lifetime.kept_life import KIND, KeptLife, StackedLives, chosen_life
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.stop_list import vectors_of
 from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_values
-from adwright.creative.lifetime.survival_curves import KIND, FittedLifetime
-from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
+from adwright.creative.lifetime.survival_curves import FittedLifetime
+from adwright.creative.lifetime.survival_fit import LifetimeConfig, clocks_of, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, Vectors
 from adwright.training.search import require_free
 
@@ -122,19 +123,36 @@ def fit_retirement(
     Raises as `retirement_data` and `fit_lifetime`.
     """
     data = retirement_data(lives, before)
-    config = config or LifetimeConfig()
-    unit, name = lives.log.unit, lives.log.period_name
+    config = _settled(lives.log, data, config or LifetimeConfig())
+    return _fitted(lives.log, data, config, vectors, out, resume=resume, stop_now=stop_now)
+
+
+def _settled(log: LifeLog, data: RetirementData, config: LifetimeConfig) -> LifetimeConfig:
+    """With edges, and without the season where it names the period."""
     season: tuple[str, ...] = ()
-    if data.before - int(lives.log.period.min()) < _TWO_YEARS[unit]:
+    if data.before - int(log.period.min()) < _TWO_YEARS[log.unit]:
         read = () if "numbers" in config.leave_out else data.train.number_names
         season = tuple(n for n in read if n.startswith(_SEASON) and n not in config.leave_out)
     if season:
-        say(f"less than two years, so a season names its {unit}: without {', '.join(season)}")
+        say(f"less than two years, so a season names its {log.unit}: without {', '.join(season)}")
     terms = config.terms
     if terms is None:
         terms = data.terms
-        say(f"edges of the bins, in {unit}s: {terms}")
-    config = replace(config, terms=terms, leave_out=(*config.leave_out, *season))
+        say(f"edges of the bins, in {log.unit}s: {terms}")
+    return replace(config, terms=terms, leave_out=(*config.leave_out, *season))
+
+
+def _fitted(
+    log: LifeLog,
+    data: RetirementData,
+    config: LifetimeConfig,
+    vectors: Vectors | None,
+    out: str | Path | None,
+    *,
+    resume: bool,
+    stop_now: bool,
+) -> FittedLifetime:
+    name = log.period_name
     say(
         f"training on {len(data.train):,} units before {name(data.valid_from)}, "
         f"validation on {len(data.valid):,} before {name(data.before)}"
@@ -149,9 +167,8 @@ def fit_retirement(
         resume=resume,
         stop_now=stop_now,
     )
-    return replace(
-        model, config=model.config | {"before": data.before, "valid_from": data.valid_from}
-    )
+    when = {"before": data.before, "valid_from": data.valid_from}
+    return replace(model, config=model.config | when)
 
 
 def training_units(
@@ -215,24 +232,22 @@ def _terms(table: SpellTable, life: Ints) -> LifeTerms:
     return LifeTerms(short=short, long=(short[0], short[-1], *beyond))
 
 
-_MODEL, _RUN, _VALUES = "model", "run", "values"
+_MODEL, _NETWORK, _RUN, _VALUES = "model", "network", "run", "values"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRetirement:
-    """model: trained. id: of its artifact. folder: the artifact's. values: what units will bring;
-    None where the record was too short to learn it."""
+    """model: what was kept. id: of its artifact. folder: the artifact's. values: what units will
+    bring; None where the record was too short to learn it."""
 
-    model: FittedLifetime
+    model: KeptLife
     id: str
     folder: Path
     values: ValueModel | None = None
 
     def text(self) -> str:
-        """In a line: what validation says of the model that was kept."""
-        kept = [one for one in self.model.records if one.get("epoch") == self.model.epoch]
-        measured = f", C {kept[0]['valid_c']:.3f}" if kept and "valid_c" in kept[0] else ""
-        return f"{self.folder}: loss {self.model.valid_loss:.4f} on validation{measured}"
+        """In a line each: what was kept, what it expects, and where it is."""
+        return "\n".join([*self.model.sentences(), f"saved in {self.folder}"])
 
 
 def train_retirement(
@@ -246,7 +261,8 @@ def train_retirement(
     stop_now: bool = False,
     overwrite: bool = False,
 ) -> TrainedRetirement:
-    """Train on a record and save the model. before, vectors: as of `fit_retirement`.
+    """Choose on a record what predicts its lives, see `kept_life`, and save that. The network alone
+    is in the folder `network` where it takes part. before, vectors: as of `fit_retirement`.
 
     resume, stop_now: continue or close a run that was interrupted. overwrite: replace a model and
     its run. Raises ResourceError where there is a model (without `overwrite`), and as
@@ -255,20 +271,46 @@ def train_retirement(
     folder = Path(out)
     if not overwrite:
         require_free(folder / _MODEL, "a model")
-    if overwrite and not resume and (folder / _RUN).exists():
-        shutil.rmtree(folder / _RUN)
-    model = fit_retirement(
-        lives, before, config, vectors=vectors, out=folder / _RUN, resume=resume, stop_now=stop_now
+    if overwrite and not resume:
+        shutil.rmtree(folder / _RUN, ignore_errors=True)
+    data = retirement_data(lives, before)
+    config = _settled(lives.log, data, config or LifetimeConfig())
+    kept = chosen_life(
+        _stacked(lives, data, config, vectors),
+        lambda: _fitted(
+            lives.log, data, config, vectors, folder / _RUN, resume=resume, stop_now=stop_now
+        ),
+        config.seed,
     )
-    values, before = None, int(model.config["before"])
-    shutil.rmtree(folder / _VALUES, ignore_errors=True)
+    when = {"before": data.before, "valid_from": data.valid_from, "seed": config.seed}
+    kept = replace(kept, config=when)
+    values = None
+    for part in (_VALUES, _NETWORK):
+        shutil.rmtree(folder / part, ignore_errors=True)
     try:
-        values = fit_values(lives, before, ValueConfig(seed=int(model.config["seed"])))
+        values = fit_values(lives, data.before, ValueConfig(seed=config.seed))
         values.save(folder / _VALUES)
     except DataError as error:
         say(f"value per cost is taken as it was, not as the features tell: {error.what}")
-    identity = model.save(folder / _MODEL, overwrite=overwrite)
-    return TrainedRetirement(model, identity, folder / _MODEL, values)
+    identity = kept.save(folder / _MODEL, folder / _NETWORK, overwrite=overwrite)
+    return TrainedRetirement(kept, identity, folder / _MODEL, values)
+
+
+def _stacked(
+    lives: LifeRecord, data: RetirementData, config: LifetimeConfig, vectors: Vectors | None
+) -> StackedLives:
+    table, life = training_units(lives, None, data.before)
+    clocks = clocks_of(table) if config.clocks == "leave_out" else ()
+    config = replace(config, leave_out=(*config.leave_out, *clocks), clocks="keep")
+    return StackedLives(
+        table,
+        (table.start + table.entry).astype(np.int64),
+        life,
+        lives.log.gap,
+        config.terms or data.terms,
+        config,
+        lambda of: vectors_of(vectors, of),
+    )
 
 
 def open_retirement(path: str | Path) -> TrainedRetirement:
@@ -276,8 +318,11 @@ def open_retirement(path: str | Path) -> TrainedRetirement:
     model that was not trained by `train_retirement`: it does not say what it may have seen."""
     inside = Path(path) / _MODEL
     folder = inside if inside.is_dir() else Path(path)
-    artifact = load_artifact(folder, kind=KIND)
-    model = FittedLifetime.load(artifact)
+    artifact = load_artifact(folder)
+    if artifact.kind == KIND:
+        model = KeptLife.load(artifact, folder.parent / _NETWORK)
+    else:  # of an earlier version: the network alone
+        model = KeptLife.of(FittedLifetime.load(artifact))
     if "before" not in model.config:
         raise ArtifactError(
             "this model does not say up to when it was trained",

@@ -12,10 +12,10 @@ Letters: R lives, N running units, L of them explained.
 Why a unit is on the list: what moved its risk, and past units that were like it.
 
 What an input adds is the expected number of periods to come, less what is expected where that
-input alone is hidden behind its learned default. So it is relative to an average unit, and inputs
-that tell the same share what they say. Past units are those whose lives ended before the period, as
-they were known at an earlier one, nearest in what the heads of the network read (its last hidden
-layer), by the euclidean distance; all of them are looked at.
+input alone is missing. So it is relative to an average unit, and inputs that tell the same share
+what they say. Where nothing predicts lives there are no reasons. Past units are those whose lives
+ended before the period, as they were known at an earlier one, nearest in what moves the model (of
+the network its last hidden layer), by the euclidean distance; all of them are looked at.
 
 Letters: N units, I inputs, P past units, H hidden units.
 """
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import cached_property
@@ -35,7 +35,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 from polars.exceptions import PolarsError
 
 from adwright.core.atomic import atomic_folder, atomic_write_text
@@ -43,6 +42,7 @@ from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, FileUnreadableError
 from adwright.core.hashing import content_hash
+from adwright.creative.lifetime.kept_life import AnyLife, KeptLife, LifeModel
 from adwright.creative.lifetime.lives import LifeLog, LifeRecord, RunningUnits
 from adwright.creative.lifetime.replay import Replay
 from adwright.creative.lifetime.spell_table import SpellTable
@@ -58,17 +58,15 @@ from adwright.creative.lifetime.stop_rule import (
     keeping_value,
     outlook_of,
 )
-from adwright.creative.lifetime.survival_curves import FittedLifetime, predicted_curves
-from adwright.creative.lifetime.survival_network import InputSpec, SpellInputs, Vectors
-from adwright.data.batches.jagged import Jagged
+from adwright.creative.lifetime.survival_network import Vectors
 from adwright.metrics.reports.charts import learning_curves, to_svg
 from adwright.metrics.reports.report import inline_svg, page_environment
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Units whose distances to all past ones are in memory at once; of a prediction.
-_ROWS, _BATCH = 256, 8192
+#: Units whose distances to all past ones are in memory at once.
+_ROWS = 256
 #: Past units that are looked at; reasons and past units like it that are told of a unit.
 _PAST, _TOLD = 20_000, 3
 #: A change of fewer periods is no reason.
@@ -99,23 +97,18 @@ class Influences:
 
 
 def influences(
-    model: FittedLifetime, table: SpellTable, vectors: Vectors | None = None, *, horizon: int
+    model: LifeModel, table: SpellTable, vectors: Vectors | None = None, *, horizon: int
 ) -> Influences:
     """What each input adds to the expected periods of N units. horizon: periods that count."""
-    spec = model.network.spec
-    inputs = spec.encode(table, vectors)
+    seen = vectors or {}
 
-    def expected(seen: SpellInputs) -> Floats:
-        curves = predicted_curves(model.network, seen, table.entry, model.causes, batch=_BATCH)
-        return outlook_of(curves, horizon).further
+    def expected(units: SpellTable, shown: Vectors) -> Floats:
+        return outlook_of(model.predict(units, shown), horizon).further
 
-    whole = expected(inputs)
-    names, texts, change = [], [], []
-    for name, hidden in _each_hidden(inputs, spec):
-        names.append(name)
-        texts.append(_texts(name, table))
-        change.append(whole - expected(hidden))
-    return Influences(tuple(names), tuple(texts), np.stack(change, 1))
+    whole, names = expected(table, seen), model.reads
+    change = [whole - expected(*_hidden(name, table, seen)) for name in names]
+    texts = tuple(_texts(name, table) for name in names)
+    return Influences(names, texts, np.array(change).reshape(len(names), len(table)).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +139,7 @@ class PastUnits:
 
 
 def past_units(
-    model: FittedLifetime, lives: LifeRecord, period: int, vectors: Vectors | None = None
+    model: LifeModel, lives: LifeRecord, period: int, vectors: Vectors | None = None
 ) -> PastUnits:
     """Lives whose end is known by `period`, as they were known 1, 2, 4, 8 ... periods before it,
     each as of the latest of these; at most 20,000, the latest.
@@ -167,23 +160,9 @@ def past_units(
         known[chosen] = True
         count += len(rows)
         life.append(chosen)
-        hidden.append(hidden_of(model, ran.table.take(rows), vectors_of(vectors, chosen)))
-    width = model.network.config.hidden[-1]
-    empty = np.zeros((0, width), np.float32)
-    return PastUnits(np.concatenate(life), np.concatenate([empty, *hidden]))
-
-
-def hidden_of(
-    model: FittedLifetime, table: SpellTable, vectors: Vectors | None = None
-) -> npt.NDArray[np.float32]:
-    """[N, H]: what the heads of the network read of N units."""
-    inputs = model.network.spec.encode(table, vectors)
-    with torch.inference_mode():
-        parts = [
-            model.network.hidden(inputs.between(slice(start, start + _BATCH))).float().numpy()
-            for start in range(0, len(table), _BATCH)
-        ]
-    return np.concatenate([np.zeros((0, model.network.config.hidden[-1]), np.float32), *parts])
+        hidden.append(model.hidden(ran.table.take(rows), vectors_of(vectors, chosen)))
+    found = np.concatenate(hidden) if hidden else np.zeros((0, 0), np.float32)
+    return PastUnits(np.concatenate(life), found)
 
 
 def vectors_of(vectors: Mapping[str, npt.NDArray[np.float32]] | None, life: Ints) -> Vectors:
@@ -191,25 +170,21 @@ def vectors_of(vectors: Mapping[str, npt.NDArray[np.float32]] | None, life: Ints
     return {name: x[life] for name, x in (vectors or {}).items()}
 
 
-def _each_hidden(inputs: SpellInputs, spec: InputSpec) -> Iterator[tuple[str, SpellInputs]]:
-    """(name, the inputs with it hidden) of each input."""
-    for i, number in enumerate(spec.numbers):
-        numbers, bins = inputs.numbers.clone(), inputs.bins.clone()
-        numbers[:, i] = torch.nan
-        if bins.shape[1]:
-            bins[:, i] = spec.bin_offsets[i]
-        yield number.name, replace(inputs, numbers=numbers, bins=bins)
-    for i, known in enumerate(spec.categories):
-        codes = inputs.codes.clone()
-        codes[:, i] = spec.code_offsets[i]
-        yield known.name, replace(inputs, codes=codes)
-    if spec.words:
-        none = Jagged(inputs.words.values[:0], torch.zeros_like(inputs.words.offsets))
-        yield "words", replace(inputs, words=none)
-    for i, vector in enumerate(spec.vectors):
-        hidden = list(inputs.vectors)
-        hidden[i] = torch.full_like(hidden[i], torch.nan)
-        yield vector.name, replace(inputs, vectors=tuple(hidden))
+def _hidden(name: str, table: SpellTable, vectors: Vectors) -> tuple[SpellTable, Vectors]:
+    """The units with an input hidden: a missing value."""
+    if name in table.number_names:
+        numbers = table.numbers.copy()
+        numbers[:, table.number_names.index(name)] = np.nan
+        return replace(table, numbers=numbers), vectors
+    if name in table.category_names:
+        codes = table.categories.copy()
+        codes[:, table.category_names.index(name)] = -1
+        return replace(table, categories=codes), vectors
+    if name == "words":
+        return replace(table, words=table.words[:0], offsets=np.zeros_like(table.offsets)), vectors
+    if name in vectors:
+        vectors = {**vectors, name: np.full_like(vectors[name], np.nan)}
+    return table, vectors
 
 
 def _texts(name: str, table: SpellTable) -> list[str]:
@@ -242,7 +217,7 @@ class ListFacts:
     ahead, horizon: as they were used. break_even, overall: value per cost, of the rule and of all
     that ran. half_life: None where all periods weigh alike. last_edge: of the curve.
     value_left_out: see `Rates`. record_hash: of the log, see `record_hash`. made:
-    when, in UTC."""
+    when, in UTC. kept: which model was kept, by how much, and what it expects."""
 
     period: int
     named: str
@@ -261,6 +236,7 @@ class ListFacts:
     model_id: str
     record_hash: str
     made: str
+    kept: tuple[str, ...] = ()
 
 
 def left_in_words(
@@ -294,6 +270,7 @@ def list_in_words(
         for each in (totals["saving"], totals["loss"], totals["net"])
     )
     lines = [
+        *facts.kept[:1],
         f"{facts.named}: {totals['units']:,.0f} units run: stop "
         f"{totals['stop']:,.0f}, refresh {totals['refresh']:,.0f}, keep "
         f"{totals['keep']:,.0f}",
@@ -331,7 +308,8 @@ def _how(facts: ListFacts) -> list[str]:
     lines = [
         f"stop: worth less than {facts.config.threshold:g} to keep one {facts.unit} more, at a "
         f"break-even of {facts.break_even:.4g} {per}, {given}; {weighs}",
-        f"refresh: in the long term, and half of such units end within {facts.ahead} {facts.unit}s",
+        f"refresh: in the long term, half of such units end within {facts.ahead} {facts.unit}s, "
+        "and more of them ended than of all, on lives held out",
     ]
     if facts.value_left_out > 0.005:
         lines.append(
@@ -490,7 +468,7 @@ class RetirementList:
 
 
 def retirement_list(
-    model: FittedLifetime,
+    model: AnyLife,
     lives: LifeRecord,
     period: int | None = None,
     config: RetireConfig | None = None,
@@ -512,14 +490,14 @@ def retirement_list(
     Raises ConfigError and DataError as `LifeRecord.running` and `credibility`, SchemaError where
     the model counts in other units than the record.
     """
-    config = config or RetireConfig()
+    config, kept = config or RetireConfig(), KeptLife.of(model)
     log = lives.log
     period = log.closed if period is None else period
     ran = lives.running(period)
-    curves = model.predict(ran.table, vectors_of(vectors, ran.life))
+    curves = kept.predict(ran.table, vectors_of(vectors, ran.life))
     rates = credibility(log, period, ran.life, half_life=config.half_life)
     expected = rates if values is None else values.rates(ran.table, rates)
-    decided = decide(config, curves, expected)
+    decided = decide(config, curves, expected, kept.ends_sooner(curves))
     break_even = break_even_of(config, rates)
     flat = keeping_value(rates, flat_outlook(log, period, len(rates)), break_even)
     facts = ListFacts(
@@ -537,13 +515,14 @@ def retirement_list(
         half_life=rates.half_life if np.isfinite(rates.half_life) else None,
         last_edge=float(curves.edges[-1]),
         value_left_out=rates.value_left_out,
-        model_id=model_id or model_hash(model),
+        model_id=model_id or kept.digest(),
+        kept=tuple(kept.sentences()[:2]),
         record_hash=record_hash(log),
         made=(clock or SystemClock()).now().astimezone(UTC).isoformat(),
     )
     units = _frame(log, ran, facts, expected, decided, flat < config.threshold)
     chosen = units.filter(pl.col("action") != "keep").head(explained)
-    reasons = _reasons(model, lives, ran, chosen["place"].to_numpy(), vectors, facts)
+    reasons = _reasons(kept, lives, ran, chosen["place"].to_numpy(), vectors, facts)
     return RetirementList(facts, units.join(reasons, on="place", how="left").drop("place"))
 
 
@@ -558,16 +537,6 @@ def record_hash(log: LifeLog) -> str:
     for name in sorted(log.ids.columns):
         digest.update(f"\0{name}\0".encode())
         digest.update(log.ids.select(pl.col(name).cast(pl.String)).write_csv().encode())
-    return digest.hexdigest()
-
-
-def model_hash(model: FittedLifetime) -> str:
-    """SHA-256 of a model's weights, inputs and edges."""
-    network = model.network
-    said = [to_jsonable(each) for each in (network.config, network.spec, model.terms)]
-    digest = hashlib.sha256(content_hash([*said, list(model.causes), model.unit]).encode())
-    for name, weight in sorted(network.state_dict().items()):
-        digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -611,7 +580,7 @@ def _frame(
 
 
 def _reasons(
-    model: FittedLifetime,
+    model: KeptLife,
     lives: LifeRecord,
     ran: RunningUnits,
     place: Ints,
@@ -621,12 +590,12 @@ def _reasons(
     """place, why and like of the units at these places of `ran`."""
     why: list[list[str]] = [[] for _ in place]
     alike: list[list[str]] = [[] for _ in place]
-    if len(place):
+    if len(place) and model.reads:
         table, seen = ran.table.take(place), vectors_of(vectors, ran.life[place])
         moved = influences(model, table, seen, horizon=facts.horizon)
         why = moved.strongest(_TOLD, facts.unit)
         past = past_units(model, lives, facts.period, vectors)
-        near, _ = past.nearest(hidden_of(model, table, seen), _TOLD)
+        near, _ = past.nearest(model.hidden(table, seen), _TOLD)
         alike = _lived(lives.log, near)
     texts = pl.List(pl.String)
     return pl.DataFrame(
@@ -658,7 +627,7 @@ _SHOWN = 50
 
 
 def curves_by_action(
-    model: FittedLifetime, lives: LifeRecord, found: RetirementList, vectors: Vectors | None = None
+    model: LifeModel, lives: LifeRecord, found: RetirementList, vectors: Vectors | None = None
 ) -> list[dict[str, Any]]:
     """The mean of the predicted curves of the units of each action, from now to the horizon of the
     list: rows of a chart, the share ("value") of an action ("series") that still runs "after" so

@@ -708,8 +708,15 @@ class Decisions:
     net: Floats
 
 
-def decide(config: RetireConfig, curves: LifeCurves, rates: Rates) -> Decisions:
-    """What to do with N units, by their curves (entry: the age less the period that closes)."""
+def decide(
+    config: RetireConfig,
+    curves: LifeCurves,
+    rates: Rates,
+    sooner: npt.NDArray[np.bool_] | None = None,
+) -> Decisions:
+    """What to do with N units, by their curves (entry: the age less the period that closes).
+    sooner: bool [N], those of whose kind more end than of all, as was measured: they alone wear
+    out, or are cut out; None where nobody measured it."""
     terms, units = curves.terms, len(curves)
     if len(rates) != units:
         raise ConfigError("each curve needs a rate", where=f"{units} curves, {len(rates)} rates")
@@ -718,7 +725,8 @@ def decide(config: RetireConfig, curves: LifeCurves, rates: Rates) -> Decisions:
     break_even = break_even_of(config, rates)
     score, ends = keeping_value(rates, outlook, break_even), outlook.ends_within(ahead)
     old = curves.entry + 1 > terms.short[-1] if terms.long else np.zeros(units, np.bool_)
-    keep = np.where(old & (ends >= 0.5), "refresh", "keep")
+    told = np.ones(units, np.bool_) if sooner is None else sooner
+    keep = np.where(old & (ends >= 0.5) & told, "refresh", "keep")
     ending = np.full(units, "")
     if len(curves.causes) > 1 and units:
         ending = np.array(curves.causes)[curves.incidence[:, -1].argmax(1)]
@@ -727,7 +735,7 @@ def decide(config: RetireConfig, curves: LifeCurves, rates: Rates) -> Decisions:
     return Decisions(
         score=score,
         action=np.where(score < config.threshold, "stop", keep),
-        cause=np.where(old, "wear-out", "cut-out" if terms.long else ""),
+        cause=np.where(told, np.where(old, "wear-out", "cut-out" if terms.long else ""), ""),
         ending=ending,
         left=np.stack([outlook.left(share) for share in SHARES], 1),
         ends=ends,

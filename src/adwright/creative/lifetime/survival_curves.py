@@ -30,6 +30,7 @@ lives have ended, at most T.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.clock import Clock
 from adwright.core.config import from_jsonable, require_count, settings, to_jsonable
 from adwright.core.errors import ArtifactError, ConfigError, SchemaError
+from adwright.core.hashing import content_hash
 from adwright.creative.judging import IMAGE, Judgements, PastAd
 from adwright.creative.lifetime.spell_table import SpellTable
 from adwright.creative.lifetime.survival_network import (
@@ -291,6 +293,32 @@ class FittedLifetime:
         inputs = self.network.spec.encode(table, vectors)
         found = predicted_curves(self.network, inputs, table.entry, self.causes, batch=batch)
         return replace(found, typical=self.typical)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of its inputs; "words" for all of them."""
+        spec = self.network.spec
+        named = [part.name for part in spec.numbers] + [part.name for part in spec.categories]
+        named += [part.name for part in spec.vectors]
+        return (*named, "words") if spec.words else tuple(named)
+
+    def digest(self) -> str:
+        """SHA-256 of its weights, inputs and edges."""
+        said = [to_jsonable(one) for one in (self.network.config, self.network.spec, self.terms)]
+        digest = hashlib.sha256(content_hash([*said, list(self.causes), self.unit]).encode())
+        for name, weight in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def hidden(self, table: SpellTable, vectors: Vectors | None = None) -> Floats:
+        """[N, H]: what the heads of the network read of N units."""
+        inputs = self.network.spec.encode(table, vectors)
+        with torch.inference_mode():
+            parts = [
+                self.network.hidden(inputs.between(slice(start, start + 8192))).float().numpy()
+                for start in range(0, len(table), 8192)
+            ]
+        return np.concatenate([np.zeros((0, self.network.config.hidden[-1]), np.float32), *parts])
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None

@@ -455,21 +455,37 @@ class WordReader:
 
     def lines(self, image: Image) -> tuple[str, ...]:
         """The lines of text in a picture, RGB."""
+        found = [one for one in self.found(image) if one.sure >= self._confidence]
+        found = [one for one in found if sum(map(str.isalnum, one.text)) >= _LEAST_LETTERS]
+        return tuple(found[at].text for at in in_reading_order([one.box for one in found]))
+
+    def found(self, image: Image) -> tuple[FoundLine, ...]:
+        """Whatever may be text in a picture, RGB, however unsure; boxes in its pixels."""
         if min(image.size) < _LEAST_SIDE_WORDS:
             return ()
-        pixels = np.ascontiguousarray(np.asarray(bounded(image, _READ_SIDE))[:, :, ::-1])
-        found = self._read(pixels)
+        small = bounded(image, _READ_SIDE)
+        by = image.width / small.width
+        found = self._read(np.ascontiguousarray(np.asarray(small)[:, :, ::-1]))
         if found.txts is None or found.boxes is None:
             return ()
-        boxes, texts = [], []
-        for text, score, corners in zip(found.txts, found.scores, found.boxes, strict=True):
-            line = " ".join(text.split())
-            letters = sum(one.isalnum() for one in line)
-            if score >= self._confidence and letters >= _LEAST_LETTERS:
-                (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
-                boxes.append((float(left), float(top), float(right), float(bottom)))
-                texts.append(line)
-        return tuple(texts[at] for at in in_reading_order(boxes))
+        return tuple(
+            FoundLine(" ".join(text.split()), float(sure), _box(by * np.asarray(corners)))
+            for text, sure, corners in zip(found.txts, found.scores, found.boxes, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class FoundLine:
+    """A line of text. sure: 0 to 1."""
+
+    text: str
+    sure: float
+    box: Box
+
+
+def _box(corners: NDArray[np.floating]) -> Box:
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return float(left), float(top), float(right), float(bottom)
 
 
 def in_reading_order(boxes: Sequence[Box]) -> list[int]:
