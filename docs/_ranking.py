@@ -185,6 +185,89 @@ def intervals() -> Iterator[str]:
     yield from source("intervals")
 
 
+_ROOMS = {
+    "clicks": "`creative train clicks`",
+    "recall": "`creative train memorability`",
+    "lives": "`retire train`",
+    "labels": "`author write --labels`",
+}
+_MADE = {
+    "usable": "texts that are usable",
+    "loops": "loops",
+    "cut": "cut",
+    "stumps": "stumps",
+    "planted_found": "planted faults found",
+    "false_alarms_count": "honest texts alarmed at",
+    "posters_intact": "posters whole",
+    "overlays_legible": "new lines legible",
+    "templates_found": "templates found",
+    "fluent_found": "fluent attacks found",
+    "gradient_found": "gradient strings found",
+    "certain_found": "certainties found",
+    "outside": "rankings outside of the bound",
+}
+_OF = {
+    "usable": "texts",
+    "loops": "texts",
+    "cut": "texts",
+    "stumps": "texts",
+    "planted_found": "planted",
+    "false_alarms_count": "honest",
+    "posters_intact": "posters",
+    "overlays_legible": "overlays",
+    "templates_found": "templates",
+    "fluent_found": "fluent",
+    "gradient_found": "gradient",
+    "certain_found": "certain",
+    "outside": "attacks",
+}
+
+
+def strangers() -> Iterator[str]:
+    """What rooms that predict do on sets of other makers, beside the best simple rule."""
+    rows = [row for row in result("strangers").get("rows", ()) if "lead" in row]
+    heads = ("command", "set", "measure", "ours", "best rule", "ours less it", "told", "kept")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for row in rows:
+        name = f"{row['set']}{'' if row['role'] == 'reported' else ', own'}"
+        lead = f"{verdict(row['lead'][1:])}, {number(row['lead'][1:], '+.3f')}"
+        rule = f"{row['rule'][0]:.3f} ({row['best_rule']})"
+        told = f"{row['told'][0]:.3f} ({number(row['told'][1:], '.3f')})"
+        ours = f"{row['ours'][0]:.3f} ({number(row['ours'][1:], '.3f')})"
+        cells = (_ROOMS[row["room"]], name, row["measure"], ours, rule, lead, told)
+        yield f"| {' | '.join(cells)} | {', '.join(row['kept'])} |"
+    yield ""
+    figures = figures_of("strangers")
+    share = number(figures.get("ahead_share"), ".0%")
+    yield (
+        f"Behind the best rule: {number(figures.get('behind'), 'd')} of "
+        f"{number(figures.get('sets'), 'd')}; ahead: {share}; what training told and what came "
+        f"have intervals that meet in {number(figures.get('self_report_within'), 'd')}. Simulated sets "
+        f"without anything to learn of which that was said: "
+        f"{number(figures.get('nothing_said_share'), '.0%')}; with a signal that was found: "
+        f"{number(figures.get('signal_found_share'), '.0%')}."
+    )
+    yield ""
+    yield result("strangers").get("protocol", f"These sets are {ABSENT}.")
+    yield from source("strangers")
+
+
+def strangers_made() -> Iterator[str]:
+    """What rooms that make something made of sets of other makers: counts, over seeds."""
+    rows = [row for row in result("strangers").get("rows", ()) if "lead" not in row]
+    yield "| room | set | what | count |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        for key, said in _MADE.items():
+            if key in row and row.get(_OF[key]):
+                yield (
+                    f"| {row['room']} | {row['set']} | {said} | {row[key]:,} of "
+                    f"{row[_OF[key]]:,} ({row[key] / row[_OF[key]]:.1%}) |"
+                )
+    yield from source("strangers")
+
+
 def _claims(row: Mapping[str, Any] | None) -> str:
     return ABSENT if row is None else f"{row['claims']:.1%} ({row['width']:.4f})"
 
@@ -198,5 +281,7 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "din-defaults": din_defaults,
     "din-defaults-protocol": din_defaults_protocol,
     "intervals": intervals,
+    "strangers": strangers,
+    "strangers-made": strangers_made,
     "loader": loader,
 }
