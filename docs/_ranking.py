@@ -243,8 +243,10 @@ def strangers() -> Iterator[str]:
     yield (
         f"Behind the best rule: {number(figures.get('behind'), 'd')} of "
         f"{number(figures.get('sets'), 'd')}; ahead: {share}; what training told and what came "
-        f"have intervals that meet in {number(figures.get('self_report_within'), 'd')}. Simulated sets "
-        f"without anything to learn of which that was said: "
+        f"have intervals that meet in {number(figures.get('self_report_within'), 'd')}."
+    )
+    yield (
+        "Simulated sets without anything to learn of which that was said: "
         f"{number(figures.get('nothing_said_share'), '.0%')}; with a signal that was found: "
         f"{number(figures.get('signal_found_share'), '.0%')}."
     )
