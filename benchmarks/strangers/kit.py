@@ -47,7 +47,11 @@ SETS: Mapping[str, Mapping[str, Role]] = {
         "online-advertising": "reported",
     },
     "recall": {"slogans": "own", "sentences": "own", "lambda": "own"},
-    "lives": {"crealytics-adwords": "reported", "online-advertising": "reported"},
+    "lives": {
+        "complete-journey": "own",
+        "crealytics-adwords": "reported",
+        "online-advertising": "reported",
+    },
     "labels": {
         "pricerunner": "developed",
         "dummyjson": "developed",

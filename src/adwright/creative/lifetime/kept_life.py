@@ -50,6 +50,7 @@ from adwright.creative.lifetime.stop_rule import outlook_of
 from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurves
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import InputSpec, LifeTerms, Vectors
+from adwright.metrics.bootstrap import Interval
 from adwright.metrics.choosing import MIXTURE, Candidate, Choice, Folds, Measure, Told, choose
 
 Floats = npt.NDArray[np.float64]
@@ -57,13 +58,13 @@ Ints = npt.NDArray[np.int64]
 KIND = "kept-life"
 POOLED, BY_AGE, FEW = "pooled life", "by age", "few columns"
 REGRESSION, NETWORK = "regression", "network"
-#: Ridge of the slopes and of what ages differ by; Newton's steps; rows that a rule is fitted on.
-_RIDGE, _AGE_RIDGE, _STEPS, _ROWS = 50.0, 20.0, 12, 60_000
+#: Ridge of the slopes and of what ages differ by; Newton's steps; numbers that a rule is fitted on.
+_RIDGE, _AGE_RIDGE, _STEPS, _CELLS = 50.0, 20.0, 12, 12_000_000
 #: Of few columns: ridge, how many at most, and how sure each is.
 _LITTLE, _FEW, _SCORE = 2.0, 5, 2.5
 #: Folds; share of the units before the first; lives that are asked about in each; rows that each
 #: learns from.
-_FOLDS, _BEFORE, _HELD, _LEARNED = 8, 0.3, 600, 150_000
+_FOLDS, _BEFORE, _HELD, _LEARNED = 8, 0.3, 600, 40_000
 _VALID, _FIFTHS, _SURE = 0.2, 5, 1.64
 
 
@@ -104,7 +105,8 @@ class HazardRule:
         """One of the rules, from units at all of their periods, of which those count whose next one
         is known. spec: of the columns, None for none."""
         known = np.flatnonzero(table.time > table.entry + 0.75)
-        known = known[:: max(1, -(-len(known) // _ROWS))]
+        wide = 1 if spec is None else 2 * len(spec.numbers) + spec.code_offsets[-1] + 20
+        known = known[:: max(1, -(-len(known) * wide // _CELLS))]
         rows = table.take(known)
         y = (rows.ended & (rows.time <= rows.entry + 1)).astype(np.float64)
         ages = _age_bins(terms, rows.entry + 0.5)[:, : None if name != POOLED else 0]
@@ -420,11 +422,14 @@ class StackedLives:
     def choice(self, seed: int) -> tuple[Choice, float | None]:
         """What validation says, and `exceeds`; None where no part exceeds."""
         horizon = int(np.ceil(self.terms.joined[-1]))
+        tables: dict[int, SpellTable] = {}
 
         def candidate(name: str) -> Candidate:
             def fit(train: Ints) -> Callable[[Ints], Floats]:
                 before = self.before(train)
-                table, _ = self.known(train, before)
+                if before not in tables:
+                    tables[before] = self.known(train, before)[0]
+                table = tables[before]
                 pooled = self.rule(POOLED, table)
                 model: LifeModel
                 try:
@@ -464,6 +469,8 @@ class StackedLives:
             chance=0.5,
             seed=seed,
         )
+        low, high = np.clip([found.told.low, found.told.high], 0, 1).tolist()
+        found = replace(found, told=Interval(found.told.value, low, high))
         score = found.unseen[held] - (found.offset if found.kept == MIXTURE else 0.0)
         return found, _exceeds(score, ended[held], expected[held])
 
