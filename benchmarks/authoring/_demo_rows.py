@@ -16,10 +16,13 @@ import polars as pl
 
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.instructions.rows import chosen, drawn
-from adwright.authoring.tasks import Product
-from adwright.demos.ads import AD_SLOTS, HEADLINE, AdSlot
+from adwright.authoring.tasks import Product, messages_of
+from adwright.demos.ads import AD_SLOTS, AdSlot
 from adwright.demos.shelf import shelf_product
+from adwright.lm.engine.generation import Message
 
+#: Name of the fact that the headline above a text is.
+HEADLINE = "Headline"
 #: Goods that nothing is advertised for here.
 _LEFT_OUT = re.compile(
     r"TOBACCO|CIGAR|SMOKING|BEER|WINE|LIQUOR|SPIRIT|LAXATIVE|ANALGES|ANTACID|COLD AND FLU|SINUS"
@@ -156,6 +159,12 @@ _TRIES = 40
 _PRONOUNCED = re.compile(r"^(?=.*[aeiouyAEIOUY])[^\W\d_]{2,14}\W*s?$|^BBQ$|^\w+'s$|^a$")
 
 
+def turns(slot: AdSlot, product: Product) -> tuple[Message, ...]:
+    """What a model is told of a slot's text."""
+    told = slot.slot.instruction(slot.limit)
+    return messages_of(slot.wanted(product).request, instruction=told)
+
+
 @dataclass(frozen=True)
 class DemoRow:
     """A text of a slot for a product. cluster: of products of one type."""
@@ -167,11 +176,11 @@ class DemoRow:
 
     def line(self) -> dict[str, object]:
         """As `training.tuning` reads it."""
-        turns = [
-            {"role": one.role, "content": one.content} for one in self.slot.turns(self.product)
+        asked = [
+            {"role": one.role, "content": one.content} for one in turns(self.slot, self.product)
         ]
         return {
-            "messages": [*turns, {"role": "assistant", "content": self.answer}],
+            "messages": [*asked, {"role": "assistant", "content": self.answer}],
             "group": self.cluster,
             "task": self.slot.slot.task.name,
         }
@@ -232,7 +241,7 @@ def _answer(product: Product, slot: AdSlot, headline: str, seed: int) -> str:
         text = " ".join(said)
         if not all(said) or len(text) > slot.limit or _repeats(said, parts, headline):
             continue
-        if not check(text, slot.request(product), slot.check):
+        if not check(text, slot.wanted(product).request, slot.check):
             return text
     return ""
 

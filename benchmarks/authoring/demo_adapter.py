@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,18 +26,18 @@ from typing import Any
 from adwright.authoring.checks.verdict import check
 from adwright.authoring.recipe import AuthoringRecipe, tune_author
 from adwright.authoring.tasks import Product
-from adwright.authoring.writer.asking import open_writer
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.data.sources.complete_journey import CompleteJourney
 from adwright.demos.ads import AD_SLOTS, ADAPTER
-from adwright.lm.engine.generation import LanguageModel
-from adwright.lm.open_model import LmSpec
+from adwright.lm.engine.generation import GenerationConfig, LanguageModel
+from adwright.lm.open_model import LmSpec, open_lm
 from benchmarks.authoring._demo_card import card
 from benchmarks.authoring._demo_rows import (
     DemoRow,
     demo_products,
     demo_rows,
+    turns,
     with_headline,
 )
 from benchmarks.common.result import RESULTS, write_result
@@ -164,7 +165,7 @@ def _shares(held: Sequence[Product], adapter: Path | None = None) -> WrittenShar
     found = [
         [
             one.rule
-            for one in check(text, slots[name].request(product), slots[name].check)
+            for one in check(text, slots[name].wanted(product).request, slots[name].check)
             if one.severity == "error"
         ]
         for product, name, text in _texts(held[:WRITTEN], adapter=adapter)
@@ -181,8 +182,8 @@ def _texts(
 ) -> list[tuple[Product, str, str]]:
     """What a model writes for the products, slot by slot, before any check."""
     asked = LmSpec(engine="paged", adapter=str(adapter or ""), threads=1)
-    with open_writer(asked) as opened:
-        return _asked(opened.model, products)
+    with closing(open_lm(asked)) as model:
+        return _asked(model, products)
 
 
 def _asked(model: LanguageModel, products: Sequence[Product]) -> list[tuple[Product, str, str]]:
@@ -192,7 +193,8 @@ def _asked(model: LanguageModel, products: Sequence[Product]) -> list[tuple[Prod
             with_headline(one, written[one.id, "headline"]) if slot.name == "text" else one
             for one in products
         ]
-        answers = model.generate([slot.turns(one) for one in shown], slot.settings(SEED))
+        drawn = GenerationConfig(max_tokens=80, temperature=0.7, top_p=0.9, seed=SEED, stop=("\n",))
+        answers = model.generate([turns(slot, one) for one in shown], drawn)
         for one, answer in zip(products, answers, strict=True):
             written[one.id, slot.name] = answer.text.strip()
     return [(one, slot.name, written[one.id, slot.name]) for one in products for slot in AD_SLOTS]

@@ -319,7 +319,6 @@ def test_what_is_shown_of_the_ads(
     show_ads(fourth)
     text = capsys.readouterr().out
     assert fourth.summary in text
-    assert "[[5]]" in text
     for ad in fourth.ads:
         assert ad.product.title in text
         for row in ad_rows(ad):

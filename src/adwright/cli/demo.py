@@ -301,7 +301,7 @@ def _fifth(config: DemoConfig, found: DemoResult, written: AdsDemoResult) -> _Fu
         SoldProduct(
             ad.product,
             chance[ad.product.id],
-            " ".join(text.repaired.text for text in ad.texts if text.repaired.text),
+            " ".join(text.text for text in ad.texts if text.text),
         )
         for ad in written.ads
         if ad.product.id in chance
@@ -380,13 +380,12 @@ def show_retirement(found: RetirementDemoResult) -> None:
 
 
 def show_ads(found: AdsDemoResult) -> None:
-    """Print each product's texts as they were written, what was found, and what is left."""
+    """Print each product's texts, and why one is left out."""
     from adwright.demos.ads import ad_rows
 
     typer.echo("\nAds and descriptions of the ten products of the first household")
     for ad in found.ads:
-        header = ("slot", "written, [[what is wrong]]", "found", "shown instead")
-        show_table(header, ad_rows(ad), title=ad.product.title)
+        show_table(("slot", "text"), ad_rows(ad), title=ad.product.title)
     typer.echo(found.summary)
     if found.judged is not None:
         typer.echo("\nWould they be clicked, would they be remembered? Of judges of other ads:")

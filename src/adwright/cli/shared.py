@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import echo as _write
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Served:
+class LmServer:
     """A model behind any server of OpenAI's protocol, in the place of one of this machine.
 
     Options:
@@ -38,8 +38,17 @@ class Served:
     server: str = ""
     served_model: str = ""
 
-    def spec(self, model: str, **settings: Any) -> LmSpec:
-        """The server's model where one is named, else this one. settings: of `LmSpec`; those of a
+    def spec(
+        self,
+        model: str,
+        *,
+        engine: str = "auto",
+        adapter: str = "",
+        concurrency: int = 0,
+        threads: int = 0,
+        offline: bool = False,
+    ) -> LmSpec:
+        """The server's model where one is named, else this one, as `LmSpec` has it; settings of a
         model of this machine are refused for a server."""
         from adwright.lm.open_model import LmSpec
 
@@ -49,7 +58,15 @@ class Served:
                 where=f"--served-model {self.served_model}",
                 hint="add --server http://HOST:PORT/v1",
             )
-        return LmSpec(self.served_model or model, url=self.server, **settings)
+        return LmSpec(
+            self.served_model or model,
+            engine,
+            adapter,
+            url=self.server,
+            concurrency=concurrency,
+            threads=threads,
+            offline=offline,
+        )
 
 
 @dataclass(frozen=True)

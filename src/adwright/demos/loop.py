@@ -56,7 +56,6 @@ from adwright.core.config import (
 from adwright.core.errors import AssetError, ResourceError
 from adwright.data.creatives import Creative
 from adwright.data.sources.log import open_log
-from adwright.data.sources.tables import write_creatives
 from adwright.demos.ads import ADAPTER, JUDGES
 from adwright.demos.folder import claim_folder
 from adwright.demos.shop import Shop, open_shop, running_shop
@@ -73,8 +72,8 @@ RunVerb = Callable[[Sequence[str]], str]
 #: Where each of the systems that adwright is made of comes in, or why it does not here: the step.
 SYSTEMS: tuple[tuple[str, str, str], ...] = (
     ("LLaMA-E: a model writes ads", "write", "headlines and texts, in the limits of the platform"),
-    ("LLM product descriptions", "write", "each text is checked against the facts, and mended"),
-    ("PEFT", "write", "SmolLM2-135M writes under a LoRA adapter of this package"),
+    ("LLM product descriptions", "write", "each text is whole, and checked against the facts"),
+    ("PEFT", "write", "SmolLM2-135M chooses facts and frames under a LoRA adapter of this package"),
     (
         "Parrot: semantic variables",
         "write",
@@ -115,17 +114,6 @@ SYSTEMS: tuple[tuple[str, str, str], ...] = (
 )
 #: Id of an ad that is planted.
 PLANTED = "planted"
-#: What stands for ads where no language model can be had.
-PHRASES = (
-    "{title}",
-    "Pick up {title}",
-    "On your list: {title}",
-    "{title} for tonight",
-    "Need {title}?",
-    "Look for {title}",
-    "{title}, as you like it",
-    "Back home with {title}",
-)
 #: What each campaign may spend.
 BUDGET = 500.0
 #: What lines of a table begin with.
@@ -278,9 +266,7 @@ def loop_demo(config: AdLifeConfig, run: RunVerb, tell: Callable[[str], None]) -
     out = config.out
     without = why_no_writer(offline=config.offline)
     if without:
-        tell(
-            f"No language model, since {without}: phrases of this package stand for what it writes."
-        )
+        tell(f"No language model, since {without}: a rule chooses what the ads say.")
     claim_folder(out, MARK, config)
     for old in ("adwright.db", "adwright.db-wal", "adwright.db-shm"):
         (out / old).unlink(missing_ok=True)
@@ -472,17 +458,14 @@ class _Life:
     def _write(self, products: Path, week: int) -> None:
         """New ads for the products: written, entered, judged, approved and made live."""
         made, table = self.out / "ads" / f"week{week}", self.out / "ads" / f"week{week}.parquet"
-        if self.writes:
-            self.steps(
-                "write", "author", "write", products, "--out", made,
-                "--slots", "headline,description", "--platform", "google-rsa",
-                "--variants", str(self.config.variants), "--adapter", ADAPTER / "tuned",
-                "--seed", str(self.config.seed + week), *self._quiet,
-            )  # fmt: skip
-            self.steps("export", "author", "export", made, "--all", "--creatives", table)
-        else:
-            table.parent.mkdir(parents=True, exist_ok=True)
-            write_creatives(table, self._phrases(products, week))
+        chooser = ("--adapter", ADAPTER / "tuned") if self.writes else ("--model", "rule")
+        self.steps(
+            "write", "author", "write", products, "--out", made,
+            "--slots", "headline,description", "--platform", "google-rsa",
+            "--variants", str(self.config.variants), "--seed", str(self.config.seed + week),
+            "--least-usable", "0", *chooser, *self._quiet,
+        )  # fmt: skip
+        self.steps("export", "author", "export", made, "--all", "--creatives", table)
         self.steps(
             "enter", "creatives", "import", table, *self._in, "--submit", "--campaign", LOOP,
             "--author", "adwright author", "--landing", "https://shop.example/{item_id}",
@@ -500,21 +483,6 @@ class _Life:
         self.steps("approve", "creatives", "approve", "--rules", "usual", *self._in, *shelf)
         by = ("--author", "rules:usual")
         self.steps("publish ads", "creatives", "publish", "--all", *self._in, *by)
-
-    def _phrases(self, products: Path, week: int) -> list[Creative]:
-        """Ads of phrases, in the place of what a language model writes."""
-        rows = pl.read_csv(products, infer_schema_length=0)
-        turn = week * self.config.variants
-        return [
-            Creative(
-                headline=PHRASES[(turn + n) % len(PHRASES)].format(title=row["title"]),
-                item_id=row["id"],
-                maker="person:adwright",
-                checks_passed=("authoring",),
-            )
-            for row in rows.iter_rows(named=True)
-            for n in range(min(self.config.variants, len(PHRASES)))
-        ]
 
     def _note_foretold(self) -> None:
         """Keep what judges say of ads that nobody has seen yet; later they are judged anew."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import polars as pl
 
+from adwright.authoring.plan.names import code_words
 from adwright.authoring.tasks import Product
 
 #: Characters after which the data set cuts a name.
@@ -67,11 +68,12 @@ def readable_size(size: str) -> str:
 
 
 def shelf_product(cells: Mapping[str, object]) -> Product | None:
-    """The product of a row of `CompleteJourney.products`; None where nothing names it."""
+    """The product of a row of `CompleteJourney.products`; None where nothing names it, or its name
+    keeps a code that is not known."""
     text = {name: str(value or "").strip() for name, value in cells.items()}
     category = readable_name(text["product_category"])
     title = readable_name(text["product_type"], text["product_category"])
-    if not title:
+    if not title or code_words(title):
         return None
     pairs = (
         ("Size", readable_size(text["package_size"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from contextlib import closing
@@ -167,6 +168,16 @@ def test_the_voice_of_a_brand_is_read(tmp_path: Path) -> None:
 
 
 MODEL = opened(Teller(lambda prompt, call: ""))
+WORDS = ("warm", "calm", "mild", "soft", "bold", "neat", "fine", "good", "tall", "kind", "glad")
+
+
+def fresh(prompt: str, call: int) -> str:
+    """A whole text about the product, other than before."""
+    found = re.search(r"Title: (.*)", prompt)
+    said = f"Fresh {found[1] if found else ''} so {WORDS[call % len(WORDS)]}"
+    return f"{said} is here {WORDS[call % 7]}." if "plain sentences" in prompt else said
+
+
 CONFIG = WriteConfig(("headline",))
 
 
@@ -565,8 +576,8 @@ def out(tmp_path: Path) -> Path:
     run_job(
         table,
         tmp_path / "out",
-        WriteConfig(("description", "headline"), variants=2),
-        opened(Teller(lambda prompt, call: f"Fresh {'abcdefghijklmnop'[call]}")),
+        WriteConfig(("description", "headline"), by="free", variants=2),
+        opened(Teller(fresh)),
     )
     with closing(Drafts.open(tmp_path / "out")) as drafts:
         drafts.decide(ReviewDecision("tea", "description", 0, "approve"))
@@ -581,7 +592,7 @@ def test_approved_texts_go_into_the_shops_table(out: Path, tmp_path: Path) -> No
     assert (done.texts, done.changed, done.missing) == (2, 2, ())
     lines = path.read_text().splitlines()
     assert lines[0] == "Handle,Title,Body (HTML),Vendor,Variant SKU,Variant Price,headline_1"
-    assert "<p>Fresh " in lines[1]
+    assert "<p>Old" not in lines[1]
     assert lines[2].endswith(",My pot")
 
 
@@ -631,8 +642,8 @@ def test_without_a_decision_there_is_nothing_to_export(tmp_path: Path) -> None:
     run_job(
         read_products(tmp_path / "shop.csv"),
         tmp_path / "out",
-        WriteConfig(("headline",)),
-        opened(Teller(lambda prompt, call: "Fresh")),
+        WriteConfig(("headline",), by="free"),
+        opened(Teller(fresh)),
     )
     with pytest.raises(DataError, match="no approved text"):
         export_texts(tmp_path / "out", tmp_path / "new.csv")
@@ -685,7 +696,7 @@ def test_what_a_job_would_do_is_told(tmp_path: Path) -> None:
     assert found.cost == found.prompt_tokens + found.answer_tokens > 100
     assert "query" in found.facts()["would fail"]
     assert not (tmp_path / "out").exists()
-    run_job(table, tmp_path / "out", CONFIG, opened(Teller(lambda p, c: "Fresh")))
+    run_job(table, tmp_path / "out", CONFIG, opened(Teller(fresh)))
     after = rehearse(table, tmp_path / "out", CONFIG, writer)
     assert (after.texts, after.same) == (0, 2)
     with pytest.raises(ConfigError, match="another seed"):

@@ -25,7 +25,7 @@ from adwright.core.journal import read_rows
 from adwright.lm.engine.generation import Usage
 from tests.support.writing import Teller, opened, table_of
 
-CONFIG = WriteConfig(("headline", "description"), batch=4, pause=0.0)
+CONFIG = WriteConfig(("headline", "description"), by="free", batch=4, pause=0.0)
 
 
 def title_of(prompt: str) -> str:
@@ -35,7 +35,8 @@ def title_of(prompt: str) -> str:
 
 
 def by_title(prompt: str, call: int) -> str:
-    return f"Fresh {title_of(prompt)}"
+    said = f"Fresh {title_of(prompt)}"
+    return f"{said} is here." if "plain sentences" in prompt else said
 
 
 def write(
@@ -63,7 +64,7 @@ def test_all_texts_are_written_once(tmp_path: Path) -> None:
 def test_what_each_answer_took_is_noted_those_that_failed_too(tmp_path: Path) -> None:
     model = Teller(lambda prompt, call: "" if "Tea 3" in prompt else by_title(prompt, call))
     first = write(tmp_path, model)
-    assert (first.failed, first.written) == (2, 18)
+    assert (first.failed, first.written, first.made) == (0, 20, {"free": 18, "by plan instead": 2})
     both = first, write(tmp_path, model)
     rows = read_rows(tmp_path / "out" / USAGE, dict)
     for name in ("prompt_tokens", "cached_tokens", "answer_tokens"):
@@ -125,13 +126,15 @@ def test_a_row_that_fails_is_told_and_harms_no_other(tmp_path: Path) -> None:
 
     config = replace(CONFIG, slots=("headline",))
     report = write(tmp_path, Teller(tell), config)
-    assert (report.written, report.failed, report.left) == (8, 2, 0)
-    assert report.invalid_answers == 3
+    assert (report.written, report.failed, report.left) == (9, 1, 0)
+    assert report.invalid_answers == 2
+    assert report.usable == 0.9
+    assert texts(tmp_path)["p5", "headline", 0] == "Shop Tea 5"
     with closing(Drafts.open(tmp_path / "out")) as drafts:
         reasons = {one.product: one.reason for one in drafts.failures()}
-    assert reasons == {"p2": "ValueError: cannot", "p5": "the answer cannot be used: empty"}
+    assert reasons == {"p2": "ValueError: cannot"}
     healed = write(tmp_path, Teller(by_title), config)
-    assert (healed.written, healed.kept_same, healed.failed) == (2, 8, 0)
+    assert (healed.written, healed.kept_same, healed.failed) == (1, 9, 0)
     with closing(Drafts.open(tmp_path / "out")) as drafts:
         assert drafts.failures() == []
 
@@ -142,7 +145,7 @@ def test_an_answer_that_cannot_be_used_is_asked_for_again(tmp_path: Path) -> Non
     def tell(prompt: str, call: int) -> str:
         title = title_of(prompt)
         seen[title] = seen.get(title, 0) + 1
-        return "" if seen[title] == 1 and title == "Tea 1" else "Fresh"
+        return "" if seen[title] == 1 and title == "Tea 1" else f"Fresh {title}"
 
     config = replace(CONFIG, slots=("headline",))
     model = Teller(tell)
@@ -200,7 +203,7 @@ def test_two_jobs_do_not_write_to_one_folder(tmp_path: Path) -> None:
     def tell(prompt: str, call: int) -> str:
         with pytest.raises(ResourceError, match="another job writes"):
             write(tmp_path, Teller(by_title))
-        return "Fresh"
+        return "Fresh tea"
 
     assert write(tmp_path, Teller(tell), replace(CONFIG, slots=("headline",)), "Tea").written == 1
 
@@ -240,7 +243,7 @@ def test_a_job_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
         "top = Path(sys.argv[1])\n"
         "tell = lambda prompt, call: (time.sleep(.002), 'Fresh {drawn}')[1]\n"
         "run_job(read_products(top / 'products.csv'), top / sys.argv[2],\n"
-        "    WriteConfig(('headline',), batch=5, variants=2), opened(Teller(tell)))\n"
+        "    WriteConfig(('headline',), by='free', batch=5, variants=2), opened(Teller(tell)))\n"
     )
 
     def start(out: str = "out") -> Any:

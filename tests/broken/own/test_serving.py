@@ -460,7 +460,7 @@ def authoring_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     written(folder, AUTHORING_FILES)
     model = Teller(lambda prompt, call: "Fresh cup" if "Title: Cup" in prompt else "Fresh tea")
     table = read_products(folder / "shop.csv")
-    run_job(table, folder / "out", WriteConfig(("headline",)), opened(model))
+    run_job(table, folder / "out", WriteConfig(("headline",), by="free"), opened(model))
     shutil.copytree(folder / "out", folder / "busy")
     return folder
 
@@ -483,7 +483,7 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(
     authoring_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def open_it(config: LmSpec) -> Iterator[OpenedWriter]:
+    def open_it(config: LmSpec, *, scores: bool = False) -> Iterator[OpenedWriter]:
         yield opened(Teller(lambda prompt, call: "Fresh tea"))
 
     monkeypatch.setattr(opening, "open_writer", open_it)

@@ -25,7 +25,7 @@ def teller(monkeypatch: pytest.MonkeyPatch) -> Teller:
     model = Teller(lambda prompt, call: "Fresh cup" if "Title: Cup" in prompt else "Fresh tea")
 
     @contextmanager
-    def open_it(config: LmSpec) -> Iterator[OpenedWriter]:
+    def open_it(config: LmSpec, *, scores: bool = False) -> Iterator[OpenedWriter]:
         yield opened(model)
 
     monkeypatch.setattr(opening, "open_writer", open_it)
@@ -44,5 +44,7 @@ def table(tmp_path: Path) -> Path:
 def job(table: Path, tmp_path: Path) -> Path:
     """A folder with a headline of each."""
     model = Teller(lambda prompt, call: "Fresh cup" if "Title: Cup" in prompt else "Fresh tea")
-    run_job(read_products(table), tmp_path / "out", WriteConfig(("headline",)), opened(model))
+    run_job(
+        read_products(table), tmp_path / "out", WriteConfig(("headline",), by="free"), opened(model)
+    )
     return tmp_path / "out"

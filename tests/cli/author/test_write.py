@@ -26,12 +26,13 @@ from tests.support.writing import Teller
 
 def test_texts_are_written_and_told(table: Path, tmp_path: Path, teller: Teller) -> None:
     out = tmp_path / "out"
-    said = call("author", "write", table, out, "--slots", "headline", "--platform", "google-rsa")
+    free = ("--slots", "headline", "--platform", "google-rsa", "--by", "free")
+    said = call("author", "write", table, out, *free)
     assert "2 texts, 0 failed, 0 left" in said
     assert "100.0% of the texts before repair" in said
     assert f"next: adwright author review {out}" in said
     assert "at most 30 characters" in teller.prompts[0]
-    again = call("author", "write", table, out, "--slots", "headline", "--platform", "google-rsa")
+    again = call("author", "write", table, out, *free)
     assert "0 texts, 0 failed" in again
     assert "2 that were there" in again
 
@@ -42,6 +43,7 @@ def test_every_setting_reaches_the_job(table: Path, tmp_path: Path, teller: Tell
     voice.write_text('tone = "calm and plain"\n')
     call(
         *("author", "write", table, out, "--slots", "headline,title", "--voice", voice),
+        *("--by", "free"),
         *("--value", "occasion=Easter", "--value-columns", "query=colour"),
         *("--instruction", "headline=Say it.", "--sample", 1, "--seed", 5, "--temperature", 0.5),
         *("--columns", "attributes=Colour", "--locale", "en-GB", "--batch", 1, "--attempts", 1),

@@ -442,9 +442,19 @@ def _stuffed(words: Words) -> list[Finding]:
 # config = CheckConfig(limit="google.headline", brands=brands_of(products))
 # config = load_toml("checks.toml", CheckConfig)
 
-#: What is looked at. label: that the answer is one of the closed list.
+#: What is looked at. form: loops, stumps and what a prompt leaves. relation: values that are said
+#: of another attribute, and parts that no fact has. label: that the answer is one of the list.
 CheckName = Literal[
-    "grounding", "policy", "limits", "voice", "language", "markup", "repetition", "label"
+    "grounding",
+    "policy",
+    "limits",
+    "voice",
+    "language",
+    "markup",
+    "repetition",
+    "form",
+    "relation",
+    "label",
 ]
 #: Facts beyond so many characters are not read: what only they say is unsupported.
 _MOST_FACTS = 50_000

@@ -2,19 +2,20 @@
 
     config = CheckConfig(limit="google.headline", brands=brands_of(products))
     check("Best 32GB stick!!!", request, config)      # grounding, policy/superlative, ...
-    mended = repair("Best 32GB stick!!!", request, config)
+    mended = repair("Best 32GB stick!!!", request, config, instead=lambda: "32GB stick")
     mended.text, mended.failed
 
-`check` runs what the task asks for: `tasks.task` names it. `repair` takes out what no fact supports
-or a rule forbids, first the word, then the clause, then the sentence, and shortens to the limit;
-when that leaves errors it writes the facts themselves. What it returns has no error left, or is
-empty and says that it failed: a machine never publishes what a check refused.
+`check` runs what the task asks for: `tasks.task` names it. `repair` leaves out the sentences in
+which something is wrong. What is left must be whole and name its product; where it is not, the text
+that was planned of the facts takes its place. What it returns has no error left, or is empty and
+says that it failed: a machine never publishes what a check refused, nor a fragment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from adwright.authoring.checks.limits import (
     CheckConfig,
@@ -27,15 +28,14 @@ from adwright.authoring.checks.limits import (
     facts_of,
     in_order,
     limit_named,
-    trim,
 )
-from adwright.authoring.checks.mending import Level, cut, quieter, template_text
 from adwright.authoring.checks.policy import check_language, check_markup, check_policy, plain_text
+from adwright.authoring.checks.relations import check_relations
+from adwright.authoring.checks.whole import check_form, check_whole, sentences_of
 from adwright.authoring.tasks import AuthoringRequest
 from adwright.core.errors import ConfigError, DataError
 from adwright.metrics.text.grounding import unsupported_spans
 
-_LEVELS: tuple[Level, ...] = ("word", "word", "clause", "clause", "sentence", "sentence")
 _SAID = {
     "number": "no fact has this number",
     "unit": "the facts have this number with another unit",
@@ -86,7 +86,25 @@ def check(
     found: list[Finding] = []
     for name in config.checks or request.task.checks:
         found += _checked(name, text, request, config)
-    return in_order(found)
+    return in_order(_as_named(one, text, request) for one in found)
+
+
+def _as_named(one: Finding, text: str, request: AuthoringRequest) -> Finding:
+    """A product may be called what a text may not say: within its name, policy only warns."""
+    if one.severity == "warning" or not one.rule.startswith("policy/"):
+        return one
+    title = " ".join(request.product.title.casefold().split())
+    before = re.search(r"(\S+\s+)?$", text[: one.start])
+    after = re.match(r"\w*(?:\s+[^\s.,!?]+)?", text[one.end :])
+    start = one.start - len(before[0]) if before else one.start
+    end = one.end + len(after[0]) if after else one.end
+    around = (text[start : one.end], text[one.start : end], text[one.start : one.end])
+    least = around[:2] if " " in title else around[2:]
+    said = any(
+        part.casefold().strip() in title for part in least if len(part) > one.end - one.start
+    )
+    whole = title in text.casefold() and around[2].casefold() in title
+    return replace(one, severity="warning") if said or whole else one
 
 
 def _checked(
@@ -112,6 +130,10 @@ def _checked(
             return check_markup(text)
         case "repetition":
             return check_repetition(text)
+        case "form":
+            return check_form(text, request)
+        case "relation":
+            return check_relations(text, request)
         case "label":
             return _label(text, request.labels)
         case _:
@@ -124,40 +146,65 @@ def _label(text: str, labels: tuple[str, ...]) -> Iterable[Finding]:
     return [Finding("label/unknown", 0, len(text), "error", "it is none of the labels")]
 
 
-def repair(text: str, request: AuthoringRequest, config: CheckConfig = _CONFIG) -> Repaired:
+def usable(
+    text: str, request: AuthoringRequest, config: CheckConfig = _CONFIG, *, sentences: bool = False
+) -> tuple[Finding, ...]:
+    """What keeps a machine's text from being used: errors, and that it is not whole. sentences:
+    whether the slot asks for such."""
+    found = errors_of(check(text, request, config))
+    if request.task.form != "text":
+        return found
+    return in_order((*found, *check_whole(text, request, sentences=sentences)))
+
+
+def repair(
+    text: str,
+    request: AuthoringRequest,
+    config: CheckConfig = _CONFIG,
+    *,
+    sentences: bool = False,
+    instead: Callable[[], str] = str,
+) -> Repaired:
     """The text without errors, or an empty one; warnings are left to people.
 
-    A label is not mended: another one would be an invention. Raises as `check`.
+    sentences: whether the slot asks for whole ones. instead: what is written where nothing whole
+    is left, such as a text by plan. A label is not mended: another one would be an invention.
+    Raises as `check`.
     """
     before = check(text, request, config)
-    if not errors_of(before):
+    wrong = usable(text, request, config, sentences=sentences)
+    if not wrong:
         return Repaired(text, before, before, changed=False)
-    if request.task.form == "label":
-        return Repaired("", before, check("", request, config), changed=True)
-    mended = plain_text(text[: config.most_characters])
-    for level in _LEVELS:
-        wrong = errors_of(check(mended, request, config))
-        if not wrong:
-            break
-        mended = _mended(mended, wrong, level, config)
-    after = check(mended, request, config)
-    if errors_of(after):
-        limit = limit_named(config.limit) if config.limit else None
-        mended = template_text(
-            request, lambda one: not errors_of(check(one, request, config)), limit
-        )
-        after = check(mended, request, config)
-    return Repaired(mended, before, after, changed=mended != text)
+    before = in_order((*before, *wrong))
+    mended = "" if request.task.form == "label" else _kept(text, request, config)
+    if not mended or usable(mended, request, config, sentences=sentences):
+        mended = "" if request.task.form == "label" else instead()
+    if mended and usable(mended, request, config, sentences=sentences):
+        mended = ""
+    return Repaired(mended, before, check(mended, request, config), changed=mended != text)
 
 
-def _mended(text: str, wrong: tuple[Finding, ...], level: Level, config: CheckConfig) -> str:
-    """One step: what is only too loud milder, else out with what is wrong, else shorter."""
-    loud = [one for one in wrong if one.rule in _MILDER]
-    if loud and level == "word":
-        for one in reversed(loud):
-            text = text[: one.start] + quieter(text[one.start : one.end]) + text[one.end :]
-        return text
-    parts = [(one.start, one.end) for one in wrong if not one.rule.startswith("limits/")]
-    if parts:
-        return cut(text, parts, level)
-    return trim(text, limit_named(config.limit))
+def _kept(text: str, request: AuthoringRequest, config: CheckConfig) -> str:
+    """The sentences in which nothing is wrong, written milder where they were only too loud, as
+    many as fit."""
+    plain = plain_text(text[: config.most_characters])
+    limit = limit_named(config.limit) if config.limit else None
+    kept = ""
+    for one in sentences_of(plain):
+        said = _quiet(one, request, config)
+        longer = f"{kept} {said}".strip()
+        over = limit is not None and limit.size(longer) > limit.most
+        if not over and not errors_of(check(said, request, replace(config, limit=""))):
+            kept = longer
+    return kept
+
+
+def _quiet(text: str, request: AuthoringRequest, config: CheckConfig) -> str:
+    """The text with words in capitals and rows of marks written milder."""
+    loud = [one for one in check(text, request, config) if one.rule in _MILDER]
+    for one in reversed(loud):
+        part = text[one.start : one.end]
+        mark = next((sign for sign in part if sign in "!?."), "")
+        milder = part.capitalize() if any(sign.isalpha() for sign in part) else mark
+        text = text[: one.start] + milder + text[one.end :]
+    return text

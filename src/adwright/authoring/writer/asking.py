@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from adwright.authoring.checks.limits import CheckConfig, Finding, errors_of
 from adwright.authoring.checks.policy import alikeness
-from adwright.authoring.checks.verdict import check, repair
+from adwright.authoring.checks.verdict import check, repair, usable
+from adwright.authoring.checks.whole import sentences_of
 from adwright.authoring.tasks import AuthoringRequest, constrained, messages_of, read_answer
 from adwright.authoring.writer.drafts import Draft, Provenance, WriteRow
 from adwright.authoring.writer.feeds import plain_text
@@ -67,7 +68,8 @@ class AskedRow:
 @dataclass(frozen=True)
 class RowAnswer:
     """What a model answered; `text` is None where it failed, and `reason` says why. seconds: its
-    share of the call. seed: that its tokens were drawn with."""
+    share of the call. seed: that its tokens were drawn with. cut: whether it stopped at the most
+    tokens that it may have."""
 
     asked: AskedRow
     text: str | None
@@ -75,6 +77,7 @@ class RowAnswer:
     usage: Usage
     seconds: float
     seed: int
+    cut: bool = False
 
 
 class Asker:
@@ -196,7 +199,8 @@ class Asker:
 def _answer(asked: AskedRow, found: Completion, seconds: float, seed: int) -> RowAnswer:
     if found.finish_reason == "cancelled":
         return RowAnswer(asked, None, "it was cancelled", found.usage, seconds, seed)
-    return RowAnswer(asked, found.text, "", found.usage, seconds, seed)
+    cut = found.finish_reason == "length" and asked.request.task.form == "text"
+    return RowAnswer(asked, found.text, "", found.usage, seconds, seed, cut)
 
 
 def _told(error: Exception) -> str:
@@ -294,34 +298,47 @@ def finish(
     attempts: int,
     others: Sequence[str] = (),
     last: bool = False,
+    instead: Callable[[], str] = str,
 ) -> FinishedRow:
-    """The draft of an answer. mend: repair what the checks find. attempts: times that it was asked
-    for. others: texts of the other variants, none of which it is to be like: one that is the same
-    is no draft, nor is one that is alike (ROUGE-L of 0.7, our choice) unless it is the `last`
-    attempt; then it has a finding that says so."""
+    """The draft of an answer. mend: no text that cannot be used is kept: it is asked for again, and
+    of the `last` attempt mended, or what is written `instead` takes its place. attempts: times
+    that it was asked for. others: texts of the other variants, none of which it is to be like: one
+    that is the same is no draft, nor is one that is alike (ROUGE-L of 0.7, our choice) unless it
+    is the `last` attempt; then it has a finding that says so."""
     if answer.text is None:
         return FinishedRow(answer, None, answer.reason)
-    request = answer.asked.request
+    request, slot = answer.asked.request, answer.asked.row.slot
     # Markup of an answer is no turn of a chat, and is taken out before turns are looked for.
     shown = answer.text if request.task.form == "label" else plain_text(answer.text)[0]
     read = read_answer(request, shown)
-    if not read.valid:
+    if not read.valid and (read.label is not None or not (mend and last) or not instead()):
         return FinishedRow(answer, None, f"the answer cannot be used: {read.reason}")
     if read.label is not None:
         draft = _draft(answer, read.label, (), source, attempts)
         return FinishedRow(answer, draft, "")
-    text = tidy(read.text)
-    if not text:
-        return FinishedRow(answer, None, "the answer cannot be used: empty")
+    text = tidy(read.text) if read.valid else ""
+    before: tuple[Finding, ...] = ()
     if mend:
-        mended = repair(text, request, config)
-        text, before, after = mended.text, mended.findings_before, mended.findings_after
+        before = usable(text, request, config, sentences=slot.sentences)
+        if answer.cut:
+            before = (*before, Finding("form/cut", len(text), len(text), "error", "it was cut"))
+            text = "".join(list(sentences_of(text))[:-1][:1]) if slot.sentences else ""
+        if before and not last:
+            rules = ", ".join(sorted({one.rule for one in before}))
+            return FinishedRow(answer, None, f"the answer cannot be used: {rules}", before)
+        mended = repair(text, request, config, sentences=slot.sentences, instead=instead)
+        text, after = mended.text, mended.findings_after
+        before = before or mended.findings_before
         if mended.failed or not text:
-            rules = ", ".join(sorted({one.rule for one in errors_of(before)}))
+            rules = ", ".join(sorted({one.rule for one in errors_of(before)})) or "empty"
             what = f"the answer cannot be mended: {rules}"
             return FinishedRow(answer, None, what, before, after)
     else:
-        before = after = check(text, request, config)
+        if not text:
+            return FinishedRow(answer, None, "the answer cannot be used: empty")
+        before = after = usable(text, request, config, sentences=slot.sentences) or check(
+            text, request, config
+        )
     if folded(text) in map(folded, others):
         return FinishedRow(answer, None, "the answer is that of another variant", before, after)
     if others and alikeness((text, *others))[0, 1:].max() >= _ALIKE:
@@ -329,6 +346,15 @@ def finish(
             return FinishedRow(answer, None, "the answer is like another variant", before, after)
         after = (*after, Finding("variants/alike", 0, len(text), "warning", _SAID, _FIX))
     return FinishedRow(answer, _draft(answer, text, after, source, attempts), "", before, after)
+
+
+def planned_draft(
+    asked: AskedRow, text: str, config: CheckConfig, source: DraftSource, seconds: float
+) -> FinishedRow:
+    """The draft of a text that was written by plan."""
+    answer = RowAnswer(asked, text, "", Usage(), seconds, 0)
+    found = check(text, asked.request, config) if asked.request.task.form == "text" else ()
+    return FinishedRow(answer, _draft(answer, text, found, source, 1), "", found, found)
 
 
 def tidy(text: str) -> str:
@@ -382,20 +408,30 @@ def _draft(
 
 @dataclass(frozen=True)
 class OpenedWriter:
-    """A model that is open. engine: what runs it, in words. adapter_hash: of the adapter's
-    manifest, which holds the hashes of its files."""
+    """A model that is open; None where a rule chooses. engine: what runs it, in words.
+    adapter_hash: of the adapter's manifest, which holds the hashes of its files."""
 
-    model: LanguageModel
+    model: LanguageModel | None
     name: str
     engine: str
     adapter: str = ""
     adapter_hash: str = ""
 
 
+#: Named in the place of a model: the rule chooses.
+RULE = "rule"
+
+
 @contextmanager
-def open_writer(spec: str | LmSpec) -> Iterator[OpenedWriter]:
-    """Open the model, and close it when the block ends. Raises as `open_lm` and `adapter_hash`."""
+def open_writer(spec: str | LmSpec, *, scores: bool = False) -> Iterator[OpenedWriter]:
+    """Open the model, and close it when the block ends. scores: it is to score many texts of one
+    prompt, which our engine reads once. Raises as `open_lm` and `adapter_hash`."""
     spec = LmSpec.of(spec)
+    if scores and spec.engine == "auto" and not spec.url and spec.model != RULE:
+        spec = replace(spec, engine="paged")
+    if spec.model == RULE and not spec.url:
+        yield OpenedWriter(None, RULE, RULE)
+        return
     digest = adapter_hash(spec.adapter)
     config = spec.config(auto="paged")
     with closing(open_model(config)) as model:

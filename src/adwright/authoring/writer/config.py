@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+from adwright.authoring.plan.planning import TextKind
 from adwright.authoring.tasks import AuthoringTask, task_named
-from adwright.core.config import Count, Ge, Natural, name_hint, read_toml, settings
+from adwright.core.config import Count, Ge, Natural, check_literals, name_hint, read_toml, settings
 from adwright.core.errors import ConfigError
 
 # --------------------------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ class WriterSlot:
     """name: as commands and tables call it. task_name: of `authoring.tasks`. asks: what the model
     is told, with {limit} for the characters. characters: the most, where no platform says
     otherwise; 0 for labels. tokens: the most of an answer. one_line: the answer ends with its
-    line."""
+    line. kind: what it is, which says what a plan makes of it."""
 
     name: str
     task_name: str
@@ -39,6 +40,15 @@ class WriterSlot:
     characters: int
     tokens: int
     one_line: bool = True
+    kind: TextKind = "headline"
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+
+    @property
+    def sentences(self) -> bool:
+        """Whether its texts are whole sentences."""
+        return self.kind in ("ad", "description", "answer")
 
     @property
     def task(self) -> AuthoringTask:
@@ -98,10 +108,16 @@ class WriteBudget:
     money: Annotated[float, Ge(0)] = 0.0
 
 
+#: plan: a model chooses facts and frames, which a grammar says. free: the model's own words.
+WritingWay = Literal["plan", "free"]
+
+
 @settings
 class WriteConfig:
     """What is written for each product, and how.
 
+    by: how texts come about. codes: what the codes in names mean, in small letters, see
+    `plan.names`. judge: what chooses among texts, by its folder; for the recipe alone.
     slots: names, see `slots`. platform: whose limits hold, "" for none.
     variants: texts of each slot, for A/B tests. voice: a TOML file with the voice of a brand.
     labels: the closed list for the slot `category`. values: further fields of requests, the same
@@ -120,6 +136,9 @@ class WriteConfig:
     """
 
     slots: tuple[str, ...]
+    by: WritingWay = "plan"
+    codes: tuple[tuple[str, str], ...] = ()
+    judge: str = ""
     platform: WriterPlatform = ""
     variants: Count = 1
     voice: Path | None = None

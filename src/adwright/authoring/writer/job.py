@@ -11,6 +11,7 @@ job writes to a folder at a time; reviewers may work in it meanwhile.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adwright.authoring.checks.limits import Finding, brands_of
+from adwright.authoring.checks.limits import CheckConfig, Finding, brands_of, errors_of
+from adwright.authoring.checks.verdict import usable
 from adwright.authoring.instructions.rows import drawn
+from adwright.authoring.plan.names import Naming
+from adwright.authoring.plan.planning import PlannedRow, Planner, TextJudge
 from adwright.authoring.writer.asking import (
     AskedRow,
     Asker,
@@ -30,6 +34,7 @@ from adwright.authoring.writer.asking import (
     RowAnswer,
     cpu_seconds,
     finish,
+    planned_draft,
 )
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import (
@@ -41,11 +46,11 @@ from adwright.authoring.writer.drafts import (
     make_plan,
 )
 from adwright.authoring.writer.products import ProductTable
-from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe
+from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe, room_of
 from adwright.core.atomic import atomic_write_text, claim
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
-from adwright.core.errors import DataError, ResourceError
+from adwright.core.errors import ConfigError, DataError, ResourceError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage
 
@@ -69,7 +74,10 @@ class WriteReport:
     of all processors, engines of this machine included. texts_per_cpu_second: 0 where no text was
     written. cost: in `currency`. findings: rule -> how often before and after repair. grounded:
     share of the texts without an unsupported span before and after repair; None where nothing was
-    checked. said: what a person should know.
+    checked. usable: share of the wanted texts that are written without an error; None where none
+    was wanted. made: how the written texts came about: by plan, free, mended, or by plan
+    instead of what a model wrote. left_out: why texts are left out -> how many. said: what a person
+    should know.
     """
 
     end: JobEnd
@@ -98,6 +106,9 @@ class WriteReport:
     currency: str
     findings: dict[str, dict[str, int]]
     grounded: dict[str, float | None]
+    usable: float | None = None
+    made: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     said: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -117,6 +128,9 @@ class WriteTally:
     invalid: int = 0
     usage: Usage = field(default_factory=Usage)
     checked: int = 0
+    wrong: int = 0
+    made: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     _before: Counter[str] = field(default_factory=Counter)
     _after: Counter[str] = field(default_factory=Counter)
     _ungrounded: Counter[str] = field(default_factory=Counter)
@@ -129,6 +143,7 @@ class WriteTally:
     def found(self, before: Sequence[Finding], after: Sequence[Finding]) -> None:
         """A text was checked, and repaired."""
         self.checked += 1
+        self.wrong += bool(errors_of(after))
         self._before.update(one.rule for one in before)
         self._after.update(one.rule for one in after)
         self._ungrounded["before"] += any(map(_is_grounding, before))
@@ -166,10 +181,12 @@ def run_job(
     *,
     clock: Clock | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    judge: TextJudge | None = None,
 ) -> WriteReport:
     """Write what is missing, and the report; return it.
 
-    clock: measures seconds. sleep: waits before an engine that did not answer is asked again.
+    judge: chooses among texts by plan, in the model's place. clock: measures seconds.
+    sleep: waits before an engine that did not answer is asked again.
     Raises ResourceError where another job writes there, the disk is full or the engine does not
     answer; ConfigError where the folder was written with other settings, and `rewrite` is not
     asked for. What was written by then is kept, and the report says so.
@@ -181,7 +198,7 @@ def run_job(
         require_same_recipe(drafts, recipe, rewrite=config.rewrite)
         plan = make_plan(table, config, recipe.digests, drafts)
         drafts.note_job(recipe.job, recipe.job_line(table))
-        run = _Run(table, config, opened, drafts, plan, recipe, timer, sleep)
+        run = _Run(table, config, opened, drafts, plan, recipe, timer, sleep, judge)
         end: JobEnd = "stopped"
         try:
             end = run.write()
@@ -205,13 +222,22 @@ class _Run:
         recipe: WriteRecipe,
         clock: Clock,
         sleep: Callable[[float], None],
+        judge: TextJudge | None,
     ) -> None:
         self._table, self._config, self._opened = table, config, opened
         self._drafts, self._plan, self._recipe, self._clock = drafts, plan, recipe, clock
         self._source = DraftSource(opened.name, opened.adapter, opened.adapter_hash, recipe.job)
-        self._asker = Asker(
-            opened.model, clock=clock, attempts=config.attempts, pause=config.pause, sleep=sleep
+        self._asker = (
+            None
+            if opened.model is None
+            else Asker(
+                opened.model, clock=clock, attempts=config.attempts, pause=config.pause, sleep=sleep
+            )
         )
+        naming = Naming(dict(config.codes))
+        self._planner = Planner(opened.model, naming=naming, judge=judge)
+        # What takes the place of free text that cannot be used: chosen by the rule, at no cost.
+        self._instead = Planner(None, naming=naming)
         self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
         self._noted = Usage()
         self._start, self._cpu = clock.monotonic(), cpu_seconds()
@@ -271,12 +297,30 @@ class _Run:
             currency=config.prices.currency,
             findings=tally.findings,
             grounded=tally.grounded,
+            usable=self._usable_share(),
+            made=dict(tally.made),
+            left_out=dict(tally.left_out),
             said=self._table.said,
         )
 
+    def _usable_share(self) -> float | None:
+        tally = self._tally
+        wanted = tally.written + tally.failed
+        return (tally.written - tally.wrong) / wanted if wanted else None
+
     def _write_group(self, rows: Sequence[WriteRow]) -> None:
-        """Ask for rows of one slot, and again for those whose answers cannot be used."""
+        """Write rows of one slot: by plan, or by asking, and again for those whose answers cannot
+        be used."""
         asked = self._asked(rows)
+        if rows[0].slot.task.form == "text" and self._config.by == "plan":
+            self._plan_group(asked)
+            return
+        if self._asker is None:
+            raise ConfigError(
+                "the rule writes by plan alone",
+                where=f"slot {rows[0].slot.name}, model {self._opened.name}",
+                hint="name a model",
+            )
         # What was rejected is not to be written as it was.
         first = rows[0].variant == 0 and not self._config.again
         states = self._drafts.states()
@@ -291,6 +335,39 @@ class _Run:
             last = attempt == self._config.attempts or (varied and not heat)
             asked = self._keep(answers, attempt, last=last)
 
+    def _plan_group(self, asked: Sequence[AskedRow]) -> None:
+        start = self._clock.monotonic()
+        found = self._planner.write([self._planned_row(one) for one in asked])
+        share = (self._clock.monotonic() - start) / max(len(asked), 1)
+        kept, failures = [], []
+        for one, text in zip(asked, found, strict=True):
+            row = one.row
+            if not text.text:
+                failures.append(RowFailure(*row.key, text.why, row.inputs, 1))
+                continue
+            done = planned_draft(one, text.text, self._checks(row), self._source, share)
+            self._tally.found(done.before, done.after)
+            self._open.discard(row.key)
+            kept += [done.draft] if done.draft else []
+        self._tally.answered(self._planner.take_usage())
+        self._tally.made["by plan"] += len(kept)
+        self._note_usage()
+        self._write(kept)
+        self._fail(failures)
+
+    def _planned_row(self, asked: AskedRow) -> PlannedRow:
+        row, request = asked.row, asked.request
+        config, sentences = self._checks(row), row.slot.sentences
+
+        def fits(text: str) -> bool:
+            return not usable(text, request, config, sentences=sentences)
+
+        room = room_of(self._config, row.slot)
+        return PlannedRow(request, row.slot.kind, room, fits, tuple(self._others(row)))
+
+    def _checks(self, row: WriteRow) -> CheckConfig:
+        return self._recipe.checks[row.slot.name]
+
     def _seed(self, row: WriteRow, rounds: int, attempt: int) -> int:
         """What an attempt at a text draws from: never of what was asked before, so that a job which
         was killed goes on with the texts that it would have written."""
@@ -299,7 +376,8 @@ class _Run:
 
     def _asked(self, rows: Sequence[WriteRow]) -> list[AskedRow]:
         """Rows with their prompts; those that make none have failed."""
-        found, failures = [], []
+        found: list[AskedRow] = []
+        failures: list[RowFailure] = []
         for row in rows:
             prompt = self._recipe.prompts[row.slot.name]
             try:
@@ -321,6 +399,7 @@ class _Run:
             row = answer.asked.row
             if done.draft is not None:
                 self._tally.found(done.before, done.after)
+                self._tally.made[_way(done)] += 1
                 self._open.discard(row.key)
                 kept.append(done.draft)
                 continue
@@ -336,14 +415,19 @@ class _Run:
 
     def _finished(self, answer: RowAnswer, attempt: int, *, last: bool) -> FinishedRow:
         row = answer.asked.row
+
+        def instead() -> str:
+            return self._instead.write([self._planned_row(answer.asked)])[0].text
+
         return finish(
             answer,
-            self._recipe.checks[row.slot.name],
+            self._checks(row),
             self._source,
             mend=self._config.repair,
             attempts=attempt,
             others=self._others(row),
             last=last,
+            instead=instead,
         )
 
     def _others(self, row: WriteRow) -> list[str]:
@@ -367,6 +451,7 @@ class _Run:
         if failures:
             self._drafts.fail(failures)
             self._tally.failed += len(failures)
+            self._tally.left_out.update(re.sub(r" \([^()]*\)", "", one.reason) for one in failures)
 
     def _note_products(self, rows: Sequence[WriteRow]) -> None:
         found = {row.product.id: (row.product, row.product_hash) for row in rows}
@@ -383,7 +468,7 @@ class _Run:
 
     @property
     def _usage(self) -> Usage:
-        return self._tally.usage + self._asker.warming
+        return self._tally.usage + (self._asker.warming if self._asker else Usage())
 
     def _cost(self) -> float:
         usage = self._usage
@@ -400,6 +485,13 @@ class _Run:
             or bool(budget.seconds and self._clock.monotonic() - self._start >= budget.seconds)
             or bool(budget.money and self._cost() >= budget.money)
         )
+
+
+def _way(done: FinishedRow) -> str:
+    """How a text of a model's came about."""
+    if done.draft is None or not errors_of(done.before):
+        return "free"
+    return "mended" if done.draft.text in (done.answer.text or "") else "by plan instead"
 
 
 def _batches(rows: Sequence[WriteRow], size: int) -> Iterator[list[WriteRow]]:

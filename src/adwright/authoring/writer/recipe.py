@@ -69,6 +69,11 @@ def limit_of(config: WriteConfig, slot: WriterSlot) -> int:
     return limit.visible or limit.most
 
 
+def room_of(config: WriteConfig, slot: WriterSlot) -> int:
+    """Characters that a text may have: of the platform, else of the slot."""
+    return limit_of(config, slot) or slot.characters
+
+
 def voice_of(config: WriteConfig) -> BrandVoice | None:
     """The voice of the brand, where there is one. Raises ConfigError where it cannot be read."""
     return None if config.voice is None else load_toml(config.voice, BrandVoice)
@@ -139,6 +144,9 @@ def recipe_of(
         "variety": config.variety if config.variants > 1 else 0.0,
         "seed": config.seed,
         "repair": config.repair,
+        "by": config.by,
+        "codes": dict(config.codes),
+        "judge": config.judge,
     }
     return WriteRecipe(values, to_jsonable(config), prompts, check_configs(config, brands=brands))
 

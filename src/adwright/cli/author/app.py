@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from adwright.cli.author.bench import bench, codes
 from adwright.cli.author.review import diff, edit, export, preferences, review, status, undo
 from adwright.cli.author.write import data, describe, tune, write
 from adwright.cli.verbs import verb
@@ -18,6 +19,8 @@ app = typer.Typer(
 )
 
 verb(app, "write", by_place="out", was={"--attributes": "--columns attributes=,"})(write)
+verb(app, "bench")(bench)
+verb(app, "codes")(codes)
 for one in (status, review, edit, undo, diff):
     verb(app, one.__name__)(one)
 verb(app, "export", by_place="out")(export)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -14,8 +14,8 @@ from adwright.authoring.recipe import Profile
 from adwright.authoring.writer.config import WriteBudget, WriterPrices
 from adwright.cli.lm.serve import DEFAULT_MODEL
 from adwright.cli.shared import (
+    LmServer,
     Making,
-    Served,
     Writing,
     allowed_to_replace,
     column_pairs,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from adwright.authoring.describe.report import RankerName
     from adwright.authoring.instructions.build import InstructionPlan, InstructionReport
     from adwright.authoring.instructions.sources import DataSources
-    from adwright.authoring.writer.config import WriteConfig
+    from adwright.authoring.writer.config import WriteConfig, WritingWay
     from adwright.authoring.writer.job import WriteReport
     from adwright.authoring.writer.products import ProductTable
     from adwright.lm.engine.generation import LanguageModel
@@ -87,6 +87,10 @@ def write(
     *,
     out: Path,
     slots: str = "headline,description",
+    by: str = "plan",
+    judge: list[Path] | None = None,
+    codes: Path | None = None,
+    least_usable: Annotated[float, Ge(0), Le(1)] = 0.95,
     platform: Literal["google-rsa", "google-shopping", "meta", "amazon"] | None = None,
     variants: Annotated[int, Ge(1), Le(100)] = 1,
     voice: Path | None = None,
@@ -99,7 +103,7 @@ def write(
     model: str = DEFAULT_MODEL,
     engine: Literal["auto", "openvino", "paged", "torch", "llamacpp"] = "auto",
     adapter: Path | None = None,
-    served: Served = Served(),
+    served: LmServer = LmServer(),
     concurrency: Natural = 0,
     threads: Natural = 0,
     offline: bool = False,
@@ -121,6 +125,10 @@ def write(
 ) -> None:
     """Write texts for all products of a table.
 
+    By plan: the model chooses which facts, in which order and in which frame, among texts that are
+    whole and say what the table says. `--by free` writes the model's own words, checked and mended.
+    A product whose name nobody can say is left out, which is said.
+
     What is written waits in the folder for review: `adwright author review OUT`, then `adwright
     author export OUT FILE`. The same command, given again, goes on where a job was interrupted,
     writes what is new or has changed, and leaves what a person decided on.
@@ -130,8 +138,9 @@ def write(
 
         adwright author write shop.csv --out out --slots headline,description --platform google-rsa
 
-    Exit codes: 0 where all is written, 3 where some texts failed (`adwright author status OUT`
-    tells why), 4 where the budget was used up, 2 for a mistake.
+    Exit codes: 0 where enough is usable, 3 where less than --least-usable of the texts are written
+    and without an error (`adwright author status OUT` tells why), 4 where the budget was used up, 2
+    for a mistake.
 
     Options:
         products: Table of products: .csv, .tsv, .jsonl or .parquet, as Shopify, WooCommerce or
@@ -139,13 +148,20 @@ def write(
             Atom).
         out: Folder of the job; made where it is missing.
         slots: What to write, with commas between: headline, long_headline, primary_text,
-            description, short_description, meta_description, title, category.
+            description, short_description, meta_description, title, category, intention, answer.
+        by: plan; free, for the model's own words; or the folder of `adwright author bench`, for
+            what was better there.
+        judge: Run of `adwright creative train` that chooses among texts, in the model's place; may
+            be repeated, then the mean of their ranks counts.
+        codes: Table of what the codes in names mean, of `adwright author codes`.
+        least_usable: Share of the texts that must be usable; below it the exit code is 3.
         platform: Whose limits hold. On google-rsa and meta, `description` is the text of an ad.
         variants: Texts of each slot, for A/B tests.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
         labels: File with the categories to choose from, one a line.
         value: What else the model is told, NAME=TEXT: occasion=Easter; may be repeated.
-        value_columns: The same, out of columns: query=search_term; `title` needs a query.
+        value_columns: The same, out of columns: query=search_term. `title` needs a query, `answer`
+            a question, `intention` a behaviour, such as what was bought before.
         instruction: SLOT=TEXT: what the model is told for a slot, in the place of our words.
         sample: Only so many products, drawn by the seed; 0 for all.
         engine: auto takes OpenVINO where it can run the model, else paged, our own, which takes
@@ -175,11 +191,13 @@ def write(
     told = dict(locals())
     config, writer, table = _config(told), _model(told), _table(told)
     _say(table)
-    _run(table, out, config, writer, dry_run=dry_run)
+    asked = _WritesBy(writer, tuple(judge or ()), least_usable)
+    _run(table, out, config, asked, dry_run=dry_run)
 
 
 def _config(told: Mapping[str, Any]) -> WriteConfig:
     """The settings of the job. told: the options of `write`, by their names."""
+    from adwright.authoring.plan.names import read_codes
     from adwright.authoring.writer.config import WriteConfig
 
     same = ("variants", "voice", "temperature", "variety", "seed", "batch", "attempts")
@@ -193,8 +211,29 @@ def _config(told: Mapping[str, Any]) -> WriteConfig:
         value_columns=tuple(columns.items()),
         instructions=pairs_of("--instruction", told["instruction"]),
         repair=not told["no_repair"],
+        by=_way(told["by"]),
+        judge=", ".join(str(one) for one in told["judge"] or ()),
+        codes=tuple(sorted(read_codes(told["codes"]).items())) if told["codes"] else (),
         **{name: told[name] for name in (*same, *more)},
     )
+
+
+def _way(by: str) -> WritingWay:
+    """Of plan, free, or the folder of a bench."""
+    from adwright.authoring.writer.bench import better_way
+
+    if by in ("plan", "free"):
+        return "free" if by == "free" else "plan"
+    return better_way(Path(by))
+
+
+@dataclass(frozen=True)
+class _WritesBy:
+    """What writes, what chooses, and what share must be usable."""
+
+    writer: LmSpec
+    judges: tuple[Path, ...]
+    least: float
 
 
 def _table(told: Mapping[str, Any]) -> ProductTable:
@@ -215,7 +254,7 @@ def _table(told: Mapping[str, Any]) -> ProductTable:
 
 def _model(told: Mapping[str, Any]) -> LmSpec:
     """What writes."""
-    served: Served = told["served"]
+    served: LmServer = told["served"]
     return served.spec(
         told["model"],
         adapter="" if told["adapter"] is None else str(told["adapter"]),
@@ -239,26 +278,32 @@ def _say(table: ProductTable) -> None:
 
 
 def _run(
-    table: ProductTable, out: Path, config: WriteConfig, writer: LmSpec, *, dry_run: bool
+    table: ProductTable, out: Path, config: WriteConfig, asked: _WritesBy, *, dry_run: bool
 ) -> None:
     if dry_run:
         from adwright.authoring.writer.exporting import rehearse
 
-        show_facts(rehearse(table, out, config, writer).facts())
+        show_facts(rehearse(table, out, config, asked.writer).facts())
         return
-    from adwright.authoring.writer.asking import open_writer
+    from adwright.authoring.writer.asking import RULE, open_writer
     from adwright.authoring.writer.job import run_job
+    from adwright.creative.judges import judge_of_texts
 
+    judge = judge_of_texts(asked.judges) if asked.judges else None
+    spec = asked.writer
+    if judge is not None and config.by == "plan" and not config.labels:
+        spec = replace(spec, model=RULE, url="", engine="auto")  # the judge chooses
     try:
-        with open_writer(writer) as opened:
-            report = run_job(table, out, config, opened)
+        with open_writer(spec, scores=config.by == "plan") as opened:
+            report = run_job(table, out, config, opened, judge=judge)
     except KeyboardInterrupt:
         typer.echo("What is written is kept; the same command, given again, goes on.", err=True)
         raise
     _show(report, out)
     if report.end == "budget":
         raise typer.Exit(BUDGET_USED)
-    if report.failed:
+    if report.usable is not None and report.usable < asked.least:
+        typer.echo(f"{report.usable:.1%} are usable, {asked.least:.0%} were asked for", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -272,6 +317,13 @@ def _show(report: WriteReport, out: Path) -> None:
         "time": f"{report.seconds:,.1f} s, {report.cpu_seconds:,.1f} s of processors, "
         f"{report.texts_per_cpu_second:.2f} texts a CPU-second",
     }
+    if report.usable is not None:
+        wanted = report.written + report.failed
+        facts["usable"] = f"{report.usable:.1%} of {wanted:,} texts"
+    if report.made:
+        facts["made"] = ", ".join(f"{count:,} {how}" for how, count in report.made.items())
+    for why, many in report.left_out.items():
+        facts[f"left out, {many:,}"] = why
     if report.cost:
         facts["cost"] = f"{report.cost:,.4f} {report.currency}"
     before, after = report.grounded["before"], report.grounded["after"]
@@ -307,7 +359,7 @@ def data(
     test: float = 0.1,
     phrasings: Natural = 24,
     teacher: str = "",
-    served: Served = Served(),
+    served: LmServer = LmServer(),
     drop_missing: bool = False,
     voice: Path | None = None,
     offline: bool = False,
@@ -427,7 +479,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _taught_by(teacher: str, served: Served, *, offline: bool) -> Iterator[LanguageModel | None]:
+def _taught_by(teacher: str, served: LmServer, *, offline: bool) -> Iterator[LanguageModel | None]:
     """The teacher, open for as long as the block lasts; None where none is named."""
     from adwright.lm.open_model import open_lm
 

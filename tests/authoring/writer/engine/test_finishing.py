@@ -47,14 +47,25 @@ def finished(
     mend: bool = True,
     others: tuple[str, ...] = (),
     last: bool = False,
+    cut: bool = False,
+    instead: str = "",
 ) -> FinishedRow:
     labels = ("Tea", "Cups") if slot == "category" else ()
-    config = WriteConfig((slot,), labels=labels)
+    config = WriteConfig((slot,), by="free", labels=labels)
     row = make_plan(table_of(folder, "Tea 80 bags"), config, {slot: "r"}).rows[0]
     request = row.request(labels)
     asked = AskedRow(row, request, SlotPrompt("Write.", "").messages(request))
-    answer = RowAnswer(asked, text, "broken", Usage(50, 7, 30), 0.25, 11)
-    return finish(answer, CheckConfig(), SOURCE, mend=mend, attempts=2, others=others, last=last)
+    answer = RowAnswer(asked, text, "broken", Usage(50, 7, 30), 0.25, 11, cut)
+    return finish(
+        answer,
+        CheckConfig(),
+        SOURCE,
+        mend=mend,
+        attempts=2,
+        others=others,
+        last=last,
+        instead=lambda: instead,
+    )
 
 
 def test_an_answer_becomes_a_draft_with_its_provenance(tmp_path: Path) -> None:
@@ -72,9 +83,13 @@ def test_an_answer_becomes_a_draft_with_its_provenance(tmp_path: Path) -> None:
 
 
 def test_what_is_not_in_the_facts_is_mended_where_asked(tmp_path: Path) -> None:
-    mended = finished(tmp_path, "Tea for 1999 people")
+    again = finished(tmp_path, "Tea for 1999 people")
+    assert again.draft is None
+    assert "grounding/number" in again.reason
+    said = "Tea 80 bags is here. It is for 1999 people."
+    mended = finished(tmp_path, said, slot="description", last=True)
     assert mended.draft is not None
-    assert "1999" not in mended.draft.text
+    assert mended.draft.text == "Tea 80 bags is here."
     assert len(mended.before) == 1
     assert mended.after == ()
     left = finished(tmp_path, "Tea for 1999 people", mend=False)
@@ -99,6 +114,21 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, text: str | None, reason: 
     assert reason in done.reason
 
 
+def test_what_was_cut_or_goes_round_is_asked_again_and_then_planned(tmp_path: Path) -> None:
+    whole = "Tea 80 bags is here. Tea 80 bags is"
+    assert "form/cut" in finished(tmp_path, whole, slot="description", cut=True).reason
+    kept = finished(tmp_path, whole, slot="description", cut=True, last=True)
+    assert kept.draft is not None
+    assert kept.draft.text == "Tea 80 bags is here."
+    loop = "Tea 80 bags is tea. " + "It is good for the day. " * 3
+    assert "form/loop" in finished(tmp_path, loop, slot="description").reason
+    planned = finished(
+        tmp_path, "Eczema", slot="description", last=True, instead="Meet Tea 80 bags."
+    )
+    assert planned.draft is not None
+    assert planned.draft.text == "Meet Tea 80 bags."
+
+
 def test_variants_differ(tmp_path: Path) -> None:
     same = finished(tmp_path, "Fresh  TEA!", others=("fresh tea",), last=True)
     assert same.draft is None
@@ -111,7 +141,7 @@ def test_variants_differ(tmp_path: Path) -> None:
     kept = finished(tmp_path, text, others=others, last=True)
     assert kept.draft is not None
     assert [one.rule for one in kept.draft.findings] == ["variants/alike"]
-    assert finished(tmp_path, "Cups of calm", others=others).draft is not None
+    assert finished(tmp_path, "Bags of calm", others=others).draft is not None
     assert folded("Fresh  TEA!") == folded("fresh tea")
 
 
@@ -140,7 +170,7 @@ def test_no_text_is_a_formula_or_markup(text: str, shown: str) -> None:
 
 def rows(folder: Path, count: int = 5, slot: str = "headline") -> list[AskedRow]:
     labels = ("Tea", "Cups and saucers") if slot == "category" else ()
-    config = WriteConfig((slot,), labels=labels)
+    config = WriteConfig((slot,), by="free", labels=labels)
     prompt = SlotPrompt("Write a headline.", "Be calm.")
     found = []
     for row in make_plan(table_of(folder, count=count), config, {slot: "r"}).rows:
@@ -253,7 +283,7 @@ def test_a_server_is_asked_over_http() -> None:
 
 def test_a_server_of_another_make_gives_the_same_report(tmp_path: Path) -> None:
     """Bounded requests at a time, one product in each, and the report of any other engine."""
-    config, table = WriteConfig(("headline",), pause=0.0), table_of(tmp_path, count=12)
+    config, table = WriteConfig(("headline",), by="free", pause=0.0), table_of(tmp_path, count=12)
     here = run_job(table, tmp_path / "a", config, opened(Teller(lambda p, c: "Fresh tea")))
     with (
         chatting(lambda asked: "Fresh tea") as (url, server),
@@ -270,7 +300,7 @@ def test_a_server_of_another_make_gives_the_same_report(tmp_path: Path) -> None:
 
 def test_a_row_that_the_server_refuses_harms_no_other(tmp_path: Path) -> None:
     table = table_of(tmp_path, count=4)
-    config = WriteConfig(("headline",), pause=0.0, attempts=1)
+    config = WriteConfig(("headline",), by="free", pause=0.0, attempts=1)
     with (
         chatting(lambda asked: "" if "Tea 2" in asked else "Fresh tea") as (url, _),
         open_writer(LmSpec("served", url=url, retries=0)) as there,

@@ -1,0 +1,1 @@
+"""Writing by plan: which facts, in which order and frame, is chosen; a grammar says them."""

@@ -1,0 +1,125 @@
+"""Texts by plan: whole, of the facts alone, and chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from adwright.authoring.checks.limits import CheckConfig
+from adwright.authoring.checks.verdict import usable
+from adwright.authoring.plan.phrases import phrases_of
+from adwright.authoring.plan.planning import PlannedRow, Planner, TextKind
+from adwright.authoring.tasks import AuthoringRequest, Product, task_named
+from tests.support.writing import Teller
+
+TIN = Product(
+    "p1",
+    "Steel tea tin",
+    brand="Leaf",
+    category="Kitchen > Tea tins",
+    price="12.5",
+    currency="EUR",
+    attributes=(
+        ("colour", "Green"),
+        ("holds", "500 g"),
+        ("height (cm)", "12,5"),
+        ("width", "40"),
+        ("sku", "77"),
+        ("dishwasher safe", "no"),
+    ),
+    description="The tin keeps the tea dry for long. Buy it now! With a lid",
+)
+TASKS = {"headline": "ads", "ad": "ads", "description": "descriptions", "title": "titles"}
+
+
+def row(product: Product, kind: TextKind, most: int = 200, **values: str) -> PlannedRow:
+    task = task_named(TASKS.get(kind, "answers"))
+    values = values | ({"query": "tea tin"} if kind == "title" else {})
+    request = AuthoringRequest(task, product, tuple(values.items()))
+    whole = kind in ("ad", "description", "answer")
+
+    def fits(text: str) -> bool:
+        return not usable(text, request, CheckConfig(), sentences=whole)
+
+    return PlannedRow(request, kind, most, fits)
+
+
+def written(product: Product, kind: TextKind, most: int = 200, **values: str) -> str:
+    return Planner(None).write([row(product, kind, most, **values)])[0].text
+
+
+def test_facts_are_said_whole() -> None:
+    found = {one.kind: one for one in phrases_of(TIN, TIN.title)}
+    assert found["colour"].sentence == "The colour is green."
+    assert found["colour"].tail == "in green"
+    assert found["holds"].sentence == "It holds 500 g."
+    assert found["height"].sentence == "The height is 12,5 cm."
+    assert found["price"].value == "12.50 EUR"
+    assert found["category"].value == "Tea tins"
+    assert found["told"].sentence == "The tin keeps the tea dry for long."
+    assert not {"width", "sku", "dishwasher safe"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "text"),
+    [
+        ("headline", 30, "Steel tea tin in green"),
+        ("ad", 90, "Choose Steel tea tin by Leaf in green."),
+        ("title", 150, "Leaf Steel tea tin, green, 500 g"),
+    ],
+)
+def test_the_rule_takes_the_first_frame(kind: TextKind, most: int, text: str) -> None:
+    assert written(TIN, kind, most) == text
+
+
+def test_a_description_has_facts_and_the_sellers_sentence() -> None:
+    text = written(TIN, "description", 600)
+    assert text.startswith("Meet Steel tea tin by Leaf. The tin keeps the tea dry for long. The ")
+    assert written(Product("1", "Steel tea tin"), "description") == "Meet Steel tea tin."
+
+
+def test_answers_are_facts_or_that_nobody_says_it() -> None:
+    assert written(TIN, "answer", question="What colour is it?") == "The colour is green."
+    assert written(TIN, "answer", question="How much does it cost?") == "The price is 12.50 EUR."
+    assert written(TIN, "answer", question="Is it vegan?") == "The seller does not say."
+
+
+def test_what_cannot_be_said_is_left_out_with_the_reason() -> None:
+    rows = [
+        row(Product("1", "PLSTC CTLRYTBL"), "headline"),
+        row(Product("2", "Teekanne aus Porzellan mit Sieb"), "description"),
+        row(Product("3", "Wunderbarliche-Donaudampfschifffahrtskanne"), "headline", 20),
+    ]
+    found = Planner(None).write(rows)
+    assert [one.text for one in found] == ["", "", ""]
+    reasons = [one.why for one in found]
+    assert "codes" in reasons[0]
+    assert "ours are English" in reasons[1]
+    assert "no form of its name" in reasons[2]
+    neutral = Planner(None).write(
+        [row(Product("2", "Teekanne aus Porzellan mit Sieb"), "headline")]
+    )
+    assert neutral[0].text == "Teekanne aus Porzellan mit Sieb"
+
+
+def test_a_judge_chooses_and_variants_differ() -> None:
+    def longest(texts: Sequence[str], kind: TextKind, brand: str) -> np.ndarray:
+        return np.array([len(one) for one in texts], np.float64)
+
+    (first,) = Planner(None, judge=longest).write([row(TIN, "headline", 40)])
+    assert first.tried > 1
+    assert len(first.text) >= len(written(TIN, "headline", 40))
+    other = row(TIN, "headline", 40)
+    other = PlannedRow(other.request, other.kind, other.most, other.fits, (first.text,))
+    assert Planner(None).write([other])[0].text != first.text
+
+
+def test_a_model_without_likelihoods_is_asked_for_a_number() -> None:
+    model = Teller(lambda prompt, call: "2")
+    planner = Planner(model)
+    (found,) = planner.write([row(TIN, "headline", 30)])
+    assert found.text in model.prompts[-1]
+    assert f"2. {found.text}" in model.prompts[-1]
+    assert planner.take_usage().completion_tokens > 0
