@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.cli.retire import RecordOptions, opened_lives
+from adwright.core.progress import say
 from adwright.creative.lifetime.lives import DeliveryLives, DeliverySpellConfig, LifeRecord
 from adwright.creative.lifetime.retire import choice_of, open_retirement, training_units
 from adwright.creative.lifetime.spell_table import SpellTable
@@ -199,6 +200,7 @@ def nulls(seed: int, folder: Path) -> dict[str, int]:
                 found = choice_of(lives, seed=seed)
             counts[total] += 1
             counts[key] += (found.kept is None) == (times == 1.0)
+        say(f"{number + 1} of {_NULLS}: {counts}")
     return counts
 
 

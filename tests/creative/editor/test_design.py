@@ -7,8 +7,14 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from adwright.creative.editor.design import Design, DesignFinder, _falling
-from adwright.creative.editor.edit_kinds import Crop, EditContext, Exposure, kept
-from adwright.creative.editor.edit_plan import LEGIBLE, EditPlan, TextOverlay, contrast_ratio
+from adwright.creative.editor.edit_kinds import Contrast, Crop, EditContext, Exposure, kept
+from adwright.creative.editor.edit_plan import (
+    LEGIBLE,
+    EditedPicture,
+    EditPlan,
+    TextOverlay,
+    contrast_ratio,
+)
 from adwright.creative.editor.job_files import shrunk
 
 Pixels = np.ndarray
@@ -84,10 +90,21 @@ def test_a_tone_ends_where_nobody_sees_it(design: Design, poster: Pixels) -> Non
 
 
 def test_a_lost_text_is_told(design: Design, finder: DesignFinder, poster: Pixels) -> None:
-    assert finder.lost(design, poster) == []
+    assert finder.lost(design, poster, EditedPicture(poster, design.context())) == []
     without = poster.copy()
     without[:70] = (20, 30, 50)
-    assert finder.lost(design, without) == ["Reach higher"]
+    found = finder.lost(design, poster, EditedPicture(without, design.context()))
+    assert found == ["'Reach higher'"]
+
+
+def test_a_face_that_is_washed_out_is_lost(finder: DesignFinder) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    face = np.array([[10, 10, 50, 50]])
+    design = Design((), np.zeros((0, 4), np.int64), face, np.zeros((60, 80), bool))
+    for size, lost in ((0.1, []), (0.5, ["a face"])):
+        edits = (Exposure(2 * size), Contrast(size), Crop(keep=0.9))
+        done = EditPlan(edits).apply(picture, design.context())
+        assert finder.lost(design, picture, done) == lost
 
 
 def test_faces_stay_whole_but_take_a_tone() -> None:

@@ -1,9 +1,10 @@
 """What of a picture is design, found by itself: texts, such as prices, logos and legal lines, with
 the plates that they stand on, plates without words, and faces. An edit keeps all of it.
 
-    design = DesignFinder().found(picture)
+    finder = DesignFinder()
+    design = finder.found(picture)
     context = design.context(picture)          # an EditContext with masks
-    design.lost(edited)                        # texts that the edited picture has no more
+    finder.lost(design, picture, done)         # what an edited picture has no more
 
 Texts are read by `WordReader`, faces found by `FaceFinder`. A plate is a patch of one colour,
 joined, compact, and small beside the picture. Every box has a margin. Texts and plates are
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from adwright.core.errors import needing
 from adwright.creative.editor.edit_kinds import EditContext, Mask, Pixels
+from adwright.creative.editor.edit_plan import EditedPicture
 from adwright.creative.records.looking import Box, FaceFinder, WordReader
 
 #: To look for it, as a command takes it.
@@ -38,8 +40,8 @@ _MARGIN, _FACE_MARGIN = 0.012, 0.15
 _EVEN, _ONE, _LOOKED, _LEAST, _MOST, _FULL, _WORDED = 3, 2.0, 540, 0.0006, 0.12, 0.45, 0.3
 #: Standard deviation of the fall of a tone, share of the shorter side.
 _FALL = 0.02
-#: Likeness of two readings of one text.
-_ALIKE = 0.75
+#: Likeness of two readings of one text; correlation of the pixels of a face.
+_ALIKE, _WASHED = 0.75, 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +97,21 @@ class DesignFinder:
             still,
         )
 
-    def lost(self, design: Design, edited: Pixels) -> list[str]:
-        """Texts of the design that an edited picture has no more."""
+    def lost(self, design: Design, picture: Pixels, done: EditedPicture) -> list[str]:
+        """What an edited picture has no more: texts that are not read, faces that are washed out,
+        whose pixels correlate less than .97 with what they were."""
         with needing("edits of pictures", "creative"):
             from PIL.Image import fromarray
         self._reader = self._reader or WordReader()
-        read = [_plain(one.text) for one in self._reader.found(fromarray(edited))]
-        return [text for text in design.texts if not _among(_plain(text), read)]
+        read = [_plain(one.text) for one in self._reader.found(fromarray(done.picture))]
+        lost = [f"{text!r}" for text in design.texts if not _among(_plain(text), read)]
+        before, after = _mask(design.faces, picture.shape), done.context.whole
+        if after is not None and before.any():
+            pair = picture[before].ravel(), done.picture[after].ravel()
+            same = pair[0].shape == pair[1].shape and pair[0].std() > 0 < pair[1].std()
+            if not same or np.corrcoef(*pair)[0, 1] < _WASHED:
+                lost.append("a face")
+        return lost
 
 
 def _plain(text: str) -> str:

@@ -23,7 +23,7 @@ One ad of a job: looked at, searched, judged, and edited where that is better.
 3  Plans are searched on a copy of at most `side` pixels, by the judges on the edited copy.
 4  What was found is done to the whole picture, and judged again there, by the second judge too.
 5  It is kept where it is better by the lower bound, see `settings`, and every text of the original
-   is read in it; else the ad stays as it is.
+   is read in it and no face is washed out; else the ad stays as it is.
 
 The search of one ad's plan, by the method that a job names.
 
@@ -242,12 +242,9 @@ def edit_ad(
         outcome = replace(outcome, front=KeptFront(front.names, values, unedited, front.calls))
     kept, reason = decide(found, job, checked=design is not None, error=_error(judges, picture))
     if kept and tools.design is not None and design is not None:
-        lost = tools.design.lost(design, found.done.picture)
+        lost = tools.design.lost(design, picture, found.done)
         if lost:
-            kept, reason = (
-                False,
-                f"{LEAVE}in the edited picture {lost[0]!r} cannot be read any more.",
-            )
+            kept, reason = False, f"{LEAVE}the edited picture has lost {lost[0]}."
     if not kept:
         return replace(outcome, status="unchanged", reason=reason), None
     try:
@@ -471,7 +468,7 @@ class PreparedJob:
             else f"the judge sees {self.job.least:.1%} or more, and more than its own error"
         )
         second = ", and the second judge sees a gain" if judges.second is not None else ""
-        read = ", and every text is read as before" if self.tools.design is not None else ""
+        read = ", and no text or face is lost" if self.tools.design is not None else ""
         return f"an edit is kept where {limit}{second}{read}; else the ad stays as it is"
 
     def run(self, *, cpu: Callable[[], float] = time.process_time) -> EditRun:
