@@ -474,7 +474,8 @@ def _scene_fields(record: AdRecord) -> list[str]:
 #: Name of the vectors of images.
 IMAGE = "image"
 
-Vectors = Mapping[str, NDArray[np.float32]]
+#: Vectors of N ads [N, W], and fields, [N, 1].
+Vectors = Mapping[str, NDArray[Any]]
 
 
 class VectorJudge(Protocol):

@@ -445,7 +445,8 @@ class _Mixing:
 
         y = self._centred(self.y, rows)
         columns = {name: self._centred(one, rows) for name, one in self.out.items()}
-        known = [name for name, one in columns.items() if one.any()]
+        least = 1e-9 * max(float(np.abs(one).max()) for one in (y, *columns.values()))
+        known = [name for name, one in columns.items() if np.abs(one).max() > least]
         weights = dict.fromkeys(self.out, 0.0)
         if known:
             x = np.stack([columns[name] for name in known], 1)
@@ -540,7 +541,8 @@ class _Room:
         apart = between > within * float(chdtri(several - 1, _APART)) / (several - 1)
         times = float(stdtrit(several - 1, tail) if apart else ndtri(tail))
         spread = math.sqrt(max(between, within) * (1 + 1 / several))
-        return _around(self.value(told), times * spread)
+        value, off = self.value(told), times * spread
+        return Interval(value, max(-1.0, value - off), min(1.0, value + off))
 
     def chance(
         self, out: Mapping[str, Floats], shares: Mapping[str, Told], chance: float, seed: int

@@ -116,7 +116,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("editing")
     written(folder, FILES)
     picture_judges(folder / "runs", ("a",), encoder=Brightness())
-    config, texts = ClickRateConfig(network=None), encoded_texts("hashed")
+    config, texts = ClickRateConfig(), encoded_texts("hashed")
     train_clicks(small_creatives(), folder / "runs" / "words", config, texts=texts)
     return folder
 

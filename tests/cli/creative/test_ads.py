@@ -267,13 +267,13 @@ def creatives(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def run(creatives: Path) -> Path:
     out = creatives.parent / "run"
     said = call("creative", "train", "clicks", creatives, *COLUMNS, "--out", out)
-    assert "Spearman's rho of click rates" in said
+    assert "validation: " in said
     return out
 
 
 def test_a_judge_is_trained_and_asked(run: Path, creatives: Path) -> None:
     report = json.loads((run / "report.json").read_text("utf-8"))
-    assert set(report["validation"]) == {"model", "linear part", "simple rule"}
+    assert {"constant", "length", "tf-idf", "mixture"} <= set(report["values"])
     new = creatives.parent / "new.csv"
     new.write_text("id,headline\nx,You Will Not Believe This\ny,Tea\n", "utf-8")
     out = creatives.parent / "scores.parquet"

@@ -158,7 +158,7 @@ def test_a_judge_of_texts_alone_is_blind(bright_runs: dict[str, Path]) -> None:
     seen = sees_pictures(open_judge(bright_runs["a"]), "a")
     assert seen == {"vectors": True, "colours": False}
     assert sees_pictures(Tones(), "b") == {"vectors": False, "colours": True}
-    config = ClickRateConfig(network=None)
+    config = ClickRateConfig()
     words = fit_click_rate(small_creatives(), config, texts=encoded_texts("hashed"))
     with pytest.raises(ConfigError, match="does not look at pictures"):
         sees_pictures(words, "runs/words")

@@ -1,4 +1,4 @@
-"""Training: it learns which words are clicked, repeats itself, resumes, and says how good it is."""
+"""Training: it learns which words and fields are clicked, and keeps what predicts best."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import Ridge
 
-from adwright.core.artifacts import load_artifact, save_artifact
+from adwright.core.artifacts import save_artifact
 from adwright.core.clock import FixedClock
-from adwright.core.config import from_jsonable, to_jsonable
 from adwright.core.errors import (
     ArtifactCorruptError,
     ArtifactError,
-    ConfigError,
     DataError,
     MissingExtraError,
     ResourceError,
-    ResumeError,
+    SchemaError,
 )
 from adwright.creative.judging import AdJudge
 from adwright.creative.records.ad_record import AdRecord, Scene
-from adwright.creative.response import fit
-from adwright.creative.response.autoint import AutoInt, AutoIntConfig
 from adwright.creative.response.fit import (
     KIND,
     ClickRateConfig,
@@ -44,8 +41,7 @@ from adwright.creative.response.inputs import (
     FORM_WIDTH,
     NUMBERS,
     SLOTS,
-    AdFeatures,
-    AdInputs,
+    AdReader,
     EncodedTexts,
     bags_of,
     categories_of,
@@ -54,268 +50,289 @@ from adwright.creative.response.inputs import (
     numbers_of,
     texts_of,
 )
-from adwright.creative.response.models import LinearConfig
-from adwright.creative.response.outcomes import read_outcomes
-from benchmarks.creative._upworthy import UPWORTHY
+from adwright.creative.response.learners import Taught, fit_ridge, fit_trees
+from adwright.creative.response.outcomes import CreativeOutcomes, OutcomeColumns, read_outcomes
 from tests.support.data.small_creatives import small_creatives
 
 TEXTS = encoded_texts("hashed")
-OUTCOMES = small_creatives()
-CONFIG = ClickRateConfig(
-    network=AutoIntConfig(width=4, layers=1),
-    linear=LinearConfig(penalties=(1.0, 10.0)),
-    epochs=2,
-    batch=30,
-    min_count=3,
-)
+OUTCOMES = small_creatives(films=True)
 ADS = [
     AdRecord(title="bread soap you no 99", words="bread and more"),
     AdRecord(title="bread soap quarterly no 99", words="bread and more"),
 ]
+FILMS = small_creatives(10, seed=9, films=True).records
 
 
 @pytest.fixture(scope="module")
 def model() -> FittedClickRate:
-    return fit_click_rate(OUTCOMES, CONFIG, texts=TEXTS)
+    return fit_click_rate(OUTCOMES, texts=TEXTS)
 
 
 def test_it_learns_which_words_are_clicked(model: FittedClickRate) -> None:
     found = model.judge(ADS)
     assert found.value[0] > 1.5 * found.value[1]
-    assert model.measures["model"]["pairs"] > 0.75
-    assert set(model.measures) == {"model", "linear part", "simple rule"}
+    assert model.told["measure"] == "pairs"
+    assert model.told["told"][0] > 0.75
+    assert model.told["kept"] in ("tf-idf", "linear", "boosting", "mixture")
+    assert {"constant", "length", "tf-idf", "boosting", "mixture"} <= set(model.told["values"])
 
 
-def test_a_run_that_was_killed_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(CONFIG, learning_rate=0.05, patience=5)
-    whole = fit_click_rate(OUTCOMES, config, texts=TEXTS, out=tmp_path / "whole")
-
-    def killed(*scores: Any, **asked: Any) -> Any:
-        calls.append(1)  # five of an epoch's steps, four of its validation
-        return 1 / 0 if len(calls) > 10 else loss(*scores, **asked)
-
-    out, calls, loss = tmp_path / "killed", list[int](), fit.click_rate_loss
-    with monkeypatch.context() as patch:
-        patch.setattr(fit, "click_rate_loss", killed)
-        with pytest.raises(ZeroDivisionError):
-            fit_click_rate(OUTCOMES, config, texts=TEXTS, out=out)
-    with pytest.raises(ConfigError):
-        fit_click_rate(OUTCOMES, config, texts=TEXTS, out=out)
-    with pytest.raises(ResumeError):
-        fit_click_rate(OUTCOMES, replace(config, batch=31), texts=TEXTS, out=out, resume=True)
-    resumed = fit_click_rate(OUTCOMES, config, texts=TEXTS, out=out, resume=True)
-    np.testing.assert_array_equal(resumed.judge(ADS).value, whole.judge(ADS).value)
-    assert resumed.records == whole.records
-    assert resumed.share == whole.share
+def _cells(seed: int = 0, *, signal: float = 0.8) -> pl.DataFrame:
+    """An export of cells without a word, a day a row; the last month is at another level."""
+    rng = np.random.default_rng(seed)
+    rows = 500
+    age, gender = rng.choice(["18-24", "25-34", "35-44"], rows), rng.choice(["F", "M"], rows)
+    campaign = rng.choice([f"c{at}" for at in range(12)], rows)
+    day = np.sort(rng.integers(0, 120, rows))
+    own = {name: rng.normal(0, 0.3) for name in sorted(set(campaign))}
+    effect = signal * ((age == "35-44") * 1.0 - (gender == "F") * 0.7)
+    effect = effect + (signal > 0) * np.array([own[one] for one in campaign]) + 0.5 * (day > 95)
+    shown = rng.integers(500, 4000, rows)
+    return pl.DataFrame(
+        {
+            "Date": [f"2026-{1 + one // 30:02d}-{1 + one % 30 % 28:02d}" for one in day],
+            "Campaign": campaign,
+            "Age": age,
+            "Gender": gender,
+            "Impressions": shown,
+            "Clicks": rng.binomial(shown, 0.02 * np.exp(effect)),
+        }
+    )
 
 
-def test_the_linear_part_stands_alone_where_that_is_asked_for() -> None:
-    found = fit_click_rate(OUTCOMES, replace(CONFIG, network=None), texts=TEXTS)
-    assert (found.network, found.share, found.records) == (None, 0.0, ())
-    assert found.measures["model"] == found.measures["linear part"]
+def test_a_table_of_cells_without_a_word_is_learned_from() -> None:
+    outcomes = read_outcomes(_cells(), OutcomeColumns(impressions="Impressions", clicks="Clicks"))
+    assert "Campaign, Age, Gender are taken as fields" in outcomes.notes
+    assert "Date is taken as when they ran" in outcomes.notes
+    model = fit_click_rate(outcomes, texts=TEXTS)
+    assert model.told["folds"] == "time"
+    assert model.told["kept"] in ("fields", "boosting", "mixture", "linear")
+    assert model.told["told"][1] > 0
+    names = ("Age", "Gender", "Campaign")
+    fields = {
+        name: np.array([[one], [other]])
+        for name, one, other in zip(
+            names, ("35-44", "M", "new"), ("18-24", "F", "new"), strict=True
+        )
+    }
+    high, low = model.judge([AdRecord()] * 2, fields).value
+    assert high > 2 * low
+    # The level is that of the latest days.
+    rows = np.flatnonzero(outcomes.times > np.nanquantile(outcomes.times, 0.9))
+    late = outcomes.take(rows)
+    expected = model.judge(late.records, late.fields).value @ late.impressions
+    assert expected == pytest.approx(late.clicks.sum(), rel=0.15)
+
+
+def test_of_nothing_it_says_so(tmp_path: Path) -> None:
+    outcomes = read_outcomes(
+        _cells(signal=0), OutcomeColumns(impressions="Impressions", clicks="Clicks", date="")
+    )
+    run = train_clicks(outcomes, tmp_path / "run", texts=TEXTS)
+    assert run.sentences()[0].startswith("nothing here predicts this")
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["kept"] is None
+    value = FittedClickRate.load(run.folder).judge([AdRecord(title="a"), AdRecord()]).value
+    assert (
+        value[0]
+        == value[1]
+        == pytest.approx(outcomes.clicks.sum() / outcomes.impressions.sum(), rel=0.1)
+    )
+    with pytest.raises(ResourceError):
+        train_clicks(outcomes, tmp_path / "run", texts=TEXTS)
+
+
+def test_a_score_without_impressions_is_learned(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = rng.choice(["gratis", "normal"], 300)
+    table = pl.DataFrame(
+        {
+            "title": [f"{word} thing {at:03d}" for at, word in enumerate(words)],
+            "points": np.rint(np.exp(rng.normal(2 + (words == "gratis"), 1))).astype(int),
+            "created_at": [f"{1 + at // 28}/{1 + at % 28}/2016 10:00" for at in range(300)],
+        }
+    )
+    outcomes = read_outcomes(table, OutcomeColumns(score="points"))
+    assert np.isfinite(outcomes.times).all()
+    model = fit_click_rate(outcomes, texts=TEXTS)
+    assert model.told["measure"] == "spearman"
+    made = [AdRecord(title="gratis thing 999"), AdRecord(title="normal thing 999")]
+    high, low = model.judge(made).value
+    assert high > 1.5 * low > 2
+    model.save(tmp_path / "model")
+    assert FittedClickRate.load(tmp_path / "model").judge(made).value.tolist() == [high, low]
+
+
+def test_a_field_that_tells_the_outcome_is_refused() -> None:
+    table = _cells().with_columns((pl.col("Clicks") / pl.col("Impressions")).alias("quality"))
+    named = OutcomeColumns(impressions="Impressions", clicks="Clicks", fields=("quality",))
+    with pytest.raises(SchemaError, match="ranks agree"):
+        read_outcomes(table, named)
+    with pytest.raises(SchemaError, match="is known of an ad before"):
+        read_outcomes(_cells(), replace(named, fields=(), date=""))
 
 
 def test_images_are_learnt_from() -> None:
-    rates = np.log((OUTCOMES.clicks + 1) / OUTCOMES.impressions)
-    means = np.array([rates[OUTCOMES.tests == test].mean() for test in OUTCOMES.tests])
-    images = np.c_[rates - means, np.ones(len(rates))].astype(np.float32)
-    found = fit_click_rate(OUTCOMES, CONFIG, texts=TEXTS, vectors={"image": images})
-    seen = found.judge(ADS, {"image": np.array([[-1.0, 1.0], [1.0, 1.0]], np.float32)}).value
-    assert seen[1] > seen[0]
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(200, 2)).astype(np.float32)
+    shown = np.full(200, 5000)
+    outcomes = CreativeOutcomes(
+        records=tuple(AdRecord(kind="image", title=f"Window {at}") for at in range(200)),
+        ids=tuple(map(str, range(200))),
+        impressions=shown,
+        clicks=rng.binomial(shown, 0.02 * np.exp(images[:, 0] / 2)),
+        tests=np.full(200, -1),
+    )
+    found = fit_click_rate(outcomes, texts=TEXTS, vectors={"image": images})
+    assert found.reads("image")
+    ads = [AdRecord(kind="image", title="Window")] * 2
+    low, high = found.judge(ads, {"image": np.array([[-1.0, 0.0], [1.0, 0.0]], np.float32)}).value
+    assert high > 1.5 * low
+    with pytest.raises(DataError, match="as wide"):
+        found.judge(ads, {"image": np.zeros((2, 3), np.float32)})
 
 
 def test_what_is_too_little_is_refused() -> None:
     with pytest.raises(DataError, match="folds take"):
-        fit_click_rate(small_creatives(4), CONFIG, texts=TEXTS)
+        fit_click_rate(small_creatives(4), texts=TEXTS)
     none = small_creatives(20)
     none = replace(none, clicks=np.zeros(len(none), np.int64))
     with pytest.raises(DataError, match="0 or 1 alone"):
-        fit_click_rate(none, CONFIG, texts=TEXTS)
+        fit_click_rate(none, texts=TEXTS)
     with pytest.raises(DataError, match="2 folds at least"):
-        fit_click_rate(OUTCOMES, replace(CONFIG, folds=1), texts=TEXTS)
+        fit_click_rate(OUTCOMES, ClickRateConfig(folds=1), texts=TEXTS)
 
 
-OUTCOMES_FITTED = small_creatives(films=True)
-CONFIG_FITTED = ClickRateConfig(
-    network=AutoIntConfig(width=4, layers=1),
-    linear=LinearConfig(penalties=(1.0, 10.0)),
-    epochs=3,
-    batch=30,
-    learning_rate=0.02,
-    min_count=3,
-)
-ADS_FITTED = small_creatives(10, seed=9, films=True).records
-
-
-@pytest.fixture(scope="module")
-def model_fitted() -> FittedClickRate:
-    made = fit_click_rate(OUTCOMES_FITTED, CONFIG_FITTED, texts=TEXTS)
-    if made.network is None:
-        # Whatever validation says, an artifact with a network is to be tested.
-        made = replace(made, network=AutoInt(AutoIntConfig(width=4), made.features), share=0.5)
-        made.network.out.weight.data.fill_(0.01)
-    return made
-
-
-def test_it_is_a_judge(model_fitted: FittedClickRate) -> None:
-    assert isinstance(model_fitted, AdJudge)
-    found = model_fitted.judge(ADS_FITTED)
-    assert model_fitted.name == KIND
+def test_it_is_a_judge(model: FittedClickRate) -> None:
+    assert isinstance(model, AdJudge)
+    found = model.judge(FILMS)
+    assert model.name == KIND
     assert len(found) == 30
     assert found.coverage == 0.9
     assert (found.value > 0).all()
     assert (found.high <= 1).all()
     order = np.argsort(found.value, kind="stable")
     assert (np.diff(found.low[order]) > -1e-5).all()
-    assert len(model_fitted.judge([])) == 0
+    assert len(model.judge([])) == 0
 
 
-def test_an_ad_from_elsewhere_is_unlike(model_fitted: FittedClickRate) -> None:
+def test_an_ad_from_elsewhere_is_unlike(model: FittedClickRate) -> None:
     odd = AdRecord(title="Приходите к нам завтра, мы вас ждём!", words="Ω" * 400, seconds=9000)
-    found = model_fitted.judge([*ADS_FITTED, odd]).unlike
+    found = model.judge([*FILMS, odd]).unlike
     assert found[-1]
     assert found[:-1].mean() < 0.3
 
 
-def test_the_nearest_ads_are_told_with_their_rates(model_fitted: FittedClickRate) -> None:
-    (own,) = model_fitted.nearest(OUTCOMES_FITTED.records[:1], 2)
+def test_the_nearest_ads_are_told_with_their_rates(model: FittedClickRate) -> None:
+    (own,) = model.nearest(OUTCOMES.records[:1], 2)
     assert own[0].id == "c0"
     assert own[0].distance < 0.05
-    assert own[0].value == pytest.approx(OUTCOMES_FITTED.rate[0])
+    assert own[0].value == pytest.approx(OUTCOMES.rate[0])
     assert own[1].distance > own[0].distance
 
 
-def test_it_is_loaded_with_the_same_bits(model_fitted: FittedClickRate, tmp_path: Path) -> None:
-    identity = model_fitted.save(tmp_path / "model", clock=FixedClock())
+def test_it_is_loaded_with_the_same_bits(model: FittedClickRate, tmp_path: Path) -> None:
+    identity = model.save(tmp_path / "model", clock=FixedClock())
     again = FittedClickRate.load(tmp_path / "model")
-    one, other = model_fitted.judge(ADS_FITTED), again.judge(ADS_FITTED)
-    for name in ("value", "low", "high", "unlike"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    for name in ("config", "measures", "epoch", "data_hash", "seed", "prior", "features", "share"):
-        assert getattr(again, name) == getattr(model_fitted, name), name
-    assert again.nearest(ADS_FITTED[:1]) == model_fitted.nearest(ADS_FITTED[:1])
+    one, other = model.judge(FILMS), again.judge(FILMS)
+    for name in ("value", "low", "high"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6)
+    np.testing.assert_array_equal(one.unlike, other.unlike)
+    for name in ("told", "data_hash", "seed", "prior", "fields", "weights"):
+        assert getattr(again, name) == getattr(model, name), name
+    assert again.nearest(FILMS[:1]) == model.nearest(FILMS[:1])
     assert again.save(tmp_path / "twice", clock=FixedClock()) == identity
     with pytest.raises(ResourceError):
-        model_fitted.save(tmp_path / "twice")
-    assert model_fitted.save(tmp_path / "twice", overwrite=True, clock=FixedClock()) == identity
-    assert repr(again) == repr(model_fitted)
-    artifact = load_artifact(tmp_path / "model")
-    assert FittedClickRate.load(artifact, texts=TEXTS).texts is TEXTS
-
-
-def test_the_linear_part_alone_is_saved_too(tmp_path: Path) -> None:
-    made = fit_click_rate(OUTCOMES_FITTED, replace(CONFIG_FITTED, network=None), texts=TEXTS)
-    made.save(tmp_path / "model")
-    again = FittedClickRate.load(tmp_path / "model", texts=TEXTS)
-    assert again.network is None
-    np.testing.assert_array_equal(again.judge(ADS_FITTED).value, made.judge(ADS_FITTED).value)
+        model.save(tmp_path / "twice")
+    assert repr(again) == repr(model)
 
 
 def test_what_was_changed_or_is_something_else_is_refused(
-    model_fitted: FittedClickRate, tmp_path: Path
+    model: FittedClickRate, tmp_path: Path
 ) -> None:
-    model_fitted.save(tmp_path / "model")
+    model.save(tmp_path / "model")
     (tmp_path / "model" / "reference.json").write_text("{}")
     with pytest.raises(ArtifactCorruptError):
         FittedClickRate.load(tmp_path / "model")
     save_artifact(tmp_path / "other", kind="lifetime", config={})
     with pytest.raises(ArtifactError, match="kind"):
         FittedClickRate.load(tmp_path / "other")
-    save_artifact(tmp_path / "empty", kind=KIND, config={})
-    with pytest.raises(ArtifactError, match="does not fit"):
-        FittedClickRate.load(tmp_path / "empty", texts=TEXTS)
+    save_artifact(tmp_path / "old", kind=KIND, config={"share": 0.5})
+    with pytest.raises(ArtifactError, match="older adwright"):
+        FittedClickRate.load(tmp_path / "old", texts=TEXTS)
 
 
-def test_a_run_says_what_simpler_rules_reach(tmp_path: Path, shared_data: Path) -> None:
-    frame = pl.read_parquet(shared_data / "upworthy" / "creatives.parquet")
-    tests = frame["clickability_test_id"].unique(maintain_order=True).head(40).to_list()
-    outcomes = read_outcomes(frame.filter(pl.col("clickability_test_id").is_in(tests)), UPWORTHY)
-    config = replace(ClickRateConfig(), epochs=1)
-    texts = encoded_texts(folder=tmp_path / "kept")
-    run = train_clicks(outcomes, tmp_path / "run", config, texts=texts)
-    said = "\n".join(run.sentences())
-    assert "n-grams alone" in said
-    assert "90%" in said
-    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
-    assert report["creatives"] == len(outcomes)
-    with pytest.raises(ResourceError):
-        train_clicks(outcomes, tmp_path / "run", config, texts=texts)
-    train_clicks(outcomes, tmp_path / "run", config, texts=texts, overwrite=True)
+# --------------------------------------------------------------------------------------------------
+# What is learned, against scikit-learn.
 
 
-FILMS = small_creatives(20, films=True).records
+def _taught(outcomes: CreativeOutcomes, y: np.ndarray) -> Taught:
+    rows = np.arange(len(y))
+    return Taught(y, np.ones(len(y)), np.full(len(y), -1), rows, None)
 
 
-@pytest.fixture(scope="module")
-def features() -> AdFeatures:
-    return AdFeatures.fit(FILMS, TEXTS, min_count=3)
+def test_grams_are_those_of_scikit_learn() -> None:
+    titles = [one.title for one in OUTCOMES.records]
+    read = AdReader.of(OUTCOMES.records, TEXTS)
+    rows = np.arange(0, len(titles), 2)
+    found = read.fitted(rows).blocks(read)["title words"]
+    theirs = TfidfVectorizer(
+        token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), min_df=2, sublinear_tf=True
+    ).fit([titles[row] for row in rows])
+    np.testing.assert_allclose(found.toarray(), theirs.transform(titles).toarray())
+    # A reader of other ads, which counts the known terms alone.
+    other = AdReader.of(OUTCOMES.records[:5], TEXTS)
+    again = read.fitted(rows).blocks(other)["title words"]
+    np.testing.assert_allclose(again.toarray(), found[:5].toarray())
 
 
-def test_fields_are_those_that_differ(features: AdFeatures) -> None:
-    names = [one.name for one in features.vectors]
-    assert "title" in names
-    assert "title form" in names
-    assert "headline grams" in names
-    assert "speech" not in names
-    assert features.numbers == ("seconds", "scenes a minute")
-    assert [one.name for one in features.categories] == ["pace"]
-    assert {one.name: one.values for one in features.bags}["tags"] == ("shop", "street")
+def test_a_ridge_with_tests_is_a_ridge_with_a_place_for_each() -> None:
+    read = AdReader.of(OUTCOMES.records, TEXTS)
+    every = np.arange(len(OUTCOMES))
+    blocks = read.fitted(every).blocks(read)
+    y = np.log(OUTCOMES.rate)
+    taught = _taught(OUTCOMES, y)._replace(tests=OUTCOMES.tests, kin=OUTCOMES.tests)
+    part = fit_ridge(blocks, ["form title", "title words"], taught, every)
+    x = np.hstack([blocks["form title"], blocks["title words"].toarray()])
+    tests = np.eye(OUTCOMES.tests.max() + 1)[OUTCOMES.tests]
+    for penalty in (0.1, 1.0, 3.0, 10.0, 30.0):
+        wide = np.hstack([x, tests * np.sqrt(3 * penalty)])
+        theirs = Ridge(penalty).fit(wide, y)
+        if np.allclose(theirs.coef_[: x.shape[1]], part.weight, atol=2e-3):
+            break
+    else:
+        raise AssertionError("no penalty gives these weights")
+    np.testing.assert_allclose(part.predict(blocks), x @ part.weight + part.bias, atol=1e-9)
 
 
-def test_no_vector_of_training_ads_outweighs_the_others(features: AdFeatures) -> None:
-    inputs = features.encode(FILMS, TEXTS)
-    for field, vector in zip(features.vectors, inputs.vectors, strict=True):
-        length = float((torch.nan_to_num(vector) ** 2).sum(1).mean())
-        # How a text is written differs in some places only.
-        assert 0 < length < 1.01 if field.mean else length == pytest.approx(1, abs=0.01)
-    assert abs(float(inputs.numbers.mean())) < 1e-5
+def test_trees_are_those_of_scikit_learn() -> None:
+    read = AdReader.of(OUTCOMES.records, TEXTS)
+    every = np.arange(len(OUTCOMES))
+    blocks = read.fitted(every).blocks(read)
+    part = fit_trees(blocks, _taught(OUTCOMES, np.log(OUTCOMES.rate)), every, seed=0)
+    without = {name: block for name, block in blocks.items() if not name.startswith("level ")}
+    part = fit_trees(without, _taught(OUTCOMES, np.log(OUTCOMES.rate)), every, seed=0)
+    theirs = HistGradientBoostingRegressor(
+        learning_rate=0.06, max_iter=150, max_leaf_nodes=15, l2_regularization=1.0,
+        early_stopping=False, random_state=0,
+    ).fit(part.inputs(without), np.log(OUTCOMES.rate))  # fmt: skip
+    np.testing.assert_allclose(part.predict(without), theirs.predict(part.inputs(without)))
 
 
-def test_missing_and_unknown_are_told_apart(features: AdFeatures) -> None:
-    ads = [AdRecord(), AdRecord(pace="medium"), AdRecord(pace="low", scenes=(Scene(),))]
-    inputs = features.encode(ads, TEXTS)
-    assert inputs.codes[:, 0].tolist() == [0, 1, 3]
-    title = [one.name for one in features.vectors].index("title")
-    assert inputs.vectors[title].isnan().all()
-    assert inputs.numbers.isnan().all()
-    assert not inputs.flat(features.sizes).isnan().any()
-    assert all((bag == 0).all() for bag in inputs.bags)
+# --------------------------------------------------------------------------------------------------
+# What is read.
 
 
-def test_images_are_a_field_where_they_are_given() -> None:
-    images = np.random.default_rng(0).normal(size=(len(FILMS), 6)).astype(np.float32)
-    images[0] = np.nan
-    made = AdFeatures.fit(FILMS, TEXTS, vectors={"image": images})
-    assert made.further == ("image",)
-    inputs = made.encode(FILMS, TEXTS, {"image": images, "other": images})
-    place = [one.name for one in made.vectors].index("image")
-    assert inputs.vectors[place][0].isnan().all()
-    assert made.encode(FILMS, TEXTS).vectors[place].isnan().all()
-    assert made.without("image").further == ()
-    with pytest.raises(DataError, match="as wide"):
-        made.encode(FILMS, TEXTS, {"image": images[:, :2]})
-    with pytest.raises(DataError, match="expected vectors of"):
-        made.encode(FILMS[:3], TEXTS, {"image": images})
-
-
-def test_it_is_stored_as_plain_values(features: AdFeatures) -> None:
-    assert from_jsonable(AdFeatures, to_jsonable(features)) == features
-
-
-def test_what_teaches_nothing_and_other_texts_are_refused(features: AdFeatures) -> None:
+def test_what_teaches_nothing_and_other_texts_are_refused() -> None:
+    same = AdReader.of([AdRecord(title="same")] * 4, TEXTS)
     with pytest.raises(DataError, match="nothing can be learnt"):
-        AdFeatures.fit([AdRecord(title="same")] * 4, TEXTS)
-
-    class Other:
-        name = "other"
-
-        def vectors(self, texts: list[str]) -> np.ndarray:
-            return np.zeros((len(texts), 2), np.float32)
-
+        same.fitted(np.arange(4))
+    read = AdReader.of(FILMS, TEXTS)
+    other = replace(read, texts="other")
     with pytest.raises(DataError, match="otherwise than in training"):
-        features.encode(FILMS, Other())
+        read.fitted(np.arange(len(FILMS))).blocks(other)
+    with pytest.raises(DataError, match="expected vectors of"):
+        AdReader.of(FILMS[:3], TEXTS, {"image": np.zeros((2, 2))})
 
 
 FILM = AdRecord(
@@ -411,27 +428,3 @@ def test_without_the_extra_n_grams_are_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert found.vectors(["fresh bread", ""]).shape == (2, 1024)
     with pytest.raises(MissingExtraError):
         encoded_texts("minilm")
-
-
-NAN = torch.nan
-INPUTS = AdInputs(
-    (torch.tensor([[1.0, 2.0], [NAN, NAN]]),),
-    torch.tensor([[NAN], [3.0]]),
-    torch.tensor([[2, 0], [1, 1]]),
-    (torch.tensor([[0.5, 0.5], [0.0, 0.0]]),),
-)
-
-
-def test_what_is_missing_has_a_column_of_its_own() -> None:
-    flat = INPUTS.flat((3, 2))
-    assert flat.tolist() == [
-        [1, 2, 0, 0, 1, 0, 0, 1, 1, 0, 0.5, 0.5],
-        [0, 0, 1, 3, 0, 0, 1, 0, 0, 1, 0, 0],
-    ]
-
-
-def test_rows_are_taken_in_their_order() -> None:
-    assert len(INPUTS) == 2
-    turned = INPUTS.take(torch.tensor([1, 0]))
-    torch.testing.assert_close(turned.flat((3, 2)), INPUTS.flat((3, 2))[[1, 0]])
-    assert len(INPUTS.take(slice(0, 1))) == 1

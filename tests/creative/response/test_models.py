@@ -1,4 +1,4 @@
-"""The linear part, the prior, the loss and the measures of click rates; tables of outcomes."""
+"""The prior and the measures of click rates; tables of outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
@@ -20,13 +19,8 @@ from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns
 from adwright.creative.response.models import (
     BetaPrior,
-    LinearConfig,
     RateCalibration,
-    click_rate_loss,
-    fit_linear,
     fit_prior,
-    is_behind,
-    listwise_loss,
     order_measures,
 )
 from adwright.creative.response.outcomes import (
@@ -49,135 +43,6 @@ from benchmarks.creative._time_split import split_by_week
 from tests.support.data.small_creatives import small_creatives
 
 
-def _drawn(rows: int = 240, width: int = 6, between: float = 2.0) -> tuple[np.ndarray, ...]:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, width)).astype(np.float32)
-    tests = rng.integers(-1, 50, rows)
-    folds = np.where(tests >= 0, tests % 4, rng.integers(0, 4, rows))
-    weights = rng.uniform(0.2, 1.0, rows)
-    effect = rng.normal(size=51)[tests] * between
-    y = x @ np.arange(width) + effect + rng.normal(size=rows) / np.sqrt(weights)
-    return x, y, tests, folds, weights
-
-
-def _literal_linear(x, y, tests, weights, ratio, penalty):
-    """(X' V^-1 X + p I)^-1 X' V^-1 y with V = 1 / c on its diagonal, and r within a test."""
-    own = np.where(tests < 0, 1000 + np.arange(len(y)), tests)
-    v = np.diag(1 / weights) + ratio * (own[:, None] == own)
-    inputs = np.c_[x.astype(np.float64), np.ones(len(y))]
-    ridge = penalty * np.eye(inputs.shape[1])
-    ridge[-1, -1] = 0
-    solved = np.linalg.solve(v, inputs)
-    return np.linalg.solve(inputs.T @ solved + ridge, solved.T @ y)
-
-
-@pytest.mark.parametrize("ratio", [0.0, 1.7])
-def test_it_is_generalised_least_squares(ratio: float) -> None:
-    x, y, tests, folds, weights = _drawn()
-    config = LinearConfig(penalties=(2.0,), ratio=ratio)
-    found = fit_linear(x, y, tests, folds, weights, config)
-    literal = _literal_linear(x, y, tests, weights, ratio, 2.0)
-    np.testing.assert_allclose(found.part.weight, literal[:-1], atol=1e-4)
-    assert found.part.bias == pytest.approx(literal[-1], abs=1e-4)
-    np.testing.assert_allclose(found.part.predict(x), x @ literal[:-1] + literal[-1], atol=1e-3)
-
-
-def test_fewer_creatives_than_inputs_make_no_difference() -> None:
-    x, y, tests, folds, weights = _drawn(rows=60, width=90)
-    config = LinearConfig(penalties=(2.0,), ratio=1.5)
-    found = fit_linear(x, y, tests, folds, weights, config)
-    literal = _literal_linear(x, y, tests, weights, 1.5, 2.0)
-    np.testing.assert_allclose(found.part.weight, literal[:-1], rtol=1e-3, atol=1e-3)
-    out = folds == 2
-    literal = _literal_linear(x[~out], y[~out], tests[~out], weights[~out], 1.5, 2.0)
-    np.testing.assert_allclose(
-        found.held_out[out], x[out] @ literal[:-1] + literal[-1], rtol=1e-3, atol=1e-2
-    )
-
-
-def test_the_penalty_is_that_of_the_least_held_out_error() -> None:
-    x, y, tests, folds, weights = _drawn()
-    found = fit_linear(x, y, tests, folds, weights, LinearConfig(penalties=(1e4, 1.0, 1e3)))
-    assert found.part.penalty == 1.0
-    assert int(np.argmin(found.errors)) == 1
-
-
-def test_the_ratio_grows_with_what_tests_differ_by() -> None:
-    ratios = []
-    for between in (0.0, 1.0, 3.0):
-        x, y, tests, folds, weights = _drawn(between=between)
-        config = LinearConfig(penalties=(1.0,))
-        ratios.append(fit_linear(x, y, tests, folds, weights, config).part.ratio)
-    assert ratios[0] < 0.3 < ratios[1] < 2 < ratios[2]
-
-
-def test_an_intercept_of_each_test_keeps_audiences_out_of_the_weights() -> None:
-    rng = np.random.default_rng(1)
-    tests = np.repeat(np.arange(80), 4)
-    audience = rng.normal(size=80)[tests]
-    x = np.c_[rng.normal(size=320), audience + rng.normal(size=320) * 0.3].astype(np.float32)
-    y = 0.2 * x[:, 0] - 0.2 * x[:, 1] + 3 * audience + rng.normal(size=320) * 0.1
-    own, plain = (
-        fit_linear(x, y, tests, tests % 4, None, LinearConfig(penalties=(0.1,), ratio=ratio))
-        for ratio in (500.0, 0.0)
-    )
-    assert own.part.weight[1] == pytest.approx(-0.2, abs=0.15)
-    assert plain.part.weight[1] > 1
-
-
-def test_what_cannot_be_fitted_is_refused() -> None:
-    x, y, tests, folds, weights = _drawn()
-    with pytest.raises(DataError, match="2 folds"):
-        fit_linear(x, y, tests, np.zeros_like(folds), weights)
-    with pytest.raises(DataError, match="two folds"):
-        fit_linear(x, y, np.zeros_like(tests), folds, weights)
-    with pytest.raises(DataError):
-        fit_linear(x, y[:-1], tests, folds, weights)
-
-
-SCORES = torch.tensor([0.3, -1.0, 2.0, 0.1, 0.7, -0.2], dtype=torch.float64)
-RATES = torch.tensor([0.02, 0.03, 0.01, 0.05, 0.02, 0.04], dtype=torch.float64)
-WEIGHTS = torch.tensor([1.0, 0.5, 0.25, 1.0, 2.0, 0.5], dtype=torch.float64)
-TESTS = torch.tensor([4, 0, 4, 0, 4, -1])
-
-
-def test_it_is_its_formula() -> None:
-    total = 0.0
-    for test in (0, 4):
-        rows = [row for row in range(6) if TESTS[row] == test]
-        p = sum(float(RATES[row]) for row in rows)
-        s = sum(math.exp(float(SCORES[row])) for row in rows)
-        divergence = sum(
-            float(RATES[row]) / p * math.log(float(RATES[row]) / p / (math.exp(SCORES[row]) / s))
-            for row in rows
-        )
-        total += sum(float(WEIGHTS[row]) for row in rows) * divergence
-    assert float(listwise_loss(SCORES, RATES, WEIGHTS, TESTS)) == pytest.approx(total, rel=1e-9)
-    level = sum(
-        float(w) * (float(s) - math.log(float(p))) ** 2 / 2
-        for s, p, w in zip(SCORES, RATES, WEIGHTS, strict=True)
-    )
-    both = click_rate_loss(SCORES, RATES, WEIGHTS, TESTS, regression=0.3)
-    assert float(both) == pytest.approx(total + 0.3 * level, rel=1e-9)
-
-
-def test_the_order_within_tests_does_not_ask_for_a_level() -> None:
-    moved = SCORES + 5.0 * (TESTS == 4)
-    same = listwise_loss(SCORES, RATES, WEIGHTS, TESTS)
-    torch.testing.assert_close(listwise_loss(moved, RATES, WEIGHTS, TESTS), same)
-    best = RATES.log() - 2
-    assert float(listwise_loss(best, RATES, WEIGHTS, TESTS)) == pytest.approx(0, abs=1e-12)
-
-
-def test_a_creative_of_no_test_has_a_level_alone() -> None:
-    none = torch.full_like(TESTS, -1)
-    assert float(listwise_loss(SCORES, RATES, WEIGHTS, none)) == 0
-    grown = SCORES.clone().requires_grad_()
-    click_rate_loss(grown, RATES, WEIGHTS, none, regression=1.0).backward()
-    assert grown.grad is not None
-    assert (grown.grad != 0).all()
-
-
 def test_the_rates_themselves_order_everything() -> None:
     outcomes = small_creatives(20)
     found = order_measures(outcomes.rate, outcomes)
@@ -191,13 +56,6 @@ def test_what_cannot_be_measured_is_left_out() -> None:
     alone = outcomes.take(np.array([0, 3, 6]))
     assert set(order_measures(alone.rate, alone)) == {"rho"}
     assert "rho" not in order_measures(np.zeros(12), outcomes)
-
-
-def test_pairs_decide_before_rho() -> None:
-    assert is_behind({"pairs": 0.5, "rho": 0.9}, {"pairs": 0.6, "rho": 0.1})
-    assert not is_behind({"pairs": 0.6, "rho": 0.1}, {"pairs": 0.5, "rho": 0.9})
-    assert is_behind({"rho": 0.1}, {"rho": 0.1})
-    assert not is_behind({}, {"rho": 0.1})
 
 
 def _drawn_rates(a: float, b: float, rows: int = 2000) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import ImageEncoder, VectorStore
 from adwright.creative.response.fit import ClickRateConfig, train_clicks
 from adwright.creative.response.inputs import encoded_texts
-from adwright.creative.response.models import LinearConfig
 from adwright.creative.response.outcomes import CreativeOutcomes
 from tests.support.creative.drawn_ads import saved
 
@@ -67,7 +66,7 @@ def picture_judges(
     folder: Path,
     names: tuple[str, ...] = ("a", "b", "c"),
     *,
-    count: int = 36,
+    count: int = 80,
     encoder: Brightness | None = None,
 ) -> dict[str, Path]:
     """Runs in the folder, of each name one that was trained on pictures of its own. encoder: None
@@ -93,9 +92,7 @@ def picture_judges(
         else:
             found = encoder.encode_pictures(images, count)
         vectors = {IMAGE: found}
-        config = ClickRateConfig(
-            network=None, linear=LinearConfig(penalties=(0.1, 1.0, 10.0)), seed=at
-        )
+        config = ClickRateConfig(seed=at)
         texts = encoded_texts("hashed")
         train_clicks(outcomes, folder / name, config, texts=texts, vectors=vectors)
         made[name] = folder / name

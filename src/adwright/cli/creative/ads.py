@@ -25,6 +25,8 @@ from adwright.core.config import Count, Ge, Help, Natural
 from adwright.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from adwright.creative.editor.job import FaceFiles
     from adwright.creative.editor.job_files import EditKind
     from adwright.creative.editor.provenance import FileFormat
@@ -87,11 +89,14 @@ def ad_columns(named: str | None) -> AdColumns:
     )
 
 
-def opened_ads(source: Path, columns: AdColumns, *, quiet: bool = False) -> AdTable:
-    """The ads; what was guessed or put right is said, unless it was before (quiet)."""
+def opened_ads(
+    source: Path, columns: AdColumns, *, quiet: bool = False, bare: bool = False
+) -> AdTable:
+    """The ads; what was guessed or put right is said, unless it was before (quiet). bare: they may
+    say and show nothing, and have fields alone."""
     from adwright.creative.records.ads_table import read_ads
 
-    table = read_ads(source, columns)
+    table = read_ads(source, columns, bare=bare)
     for sentence in () if quiet else table.said:
         typer.echo(sentence, err=True)
     return table
@@ -288,18 +293,25 @@ def _judges(folders: Sequence[Path]) -> Iterator[dict[str, AdJudge]]:
 def _with_images(
     judges: Mapping[str, AdJudge], table: AdTable, *, offline: bool
 ) -> dict[str, AdJudge]:
-    """Judges that were trained with vectors of images are given those of the ads."""
+    """Judges that were trained with images or fields are given those of the ads."""
     from adwright.creative.judging import IMAGE, WithVectors, image_vectors
     from adwright.creative.lifetime.survival_curves import PictureLife
     from adwright.creative.records.encoders import VectorStore
     from adwright.creative.response.fit import FittedClickRate
+    from adwright.creative.response.outcomes import known_fields
 
     made = dict(judges)
     for name, judge in judges.items():
-        if isinstance(judge, FittedClickRate | PictureLife) and judge.reads(IMAGE):
+        if not isinstance(judge, FittedClickRate | PictureLife):
+            continue
+        vectors: dict[str, NDArray[Any]] = {}
+        if judge.reads(IMAGE):
             store = VectorStore(cache_folder() / "vectors")
-            if vectors := image_vectors(table.media, store, offline=offline):
-                made[name] = WithVectors(judge, vectors)
+            vectors |= image_vectors(table.media, store, offline=offline)
+        if isinstance(judge, FittedClickRate) and judge.fields:
+            vectors |= known_fields(table, judge.fields)
+        if vectors:
+            made[name] = WithVectors(judge, vectors)
     return made
 
 
@@ -313,7 +325,8 @@ def _seen(
     dry_run: bool,
 ) -> AdTable:
     """The ads, and what their files show; a dry run says what would be judged."""
-    opened = opened_ads(ads, ad_columns(reading.columns))
+    bare = any(getattr(judge, "fields", ()) for judge in judges.values())
+    opened = opened_ads(ads, ad_columns(reading.columns), bare=bare)
     table = look_at(opened, reading.look_for, offline=offline, dry_run=dry_run).table
     if dry_run:
         files = sum(media is not None for media in table.media)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from adwright.cli.creative.ads import WAS, AdColumnsGiven, AdsGiven, ad_columns, look_at, opened_ads
-from adwright.cli.shared import IntoStore, Stoppable, Training, allowed_to_replace, show_table
+from adwright.cli.shared import IntoStore, Training, allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.assets import cache_folder
 from adwright.core.config import Count, Ge, Natural
@@ -24,22 +24,30 @@ def clicks(
     *,
     impressions: str = "impressions",
     clicks_column: str = "clicks",
+    score: str = "",
     test: str = "",
+    field: list[str] | None = None,
+    date: str | None = None,
     image_id: str = "",
     reading: AdsGiven = AdsGiven(),
-    go: Stoppable = Stoppable(Path("runs/clicks")),
+    go: Training = Training(Path("runs/clicks")),
 ) -> None:
-    """Learn click rates from creatives that were shown.
+    """Learn click rates from creatives that were shown, or a score that they had.
 
-    Creatives that share a test, a headline, a text or a picture are one story, and whole stories
-    are held out for choices. Columns that say how an ad did are refused as inputs. Beside the
-    model stands a ridge on n-grams; where it does as well, that is said.
+    Texts, page, format, placement, targeting, date and what else the table knows before are read.
+    What predicts best on creatives of later days (of new brands or pages, of new stories) is kept:
+    a simple rule, boosting, or a mixture; or it is said that nothing here predicts this. Columns
+    that say how an ad did are refused as inputs.
 
     Options:
         impressions: Column of how often it was shown.
         clicks_column (--clicks): Column of how often it was clicked.
+        score: Column of points, views or the like, in the place of both.
         test: Column that names the group of alternatives among which was drawn who sees which;
-            within it, rates compare ads and nothing else.
+            within it, rates compare ads and nothing else. With --score, a group to compare within.
+        field: Column of what else is known before, a category or a number; again for each. Without
+            it, columns of usual names are taken.
+        date: Column of when it ran, guessed by its name; empty for none.
         image_id: Column that tells which ads share a picture.
     """
     from adwright.creative.judging import image_vectors
@@ -49,18 +57,23 @@ def clicks(
     from adwright.creative.response.outcomes import OutcomeColumns, read_outcomes
 
     named = ad_columns(reading.columns)
-    outcomes = read_outcomes(ads, OutcomeColumns(named, impressions, clicks_column, test, image_id))
+    fields = None if field is None else tuple(field)
+    asked = OutcomeColumns(named, impressions, clicks_column, test, image_id, score, fields, date)
+    outcomes = read_outcomes(ads, asked)
     for note in outcomes.notes:
         typer.echo(note, err=True)
     if go.dry_run:
         go.check("model", "a model")
-        typer.echo(
-            f"{len(outcomes):,} creatives, {outcomes.impressions.sum():,} impressions, "
-            f"{outcomes.clicks.sum():,} clicks\nWould write {go.out}"
-        )
+        counted = f"a {score} of each"
+        if not score:
+            counted = (
+                f"{outcomes.impressions.sum():,} impressions, {outcomes.clicks.sum():,} clicks"
+            )
+        typer.echo(f"{len(outcomes):,} creatives, {counted}\nWould write {go.out}")
         return
     replacing = go.may_replace("model")
-    seen = look_at(opened_ads(ads, named, quiet=True), reading.look_for, offline=go.offline).table
+    opened = opened_ads(ads, named, quiet=True, bare=True)
+    seen = look_at(opened, reading.look_for, offline=go.offline).table
     # Train on what the ads say, and on what their files show.
     place = {one: row for row, one in enumerate(seen.ids)}
     rows = [place[one] for one in outcomes.ids]
@@ -73,8 +86,6 @@ def clicks(
         vectors=image_vectors(
             [seen.media[row] for row in rows], VectorStore(kept), offline=go.offline
         ),
-        resume=go.resume,
-        stop_now=go.stop_now,
         overwrite=replacing,
     )
     for sentence in run.sentences():

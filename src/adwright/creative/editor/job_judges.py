@@ -178,9 +178,7 @@ def sees_pictures(judge: AdJudge, name: str) -> Mapping[str, bool]:
         return {"vectors": True, "colours": False}
     if not isinstance(judge, FittedClickRate):
         return {"vectors": False, "colours": True}
-    features = judge.features
-    bags = {bag.name for bag in features.bags}
-    found = {"vectors": judge.reads(IMAGE), "colours": bool(bags & _COLOUR_BAGS)}
+    found = {"vectors": judge.reads(IMAGE), "colours": bool(judge.marks & _COLOUR_BAGS)}
     if not any(found.values()):
         raise ConfigError(
             "this judge does not look at pictures, so no edit changes what it says",

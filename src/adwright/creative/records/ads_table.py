@@ -104,7 +104,12 @@ def usual_parts(names: Sequence[str]) -> list[str]:
 
 
 def name_ads(
-    names: Sequence[str], columns: AdColumns, fit: dict[str, frozenset[str]], *, file: str
+    names: Sequence[str],
+    columns: AdColumns,
+    fit: dict[str, frozenset[str]],
+    *,
+    file: str,
+    bare: bool = False,
 ) -> tuple[AdColumns, tuple[str, ...]]:
     """The columns with nothing left open, and what was guessed, a sentence each.
 
@@ -133,7 +138,7 @@ def name_ads(
     made = AdColumns(words=words, **{part: parts.get(part, "") for part in _ONE})
     apart = [name for name in names if name in unfit and name not in made.told]
     said += [f"{name} is left apart: no part of an ad has such values" for name in apart]
-    if not set(made.told) - {made.id, made.seconds}:
+    if not bare and not set(made.told) - {made.id, made.seconds}:
         raise SchemaError(
             "no column is known to hold a part of an ad: a title, words, a brand, an image, a "
             "video or a text",
@@ -297,6 +302,7 @@ def read_ads(
     *,
     folder: Path | None = None,
     bounds: ReadBounds = USUAL_BOUNDS,
+    bare: bool = False,
 ) -> AdTable:
     """The ads of a CSV, TSV, JSON lines or Parquet file, a table in memory, a folder of images
     and videos, or one such file.
@@ -308,7 +314,8 @@ def read_ads(
     of other columns come before those that it tells, and its words after theirs. folder: in which
     all files that the table names lie, and against which their paths are read; by default the
     folder of the table, of a table in memory the working folder. A file that is not there, or a
-    web address, is written into the record's `absent`.
+    web address, is written into the record's `absent`. bare: a table without any part of an ad is
+    read too.
 
     Raises FileUnreadableError, SchemaError and ValueInvalidError as `as_frame`; SchemaError for a
     column that is not there or whose values cannot be that part; ValueInvalidError, naming the
@@ -332,7 +339,7 @@ def read_ads(
         raise FileUnreadableError(
             "the table has a header and no rows", file=table.name, hint="write a row an ad"
         )
-    named, said = name_ads(frame.columns, wanted, _fitting(frame), file=table.name)
+    named, said = name_ads(frame.columns, wanted, _fitting(frame), file=table.name, bare=bare)
     ids = _ids(frame, named.id or "", table.locate)
     seconds = _seconds(frame, named.seconds or "", table.locate, comma=table.decimal_comma)
     slots = [_texts(frame, name, table.name) for name in named.words or ()]

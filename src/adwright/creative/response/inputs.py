@@ -1,13 +1,14 @@
-"""The fields of an ad for a click rate, fitted on training ads alone.
+"""What candidates read of ads: grams of texts, form, numbers, categories, vectors, as blocks.
 
-    features = AdFeatures.fit(train, SentenceTexts.of())       # or `EncodedTexts`, of a folder
-    inputs = features.encode(test)                             # AdInputs
+    reader = AdReader.of(ads, texts, further)          # what stands in N ads, once
+    encoding = reader.fitted(train)                    # vocabulary, IDF, scales: of these rows
+    encoding.blocks(reader)                            # name -> [N, D] of all rows
 
-Fields are: of each text slot a vector of what it says and one of how it is written; of the
-headline, the title or else the first paragraph, also its n-grams, since among titles of one story
-it matters how something is put; a vector of the image where one is given; numbers; categories;
-bags. A field that is the same in all training ads is left out. Values that fewer than `min_count`
-training ads have are unknown.
+Blocks, each with rows of a squared length of about 1: words (one and two in a row) and letters (two
+to five within a word) of the title and of all other text, TF-IDF; how both are written (form) and
+how long they are (length); numbers; a place for each known value of a category; of each vector.
+A value that is missing or unknown is at the level of all. Fields that a table has beside its ads
+come as vectors of one place, [N, 1]: texts are categories, numbers are numbers.
 
 The texts of an ad by slot, and the numbers, levels and words of its record.
 
@@ -24,8 +25,6 @@ Makers of text vectors for a click rate: MiniLM where transformers are installed
     texts.vectors(["Fresh bread", ""])          # float32 [2, 384], NaN for the empty one
 
 Equal texts are encoded once.
-
-Ads as arrays: dense vectors, numbers, categories and bags of values, of B ads each.
 """
 
 from __future__ import annotations
@@ -35,19 +34,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from adwright.core.errors import DataError, MissingExtraError
 from adwright.core.progress import say
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import Encoder, HashedText, VectorStore
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
 
 #: title; words: the first paragraph of its text; more: the others; shown: text on the screen;
 #: speech; scenes: what their captions say.
@@ -196,275 +197,232 @@ def encoded_texts(
         return EncodedTexts(HashedText(_PLACES), folder)
 
 
-@dataclass(frozen=True, eq=False)
-class AdInputs:
-    """B ads as a model reads them.
-
-    vectors: float32 [B, W_v] each, NaN in all places of an ad that lacks it. numbers: float32
-    [B, N], standardised, NaN where missing. codes: int64 [B, C], of each category 0 where missing,
-    1 where its value is unknown, else from 2 on. bags: float32 [B, V_b] each, the share of each
-    value among those of the ad, all 0 where it has none.
-    """
-
-    vectors: tuple[Tensor, ...]
-    numbers: Tensor
-    codes: Tensor
-    bags: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        """B."""
-        return len(self.numbers)
-
-    def take(self, rows: Tensor | slice) -> AdInputs:
-        """The ads `rows`, in their order."""
-        return AdInputs(
-            tuple(one[rows] for one in self.vectors),
-            self.numbers[rows],
-            self.codes[rows],
-            tuple(one[rows] for one in self.bags),
-        )
-
-    def flat(self, sizes: tuple[int, ...]) -> Tensor:
-        """float32 [B, D], what a linear rule reads. sizes: codes of each category.
-
-        In this order: the vectors and the numbers, 0 where they are missing, each with a column
-        that says so; a column of 0 and 1 for each code of a category; the bags.
-        """
-        columns = []
-        for vector in self.vectors:
-            missing = vector.isnan().any(1, keepdim=True)
-            columns += [torch.where(missing, 0.0, vector), missing.float()]
-        missing = self.numbers.isnan()
-        columns += [torch.where(missing, 0.0, self.numbers), missing.float()]
-        codes = torch.zeros(len(self), sum(sizes))
-        start = 0
-        for place, size in enumerate(sizes):
-            codes.scatter_(1, self.codes[:, place : place + 1] + start, 1.0)
-            start += size
-        return torch.cat([*columns, codes, *self.bags], 1)
-
-
-Vectors = Mapping[str, Array]
-#: Values of a category or bag that are kept, the most frequent ones.
-_MOST_VALUES = 512
-_FORM = " form"
-_GRAMS = "headline grams"
-#: Places of the headline's n-grams.
+#: Further vectors of N ads, [N, W]: float with NaN where missing, or text [N, 1], "" where missing.
+Vectors = Mapping[str, npt.NDArray[Any]]
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+#: [N, D], an array or a sparse matrix of scipy.
+Block: TypeAlias = Any
 _PLACES = 1024
-
-
-@dataclass(frozen=True)
-class VectorField:
-    """A dense vector. mean, scale: of each place in training, for those of how a text is written,
-    else empty and one number, so that its mean squared length is 1."""
-
-    name: str
-    width: int
-    mean: tuple[float, ...] = ()
-    scale: tuple[float, ...] = (1.0,)
-
-
-@dataclass(frozen=True)
-class FieldValues:
-    """The known values of a category or bag."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class AdFeatures:
-    """What is read of an ad. texts: name of the maker of text vectors. number_means, number_scales:
-    of `numbers`, in training. Plain values: `to_jsonable` and `from_jsonable` store it."""
-
-    texts: str
-    vectors: tuple[VectorField, ...]
-    numbers: tuple[str, ...]
-    number_means: tuple[float, ...]
-    number_scales: tuple[float, ...]
-    categories: tuple[FieldValues, ...]
-    bags: tuple[FieldValues, ...]
-
-    @classmethod
-    def fit(
-        cls,
-        ads: Sequence[AdRecord],
-        texts: EncodedTexts,
-        *,
-        vectors: Vectors | None = None,
-        min_count: int = 5,
-    ) -> AdFeatures:
-        """Of training ads [N]. vectors: further ones, name -> float32 [N, W], NaN where missing, of
-        images for example. Raises DataError where nothing differs among the ads."""
-        raw = _Raw.of(ads, texts, vectors or {})
-        fields = []
-        for name, array in raw.vectors.items():
-            there = ~np.isnan(array).any(1)
-            if there.any() and (np.ptp(array[there], 0).any() or not there.all()):
-                fields.append(_field(name, array[there].astype(np.float64)))
-        means, scales, numbers = [], [], []
-        for name, column in zip(NUMBERS, raw.numbers.T, strict=True):
-            there = ~np.isnan(column)
-            if there.any() and (np.ptp(column[there]) > 0 or not there.all()):
-                numbers.append(name)
-                means.append(float(column[there].mean()))
-                scales.append(float(column[there].std()) or 1.0)
-        categories = [
-            FieldValues(name, _frequent(Counter(v for v in column if v), min_count))
-            for name, column in raw.categories.items()
-            if len(set(column)) > 1
-        ]
-        bags = [
-            FieldValues(name, known)
-            for name, column in raw.bags.items()
-            if (known := _frequent(Counter(v for bag in column for v in set(bag)), min_count))
-        ]
-        if not (fields or numbers or categories or bags):
-            raise DataError(
-                "these ads say and show the same, so nothing can be learnt of them",
-                value=f"{len(ads)} ads",
-                hint="see whether the columns of titles and texts are the right ones",
-            )
-        return cls(
-            texts.name,
-            tuple(fields),
-            tuple(numbers),
-            tuple(means),
-            tuple(scales),
-            tuple(categories),
-            tuple(bags),
-        )
-
-    @property
-    def further(self) -> tuple[str, ...]:
-        """Names of the vectors that are not made of the record."""
-        own = {*SLOTS, *(slot + _FORM for slot in SLOTS), _GRAMS}
-        return tuple(field.name for field in self.vectors if field.name not in own)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Codes of each category, missing and unknown among them."""
-        return tuple(len(one.values) + 2 for one in self.categories)
-
-    def without(self, name: str) -> AdFeatures:
-        """The same without the vector `name`."""
-        return replace(self, vectors=tuple(one for one in self.vectors if one.name != name))
-
-    def encode(
-        self, ads: Sequence[AdRecord], texts: EncodedTexts, vectors: Vectors | None = None
-    ) -> AdInputs:
-        """The ads as arrays; further vectors that are not given are missing.
-
-        Raises DataError for a maker of text vectors other than in training, and for vectors of
-        another width or number.
-        """
-        if texts.name != self.texts:
-            raise DataError(
-                "the texts are encoded otherwise than in training",
-                value=texts.name,
-                hint=f"training had {self.texts}",
-            )
-        given = {name: one for name, one in (vectors or {}).items() if name in self.further}
-        slots = [one.name.removesuffix(_FORM) for one in self.vectors]
-        raw = _Raw.of(ads, texts, given, slots=[slot for slot in SLOTS if slot in slots])
-        places = [NUMBERS.index(name) for name in self.numbers]
-        numbers = (raw.numbers[:, places] - self.number_means) / np.array(self.number_scales)
-        codes = np.zeros((len(ads), len(self.categories)), np.int64)
-        for place, known in enumerate(self.categories):
-            code = {value: at for at, value in enumerate(known.values, 2)} | {"": 0}
-            codes[:, place] = [code.get(value, 1) for value in raw.categories[known.name]]
-        return AdInputs(
-            tuple(_scaled(one, raw.vectors.get(one.name), len(ads)) for one in self.vectors),
-            torch.from_numpy(numbers.astype(np.float32)),
-            torch.from_numpy(codes),
-            tuple(_shares(one, raw.bags[one.name]) for one in self.bags),
-        )
+#: Values of a category that are kept, and how often each has to occur.
+_MOST_VALUES, _LEAST_COUNT = 512, 2
+#: Of each kind of gram: how it is cut, and terms that are kept at most, the most frequent ones.
+_GRAMS: Mapping[str, tuple[Mapping[str, Any], int]] = {
+    "words": ({"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}, 30_000),
+    "letters": ({"analyzer": "char_wb", "ngram_range": (2, 5)}, 40_000),
+}
+_CLIP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Raw:
-    """What stands in N records."""
+class AdReader:
+    """What stands in N ads. docs: of title and rest, the text of each ad. numbers: name -> [N], NaN
+    where missing. levels: name -> [N], "" where missing. vectors: name -> float32 [N, W]. texts:
+    name of the maker of text vectors. rows: N."""
 
-    vectors: dict[str, Array]
-    numbers: npt.NDArray[np.float64]
-    categories: dict[str, list[str]]
-    bags: dict[str, list[tuple[str, ...]]]
+    docs: Mapping[str, tuple[str, ...]]
+    numbers: Mapping[str, Floats]
+    levels: Mapping[str, npt.NDArray[np.str_]]
+    vectors: Mapping[str, Array]
+    texts: str
+    rows: int
 
     @classmethod
     def of(
-        cls,
-        ads: Sequence[AdRecord],
-        texts: EncodedTexts,
-        further: Vectors,
-        *,
-        slots: Sequence[str] = SLOTS,
-    ) -> _Raw:
-        vectors: dict[str, Array] = {}
+        cls, ads: Sequence[AdRecord], texts: EncodedTexts, further: Vectors | None = None
+    ) -> AdReader:
+        """Of N ads. Raises DataError for further vectors of another number."""
         read = [texts_of(ad) for ad in ads]
-        for slot in slots:
-            lines = [one[slot] for one in read]
-            if any(lines):
-                vectors[slot] = texts.vectors(lines)
-                forms = [form_of(line) for line in lines]
-                vectors[slot + _FORM] = np.array(forms, np.float32)
-        headlines = [one["title"] or one["words"] for one in read]
-        vectors[_GRAMS] = encoded_once(HashedText(_PLACES), headlines)
-        for name, array in further.items():
+        title = tuple(one["title"] for one in read)
+        rest = [" ".join(one[slot] for slot in SLOTS[1:] if one[slot]) for one in read]
+        docs = {"title": title, "rest": tuple(rest)}
+        vectors = {name: texts.vectors(doc) for name, doc in docs.items() if any(doc)}
+        marks = [
+            " ".join(
+                f"{name}_{value.replace(' ', '_')}"
+                for name, bag in zip(BAGS, bags_of(ad), strict=True)
+                for value in bag
+            )
+            for ad in ads
+        ]
+        docs["rest"] = tuple(f"{one} {mark}".strip() for one, mark in zip(rest, marks, strict=True))
+        table = np.array([numbers_of(ad) for ad in ads], np.float64).reshape(-1, len(NUMBERS))
+        numbers = dict(zip(NUMBERS, table.T, strict=True))
+        found = np.array([categories_of(ad) for ad in ads], np.str_).reshape(-1, len(CATEGORIES))
+        levels = dict(zip(CATEGORIES, found.T, strict=True))
+        for name, array in (further or {}).items():
             if array.ndim != 2 or len(array) != len(ads):
                 raise DataError(
                     f"expected vectors of {len(ads)} ads", column=name, value=array.shape
                 )
-            vectors[name] = array.astype(np.float32)
-        numbers = np.array([numbers_of(ad) for ad in ads], np.float64).reshape(-1, len(NUMBERS))
-        levels, bags = [categories_of(ad) for ad in ads], [bags_of(ad) for ad in ads]
-        return cls(
-            vectors,
-            numbers,
-            {name: [row[place] for row in levels] for place, name in enumerate(CATEGORIES)},
-            {name: [row[place] for row in bags] for place, name in enumerate(BAGS)},
-        )
+            if array.dtype.kind in "US":
+                levels[name] = array[:, 0]
+            elif array.shape[1] == 1:
+                numbers[name] = array[:, 0].astype(np.float64)
+            else:
+                vectors[name] = array.astype(np.float32)
+        return cls(docs, numbers, levels, vectors, texts.name, len(ads))
+
+    @cached_property
+    def forms(self) -> Mapping[str, Floats]:
+        """Of each text [N, FORM_WIDTH]."""
+        return {name: np.array([form_of(one) for one in doc]) for name, doc in self.docs.items()}
+
+    @cached_property
+    def counts(self) -> Mapping[str, tuple[list[str], Any]]:
+        """Of each text and kind of gram the terms, and their sparse counts [N, V]."""
+        made = {}
+        for name, doc in self.docs.items():
+            for kind in _GRAMS:
+                counter = _counter(kind)
+                try:
+                    counted = counter.fit_transform(doc)
+                except ValueError:  # no term occurs twice
+                    continue
+                made[f"{name} {kind}"] = (counter.get_feature_names_out().tolist(), counted)
+        return made
+
+    def fitted(self, rows: Rows) -> AdEncoding:
+        """What is learned of these rows alone. Raises DataError where nothing differs in them."""
+        grams = {}
+        for name, (terms, counted) in self.counts.items():
+            some = counted[rows]
+            often = np.bincount(some.indices, minlength=len(terms))
+            kept = np.flatnonzero(often >= _LEAST_COUNT)
+            if not (often[kept] < len(rows)).any():
+                continue
+            idf = np.log((1 + len(rows)) / (1 + often[kept])) + 1
+            grams[name] = Grams(tuple(terms[at] for at in kept), idf)
+        scales = {
+            name: Scale.of(block[rows])
+            for name, block in self.dense.items()
+            if np.ptp(np.nan_to_num(block[rows]), axis=0).any()
+        }
+        levels = {}
+        for name, column in self.levels.items():
+            counted_values = Counter(value for value in column[rows].tolist() if value)
+            often_values = counted_values.most_common(_MOST_VALUES)
+            known = sorted(value for value, count in often_values if count >= _LEAST_COUNT)
+            if len(known) > 1 or (known and len(counted_values) > 1):
+                levels[name] = tuple(known)
+        if not (grams or scales or levels):
+            raise DataError(
+                "these ads say and show the same, so nothing can be learnt of them",
+                value=f"{len(rows)} ads",
+                hint="see whether the columns of titles and texts are the right ones, or name "
+                "others as fields",
+            )
+        return AdEncoding(self.texts, grams, scales, levels)
+
+    @cached_property
+    def dense(self) -> dict[str, npt.NDArray[Any]]:
+        """Numbers by block [N, D], NaN where missing."""
+        size = np.log1p(sum(np.expm1(one[:, 0]) for one in self.forms.values()))
+        made: dict[str, npt.NDArray[Any]] = {"length": np.stack([size, size**2], 1)}
+        made |= {f"form {name}": one for name, one in self.forms.items()}
+        for name, one in self.numbers.items():
+            made[f"number {name}"] = np.stack([one, np.isnan(one)], 1)
+        return made | {f"vector {name}": one for name, one in self.vectors.items()}
+
+    def counted(self, name: str, terms: tuple[str, ...]) -> Block:
+        """Sparse counts [N, V] of these terms of a text and kind of gram."""
+        if "counts" in self.__dict__ and name in self.counts:
+            known, counts = self.counts[name]
+            place = {term: at for at, term in enumerate(known)}
+            if all(term in place for term in terms):
+                return counts[:, [place[term] for term in terms]]
+        doc, kind = name.split(" ")
+        return _counter(kind, terms).transform(self.docs[doc])
 
 
-def _field(name: str, array: npt.NDArray[np.float64]) -> VectorField:
-    if name.endswith(_FORM):
-        # Each place has a variance of 1 / width, so that the vector has a length of about 1.
-        # One that never differed has told nothing, and stays small where it does.
-        spread = np.where(np.ptp(array, 0) > 0, array.std(0), 1.0)
-        scale = spread * np.sqrt(FORM_WIDTH)
-        mean = tuple(array.mean(0).tolist())
-        return VectorField(name, array.shape[1], mean, tuple(scale.tolist()))
-    length = float(np.sqrt((array**2).sum(1).mean())) or 1.0
-    return VectorField(name, array.shape[1], scale=(length,))
+@dataclass(frozen=True, eq=False)
+class Grams:
+    """Terms with their inverse document frequency [V]."""
+
+    terms: tuple[str, ...]
+    idf: Floats
 
 
-def _scaled(field: VectorField, array: Array | None, ads: int) -> torch.Tensor:
-    if array is None:
-        empty = form_of("") if field.name.endswith(_FORM) else [np.nan] * field.width
-        array = np.tile(np.array(empty, np.float32), (ads, 1))
-    if array.shape[1] != field.width:
-        raise DataError(
-            "vectors are as wide as in training",
-            column=field.name,
-            value=array.shape[1],
-            hint=f"training had {field.width}",
-        )
-    centred = array - np.array(field.mean, np.float32) if field.mean else array
-    return torch.from_numpy((centred / np.array(field.scale)).astype(np.float32))
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """mean, spread: [D] of a block; a place that stands still has an endless spread. size: the
+    length of a usual row after them."""
+
+    mean: Floats
+    spread: Floats
+    size: float
+
+    @classmethod
+    def of(cls, block: npt.NDArray[Any]) -> Scale:
+        """Of rows [n, D], NaN where missing."""
+        values = np.asarray(block, np.float64)
+        there = np.isfinite(values)
+        count = np.maximum(there.sum(0), 1)
+        mean = np.where(there, values, 0).sum(0) / count
+        spread = np.sqrt((np.where(there, values - mean, 0) ** 2).sum(0) / count)
+        spread = np.where(spread > 1e-9, spread, np.inf)
+        made = cls(mean, spread, 1.0)
+        size = float(np.sqrt((made.scaled(values) ** 2).sum(1).mean())) or 1.0
+        return cls(mean, spread, size)
+
+    def scaled(self, block: npt.NDArray[Any]) -> Floats:
+        """[N, D], a missing place at its mean."""
+        found = np.clip((block - self.mean) / self.spread, -_CLIP, _CLIP)
+        return np.asarray(np.nan_to_num(found) / self.size)
 
 
-def _shares(known: FieldValues, bags: Sequence[Sequence[str]]) -> torch.Tensor:
-    """float32 [N, V]: of each ad the share of each known value."""
-    place = {value: at for at, value in enumerate(known.values)}
-    made = np.zeros((len(bags), len(place)), np.float32)
-    for row, bag in enumerate(bags):
-        for value in bag:
-            if value in place:
-                made[row, place[value]] += 1
-    total = made.sum(1, keepdims=True)
-    return torch.from_numpy(made / np.where(total > 0, total, 1))
+@dataclass(frozen=True, eq=False)
+class AdEncoding:
+    """How ads become blocks, of training ads alone. texts: name of the maker of text vectors."""
+
+    texts: str
+    grams: Mapping[str, Grams]
+    scales: Mapping[str, Scale]
+    levels: Mapping[str, tuple[str, ...]]
+
+    def blocks(self, read: AdReader) -> dict[str, Block]:
+        """Name -> [N, D] of all rows. Raises DataError for texts that are encoded otherwise than
+        in training, and for vectors of another width."""
+        from scipy.sparse import csr_matrix, diags
+
+        if read.texts != self.texts:
+            raise DataError(
+                "the texts are encoded otherwise than in training",
+                value=read.texts,
+                hint=f"training had {self.texts}",
+            )
+        made: dict[str, Block] = {}
+        for name, own in self.grams.items():
+            counted = read.counted(name, own.terms).astype(np.float64)
+            # A term of c times counts 1 + log c; rows have a length of 1.
+            counted.data = (1 + np.log(counted.data)) * own.idf[counted.indices]
+            size = np.sqrt(np.asarray(counted.multiply(counted).sum(1)).ravel())
+            made[name] = diags(1 / np.where(size > 0, size, 1)) @ counted
+        for name, scale in self.scales.items():
+            block, width = read.dense.get(name), len(scale.mean)
+            if block is not None and block.shape[1] != width:
+                raise DataError(
+                    "vectors are as wide as in training",
+                    column=name,
+                    value=block.shape[1],
+                    hint=f"training had {width}",
+                )
+            made[name] = np.zeros((read.rows, width)) if block is None else scale.scaled(block)
+        for name, known in self.levels.items():
+            place = {value: at for at, value in enumerate(known)}
+            column = read.levels.get(name, np.full(read.rows, ""))
+            codes = np.array([place.get(value, -1) for value in column.tolist()], np.int64)
+            there = np.flatnonzero(codes >= 0)
+            ones = (np.ones(len(there)), (there, codes[there]))
+            made[f"level {name}"] = csr_matrix(ones, (read.rows, len(known)))
+        return made
 
 
-def _frequent(counts: Counter[str], min_count: int) -> tuple[str, ...]:
-    """The known values, by name."""
-    often = [value for value, count in counts.most_common(_MOST_VALUES) if count >= min_count]
-    return tuple(sorted(often))
+def _counter(kind: str, terms: tuple[str, ...] | None = None) -> CountVectorizer:
+    """Counts of terms: of these, or of the most frequent ones that occur twice."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    how, most = _GRAMS[kind]
+    if terms is not None:
+        return CountVectorizer(vocabulary=list(terms), **how)
+    return CountVectorizer(min_df=_LEAST_COUNT, max_features=most, **how)

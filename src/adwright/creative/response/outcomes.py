@@ -5,7 +5,9 @@
 
 A test is a group of creatives among which it was drawn at random who saw which; only within a test
 does a click rate compare ads, and not audiences or days. Tables without tests are read as well.
-Columns that say how an ad did can never become part of what it says, see `check_inputs`.
+Columns that say how an ad did can never become part of what it says, see `check_inputs`. Beside the
+ad stand its fields: page, format, placement, targeting and the like, found by their usual names or
+named, categories and numbers; and its date. An outcome may also be a score without impressions.
 
 Stories: creatives that tell the same, which must never stand on both sides of a split.
 
@@ -21,10 +23,11 @@ characters or more beside the title, or an image.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,9 +41,10 @@ from adwright.creative.records.cells import LARGEST_COUNT, check_rows, find_deci
 from adwright.data.schema import Check, Locate, is_category
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
 from adwright.data.sources.frames import Tabular, as_frame
-from adwright.data.table_door import find_column
+from adwright.data.table_door import find_column, listed, table_specs
 from adwright.metrics.arrays import check_positive_integer
 from adwright.metrics.bootstrap import best_of_test
+from adwright.metrics.choosing import dealt
 from adwright.metrics.ranking import spearman
 
 # --------------------------------------------------------------------------------------------------
@@ -76,7 +80,7 @@ Floats = NDArray[np.float64]
 _WORDS = frozenset(
     (
         *("ctr", "cvr", "cpc", "cpm", "cpa", "roas", "clicks", "impressions", "views", "reach"),
-        *("conversions", "conversion", "purchases", "revenue", "spend", "significance", "winner"),
+        *("conversions", "conversion", "purchases", "revenue", "significance", "winner"),
         *("winning", "won", "lift", "uplift", "pvalue", "clickrate", "clickthroughrate"),
     )
 )
@@ -121,7 +125,7 @@ def check_inputs(
     frame: pl.DataFrame,
     names: Sequence[str],
     impressions: NDArray[np.int64],
-    clicks: NDArray[np.int64],
+    clicks: NDArray[Any],
     tests: NDArray[np.int64],
     *,
     file: str = "",
@@ -307,7 +311,31 @@ def read_groups(table: CountedTable, column: str) -> tuple[str | None, ...]:
     return tuple(text or None for text in texts.to_list())
 
 
-_OUTCOMES = ("impressions", "clicks", "test", "image_id")
+_OUTCOMES = ("impressions", "clicks", "test", "image_id", "score")
+#: Numbers of so few values are categories too; a weekday tells from so many days on.
+_FEW_VALUES, _FEW_DAYS = 50, 14
+_AS_NUMBER, _CLOCK = " as number", (" weekday", " hour")
+_MONTHS = {
+    name: at
+    for at, name in enumerate(
+        ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+    )
+}
+#: Tried in turn; the first that reads most cells is taken.
+_FORMATS = (
+    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
+    *("%d/%m/%Y %H:%M", "%m/%d/%y %I:%M:%S %p", "%m/%d/%y %H:%M", "%Y-%m-%d", "%Y/%m/%d"),
+    *(
+        "%m/%d/%Y",
+        "%d/%m/%Y",
+        "%d.%m.%Y",
+        "%m/%d/%y",
+        "%d-%b-%y",
+        "%d-%b-%Y",
+        "%b %d, %Y",
+        "%Y%m%d",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -316,7 +344,10 @@ class OutcomeColumns:
 
     ads: what an ad says and shows; None for what the names of the columns tell. impressions,
     clicks: how often it was shown and clicked. test: the group of randomised alternatives that it
-    belongs to. image_id: of its picture, which only tells who shares one.
+    belongs to. image_id: of its picture, which only tells who shares one. score: an outcome in the
+    place of both, such as points; then `test` is a group within which scores are compared, and no
+    story. fields: what else is known before; None finds usual names. date: when it ran; None finds
+    a usual name.
     """
 
     ads: AdColumns | None = None
@@ -324,6 +355,9 @@ class OutcomeColumns:
     clicks: str = "clicks"
     test: str = ""
     image_id: str = ""
+    score: str = ""
+    fields: tuple[str, ...] | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,6 +379,9 @@ class CreativeOutcomes:
     images: tuple[str, ...] = ()
     ledes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fields: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    times: Floats | None = None
+    scores: Floats | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -360,7 +397,7 @@ class CreativeOutcomes:
     @property
     def rate(self) -> NDArray[np.float64]:
         """float64 [N], clicks / impressions."""
-        return self.clicks / self.impressions
+        return self.clicks / self.impressions if self.scores is None else self.scores
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -382,7 +419,9 @@ class CreativeOutcomes:
         """SHA-256 of all but the notes; another order of the rows is another table."""
         said = [repr(record) for record in self.records]
         counts = [self.impressions.tolist(), self.clicks.tolist(), self.tests.tolist()]
-        return content_hash([said, self.ids, counts, None, self.images, self.ledes])
+        more = [[name, one.tolist()] for name, one in self.fields.items()]
+        told = [None if one is None else one.tolist() for one in (self.times, self.scores)]
+        return content_hash([said, self.ids, counts, None, self.images, self.ledes, more, told])
 
     def take(self, rows: NDArray[np.int64]) -> CreativeOutcomes:
         """Those of these `rows`, in this order; tests keep their numbers."""
@@ -395,6 +434,9 @@ class CreativeOutcomes:
             images=tuple(self.images[row] for row in rows),
             ledes=tuple(self.ledes[row] for row in rows),
             notes=self.notes,
+            fields={name: one[rows] for name, one in self.fields.items()},
+            times=None if self.times is None else self.times[rows],
+            scores=None if self.scores is None else self.scores[rows],
         )
 
 
@@ -413,39 +455,181 @@ def read_outcomes(
     asked = columns or OutcomeColumns()
     file = str(source) if isinstance(source, str | Path) else ""
     check_names(() if asked.ads is None else _inputs_of(asked.ads), file=file)
-    ads = read_ads(source, asked.ads, bounds=bounds)
+    ads = read_ads(source, asked.ads, bounds=bounds, bare=True)
     asked = _found(asked, ads)
     _check_apart(asked, ads)
     table = CountedTable(ads.frame, ads.locate, ads.name)
-    counts = read_counts(table, asked.impressions, asked.clicks)
-    impressions, clicks = (counts[name].to_numpy() for name in ("impressions", "clicks"))
-    rows = len(ads)
+    rows, scores = len(ads), None
+    if asked.score:
+        scores = _numbers(ads.frame[asked.score])
+        impressions, clicks = np.ones(rows, np.int64), np.zeros(rows, np.int64)
+        kept = np.isfinite(scores)
+        wrong = "has a score"
+    else:
+        counts = read_counts(table, asked.impressions, asked.clicks)
+        impressions, clicks = (counts[name].to_numpy() for name in ("impressions", "clicks"))
+        kept, wrong = impressions > 0, "was ever shown"
     groups = read_groups(table, asked.test) if asked.test else (None,) * rows
+    named, said = find_fields(ads, asked)
     # The columns that became parts of the ads, as they stand in the table.
     lazy = as_frame(source, whole=True, bounds=bounds).frame.select(_inputs_of(ads.columns))
     parts = reading(Path(ads.name), lazy.collect)
-    check_inputs(parts, parts.columns, impressions, clicks, number_tests(groups), file=ads.name)
-    shown = np.flatnonzero(impressions > 0)
+    told = ads.frame.select(one for one in named if one not in parts.columns)
+    inputs = parts.hstack(told) if parts.width else told
+    within = number_tests(groups)
+    found = clicks if scores is None else np.nan_to_num(scores)
+    known = impressions * kept
+    check_inputs(inputs, inputs.columns, known, found, within, file=ads.name)
+    shown = np.flatnonzero(kept)
     if not len(shown):
         hint = "see whether the columns are the right ones"
-        raise DataError("no creative was ever shown", file=ads.name, hint=hint)
+        raise DataError(f"no creative {wrong}", file=ads.name, hint=hint)
+    if not (len(inputs.columns) or any(ads.media)):
+        raise SchemaError(
+            "nothing in the table is known of an ad before it runs",
+            file=ads.name,
+            hint=f"say which columns are, --columns title=THEIRS or --field THEIRS; the table has "
+            f"{listed(ads.frame.columns)}",
+        )
+    within = number_tests([groups[row] for row in shown])
     ledes: list[str] = []
     first = next(iter(ads.columns.words or ()), "")
     if first and not parts.schema[first].is_nested():
         cells = parts[first].cast(pl.String).fill_null("").str.strip_chars()
         ledes = cells.to_list()
-    kept = number_tests([groups[row] for row in shown])
     images = read_groups(table, asked.image_id) if asked.image_id else (None,) * rows
+    fields, times = fields_of(ads.frame, named), None
+    if asked.date:
+        times = read_times(ads.frame, asked.date)
+        fields |= {f"{asked.date} {name}": one for name, one in clock_of(times).items()}
     return CreativeOutcomes(
         records=tuple(ads.records[row] for row in shown),
         ids=tuple(ads.ids[row] for row in shown),
         impressions=impressions[shown],
         clicks=clicks[shown],
-        tests=kept,
+        tests=within,
         images=tuple(images[row] or "" for row in shown),
         ledes=tuple(ledes[row] for row in shown) if ledes else (),
-        notes=(*ads.said, *_notes(rows, asked, groups, shown, kept)),
+        notes=(*ads.said, *said, *_notes(rows, asked, groups, shown, within)),
+        fields={name: one[shown] for name, one in fields.items()},
+        times=None if times is None else times[shown],
+        scores=None if scores is None else scores[shown],
     )
+
+
+def _numbers(column: pl.Series) -> Floats:
+    """[N], NaN for what is no number."""
+    if column.dtype == pl.String:
+        column = column.str.strip_chars().str.replace_all(",", "").cast(pl.Float64, strict=False)
+    found = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return np.asarray(found, np.float64)
+
+
+def find_fields(ads: AdTable, asked: OutcomeColumns) -> tuple[list[str], list[str]]:
+    """Names of the columns that are fields, and what was taken by its name, a sentence each."""
+    outcomes = [getattr(asked, name) for name in (*_OUTCOMES, "date")]
+    free = [name for name in ads.frame.columns if name not in outcomes]
+    if asked.fields is not None:
+        return [find_column(one, free, "a field", file=ads.name) for one in asked.fields], []
+    spec = table_specs("fields")["field"]
+    found = [name for one in spec.synonyms if one != "date" for name in spec.guesses(one, free)]
+    usual = list(dict.fromkeys(found))
+    # A group within which scores are compared is known before.
+    usual += [asked.test] if asked.score and asked.test else []
+    said = [f"{', '.join(usual)} {'are' if usual[1:] else 'is'} taken as fields"] if usual else []
+    return usual, said
+
+
+def fields_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Name -> [N, 1]: numbers where nine of ten cells are, else texts; a number of few values is a
+    category too."""
+    made: dict[str, NDArray[Any]] = {}
+    for name in names:
+        if name not in frame.columns:
+            continue
+        column = frame[name]
+        filled, numbers = column.drop_nulls(), _numbers(column)
+        if len(filled) and np.isfinite(numbers).sum() >= 0.9 * len(filled):
+            made[name + _AS_NUMBER] = numbers[:, None]
+            if filled.n_unique() > _FEW_VALUES:
+                continue
+        texts = column.cast(pl.String, strict=False).fill_null("").str.strip_chars()
+        made[name] = np.array(texts.to_list(), np.str_)[:, None]
+    return made
+
+
+def known_fields(ads: AdTable, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Those of the fields `names` of training that a table of new ads tells too. What is missing is
+    missing: such ads are at the level of all."""
+    columns = {name.removesuffix(_AS_NUMBER) for name in names}
+    dates = {name.removesuffix(one) for name in names for one in _CLOCK if name.endswith(one)}
+    made = fields_of(ads.frame, sorted(columns & {*ads.frame.columns}))
+    for name in sorted(dates & {*ads.frame.columns}):
+        clock = clock_of(read_times(ads.frame, name), every=True)
+        made |= {f"{name} {part}": one for part, one in clock.items()}
+    for name in names:
+        # Of a few rows numbers may look like categories, and categories like numbers.
+        bare = name.removesuffix(_AS_NUMBER)
+        if name not in made and bare in ads.frame.columns:
+            texts = ads.frame[bare].cast(pl.String, strict=False).fill_null("").str.strip_chars()
+            both = {bare: np.array(texts.to_list(), np.str_), name: _numbers(ads.frame[bare])}
+            made[name] = both[name][:, None]
+    return {name: made[name] for name in names if name in made}
+
+
+def clock_of(times: Floats, *, every: bool = False) -> dict[str, NDArray[Any]]:
+    """Fields of times in days: the weekday, and the hour where times have any (or `every`)."""
+    known = np.isfinite(times)
+    day = np.where(known, np.floor(np.nan_to_num(times)), 0)
+    made: dict[str, NDArray[Any]] = {}
+    if every or len(np.unique(day[known])) > _FEW_DAYS:
+        names = np.array([str(int(one)) for one in day % 7])
+        made["weekday"] = np.where(known, names, "")[:, None]
+    hour = np.floor((np.nan_to_num(times) - day) * 24 + 1e-6).astype(np.int64)
+    if every or len(np.unique(hour[known])) > 1:
+        names = np.array([str(one) for one in hour])
+        made["hour"] = np.where(known, names, "")[:, None]
+    return made
+
+
+def read_times(frame: pl.DataFrame, name: str) -> Floats:
+    """float64 [N], days since 1970 or in the column's own unit; NaN for what cannot be read. A
+    month without a year goes with the column of its day, where there is one."""
+    column = frame[name]
+    if column.dtype.is_temporal():
+        return _floats(column.cast(pl.Datetime("us")).to_physical()) / 86_400e6
+    days = _floats(column) if column.dtype.is_numeric() else _numbers(column)
+    if np.isfinite(days).any():
+        most = float(np.nanmax(days))
+        for least, unit in ((1e14, 86_400e6), (1e11, 86_400e3), (1e9, 86_400.0)):
+            if most > least:
+                return days / unit
+        if 19_000_000 < most < 21_000_000:  # 20161231
+            texts = column.cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String)
+            return _parsed(texts)
+        return days
+    texts = column.cast(pl.String).str.strip_chars()
+    short = np.array([_MONTHS.get((one or "").lower()[:3], np.nan) for one in texts.to_list()])
+    if (
+        np.isfinite(short).sum() > len(short) / 2
+        and texts.str.len_chars().fill_null(0).to_numpy().max() < 10
+    ):
+        by_bare = {one.lower(): one for one in frame.columns}
+        day = _numbers(frame[by_bare["day"]]) if "day" in by_bare else np.zeros(len(short))
+        return np.asarray(31 * short + day)
+    return _parsed(texts)
+
+
+def _parsed(texts: pl.Series) -> Floats:
+    """Days of texts, by the format that reads most of them."""
+    best = np.full(len(texts), np.nan)
+    for form in _FORMATS:
+        dtype = pl.Datetime("us") if "%H" in form else pl.Date
+        read = texts.str.strptime(dtype, form, strict=False, exact=False)
+        found = _floats(read.cast(pl.Datetime("us")).to_physical()) / 86_400e6
+        if np.isfinite(found).sum() > np.isfinite(best).sum():
+            best = found
+    return best
 
 
 def number_tests(groups: Sequence[str | None]) -> NDArray[np.int64]:
@@ -466,15 +650,23 @@ def _found(columns: OutcomeColumns, ads: AdTable) -> OutcomeColumns:
     names = [*ads.frame.columns, *ads.columns.told]
 
     found = {name: getattr(columns, name) for name in _OUTCOMES}
+    if columns.score:
+        found |= {"impressions": "", "clicks": ""}
     for name, theirs in found.items():
         found[name] = theirs and find_column(theirs, names, f"its {name}", file=ads.name)
-    return replace(columns, **found)
+    date = columns.date
+    if date is None:
+        free = [name for name in ads.frame.columns if name not in found.values()]
+        date = next(iter(table_specs("fields")["field"].guesses("date", free)), "")
+    elif date:
+        date = find_column(date, names, "its date", file=ads.name)
+    return replace(columns, **found, date=date)
 
 
 def _check_apart(columns: OutcomeColumns, ads: AdTable) -> None:
     """Raise SchemaError for a column that is both a part of the ad and what became of it."""
     check_names(_inputs_of(ads.columns), file=ads.name)
-    for name in (getattr(columns, field) for field in _OUTCOMES):
+    for name in (getattr(columns, one) for one in _OUTCOMES):
         if name and name in ads.columns.told:
             raise SchemaError(
                 f"column {name!r} is read as a part of the ad and cannot be read as its outcome, "
@@ -494,7 +686,12 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if len(shown) < rows:
-        notes.append(f"{rows - len(shown):,} creatives that were never shown are left out")
+        why = "have no score" if columns.score else "were never shown"
+        notes.append(f"{rows - len(shown):,} creatives that {why} are left out")
+    if columns.date:
+        notes.append(f"{columns.date} is taken as when they ran")
+    if columns.score:
+        return tuple(notes)
     if not columns.test:
         notes.append(
             "no column of tests is named: click rates are compared across audiences and days"
@@ -520,7 +717,8 @@ def stories_of(outcomes: CreativeOutcomes) -> Whole:
     Creatives of one test are one story; so are those that share the title, whatever its length, the
     lede where it has twenty characters, or the image.
     """
-    tests = [test if test >= 0 else None for test in outcomes.tests.tolist()]
+    alone = outcomes.scores is not None
+    tests = [test if test >= 0 and not alone else None for test in outcomes.tests.tolist()]
     titles = [record.title.strip() or None for record in outcomes.records]
     ledes = [lede if len(lede) >= LEAST_CHARACTERS else None for lede in outcomes.ledes]
     images = [image or None for image in outcomes.images]
@@ -556,18 +754,11 @@ def story_folds(stories: Whole, folds: int, *, seed: int = 0) -> Whole:
     fewest rows, so that folds are balanced. Raises ConfigError for more folds than stories.
     """
     check_positive_integer(folds, "folds")
-    names, code, size = np.unique(stories, return_inverse=True, return_counts=True)
-    if folds < 2 or folds > len(names):
+    several = len(np.unique(stories))
+    if folds < 2 or folds > several:
         raise ConfigError(
-            f"{len(names)} stories cannot be parted into {folds} folds",
+            f"{several} stories cannot be parted into {folds} folds",
             where="folds",
             hint="take from 2 folds to as many as there are stories",
         )
-    shuffled = np.random.default_rng(seed).permutation(len(names))
-    order = shuffled[np.argsort(-size[shuffled], kind="stable")]
-    rows, fold = [0] * folds, np.empty(len(names), np.int64)
-    for story in order.tolist():
-        least = min(range(folds), key=rows.__getitem__)
-        fold[story] = least
-        rows[least] += int(size[story])
-    return fold[code]
+    return dealt(stories, folds, seed=seed)

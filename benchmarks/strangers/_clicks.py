@@ -1,0 +1,286 @@
+"""Clicks on sets of strangers: `creative train clicks` and `score` by their defaults.
+
+Where a set has dates, the last fifth of them is held; where it has pairs or tests, a fifth of them,
+drawn by the seed. Rules learn from the same rows and columns: a ridge on TF-IDF of all text (words,
+pairs of words, IDF), boosting on columns and components of TF-IDF, the length, and the mean of the
+advertiser (page, publication, cell). Each takes the best of a few penalties on the last fifth of
+what it learns from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.core.errors import ConfigError
+from benchmarks.strangers.kit import Held, Measure, run_command
+
+Floats = NDArray[np.float64]
+_HELD, _PENALTIES = 0.2, (0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ClickSet:
+    """A set as a table of ads. options: of the command. texts, fields: columns that rules read.
+    truth: column of the outcome, or clicks and impressions. held: bool [N]. units: column of who is
+    resampled. groups: column within which ads are compared; "" for none. order: [N], of the rows
+    in time, or drawn."""
+
+    table: pl.DataFrame
+    options: tuple[str, ...]
+    texts: tuple[str, ...]
+    fields: tuple[str, ...]
+    held: NDArray[np.bool_]
+    units: str
+    order: Floats
+    owner: str = ""
+    groups: str = ""
+    score: str = ""
+
+    @property
+    def truth(self) -> Floats:
+        """What came [N]."""
+        if self.score:
+            return np.asarray(self.table[self.score].cast(pl.Float64).to_numpy())
+        rate = self.table["clicks"].cast(pl.Float64) / self.table["impressions"]
+        return np.asarray(rate.to_numpy(), np.float64)
+
+
+def held(name: str, seed: int, folder: Path) -> Held:
+    """What the command does on a set of the kit."""
+    if name not in _SETS:
+        raise ConfigError("clicks have no such set", where=name, hint=", ".join(_SETS))
+    return measured(name, _SETS[name](seed), seed, folder)
+
+
+def measured(name: str, one: ClickSet, seed: int, folder: Path) -> Held:
+    """Train on what is not held, by the command; score what is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    past, new = folder / "past.csv", folder / "new.csv"
+    outcome = [one.score] if one.score else ["impressions", "clicks"]
+    one.table.filter(~one.held).write_csv(past)
+    one.table.filter(one.held).drop(outcome).write_csv(new)
+    out = folder / "run"
+    words: list[str | Path] = [
+        "creative",
+        "train",
+        "clicks",
+        past,
+        *one.options,
+        "--seed",
+        str(seed),
+        "--out",
+        out,
+    ]
+    run_command(*words, "--force")
+    columns = _columns(one.options)
+    asked: list[str | Path] = [
+        "creative",
+        "score",
+        new,
+        "--model",
+        out,
+        *columns,
+        "--out",
+        folder / "scores.csv",
+    ]
+    run_command(*asked, "--force")
+    told = json.loads((out / "report.json").read_text("utf-8"))
+    answers = pl.read_csv(folder / "scores.csv")
+    value, low, high = (
+        answers[column].cast(pl.Float64).to_numpy()
+        for column in ("click_rate", "click_rate_low", "click_rate_high")
+    )
+    table, truth = one.table.filter(one.held), one.truth[one.held]
+    measure: Measure = "pairs" if told["measure"] == "pairs" else "spearman"
+    shown = [word.name if isinstance(word, Path) else word for word in words]
+    expected = float(value.mean() / max(truth.mean(), 1e-12))
+    return Held(
+        room="clicks",
+        set=name,
+        seed=seed,
+        command="adwright " + " ".join(shown),
+        kept=told["kept"] or "nothing",
+        told=told["told"][0],
+        told_low=told["told"][1],
+        told_high=told["told"][2],
+        measure=measure,
+        truth=truth,
+        ours=value,
+        rules=_rules(one, seed),
+        units=table[one.units].cast(pl.String).to_numpy(),
+        groups=table[one.groups].to_numpy() if one.groups and measure == "pairs" else None,
+        more={
+            "covered": float(((low <= truth) & (truth <= high)).mean()),
+            "width": float(np.median(high / np.maximum(low, 1e-9))),
+            "level": expected,
+        },
+    )
+
+
+def _columns(options: Sequence[str]) -> list[str]:
+    """The --columns of a training are those of the scoring."""
+    place = [at for at, word in enumerate(options) if word == "--columns"]
+    return [word for at in place for word in options[at : at + 2]]
+
+
+# --------------------------------------------------------------------------------------------------
+# Rules that somebody would fit in ten lines.
+
+
+def _rules(one: ClickSet, seed: int) -> Mapping[str, Floats]:
+    from scipy.sparse import csr_matrix, hstack
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import OneHotEncoder
+
+    past, y = ~one.held, _learned(one)
+    order = one.order[past]
+    late = order >= np.quantile(order, 1 - _HELD)
+    train, valid = np.flatnonzero(past)[~late], np.flatnonzero(past)[late]
+    made: dict[str, Floats] = {}
+    columns = []
+    if one.texts:
+        texts = [" ".join(filter(None, row)) for row in one.table.select(one.texts).iter_rows()]
+        made["length"] = _length(np.array([len(text) for text in texts]), y, past)[one.held]
+        grams = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        grams.fit([texts[row] for row in np.flatnonzero(past)])
+        words = grams.transform(texts)
+        made["TF-IDF ridge"] = _ridge(words, y, train, valid, past)[one.held]
+        svd = TruncatedSVD(min(32, words.shape[1] - 1), random_state=seed).fit(words[past])
+        columns.append(svd.transform(words))
+        columns.append(np.array([[len(text)] for text in texts]))
+    if one.fields:
+        cells = one.table.select(pl.col(one.fields).cast(pl.String).fill_null("")).to_numpy()
+        hot = OneHotEncoder(handle_unknown="ignore", min_frequency=2).fit(cells[past])
+        codes = csr_matrix(hot.transform(cells))
+        made["one-hot ridge"] = _ridge(codes, y, train, valid, past)[one.held]
+        if one.texts:
+            both = hstack([words, codes]).tocsr()
+            made["TF-IDF and one-hot ridge"] = _ridge(both, y, train, valid, past)[one.held]
+        columns.append(np.stack([_means(column, y, past) for column in cells.T], 1))
+    if one.owner:
+        owner = one.table[one.owner].cast(pl.String).fill_null("").to_numpy()
+        made["mean of the advertiser"] = _means(owner, y, past)[one.held]
+    model = HistGradientBoostingRegressor(random_state=seed)
+    x = np.hstack(columns)
+    made["boosting"] = model.fit(x[past], y[past]).predict(x[one.held])
+    return made
+
+
+def _learned(one: ClickSet) -> Floats:
+    """Log of the rate, smoothed by one click of the mean; of scores the log of one more."""
+    if one.score:
+        return np.asarray(np.log1p(one.truth) if one.truth.min() >= 0 else one.truth)
+    clicks = one.table["clicks"].cast(pl.Float64).to_numpy()
+    shown = one.table["impressions"].cast(pl.Float64).to_numpy()
+    mean = clicks.sum() / shown.sum()
+    return np.asarray(np.log((clicks + 1) / (shown + 1 / mean)))
+
+
+def _ridge(
+    x: Any, y: Floats, train: NDArray[np.int64], valid: NDArray[np.int64], past: NDArray[np.bool_]
+) -> Floats:
+    from scipy.stats import spearmanr
+    from sklearn.linear_model import Ridge
+
+    def score(penalty: float) -> float:
+        found = Ridge(penalty, solver="sparse_cg").fit(x[train], y[train]).predict(x[valid])
+        return float(np.nan_to_num(spearmanr(found, y[valid])[0]))
+
+    best = max(_PENALTIES, key=score)
+    return np.asarray(Ridge(best, solver="sparse_cg").fit(x[past], y[past]).predict(x))
+
+
+def _length(size: NDArray[Any], y: Floats, past: NDArray[np.bool_]) -> Floats:
+    slope, level = np.polyfit(np.log1p(size[past]), y[past], 1)
+    return np.asarray(level + slope * np.log1p(size))
+
+
+def _means(names: NDArray[Any], y: Floats, past: NDArray[np.bool_]) -> Floats:
+    """The mean of the same name, shrunk by five of the mean of all; of a row that is learned from,
+    by its other rows."""
+    _, code = np.unique(names, return_inverse=True)
+    mean = y[past].mean()
+    total = np.bincount(code[past], y[past] - mean, minlength=code.max() + 1)
+    count = np.bincount(code[past], minlength=code.max() + 1)
+    own = np.where(past, y - mean, 0.0)
+    return np.asarray(mean + (total[code] - own) / (count[code] - past + 5))
+
+
+# --------------------------------------------------------------------------------------------------
+# The sets.
+
+
+def _data(name: str) -> Path:
+    return Path(os.environ["ADWRIGHT_DATA"]) / name
+
+
+def _latest(order: Floats) -> NDArray[np.bool_]:
+    return np.asarray(order >= np.quantile(order, 1 - _HELD))
+
+
+def _hacker_news(seed: int) -> ClickSet:
+    del seed
+    table = pl.read_csv(_data("hacker-news") / "stories.csv", infer_schema_length=None)
+    table = table.select("title", "domain", "num_points", "created_at").drop_nulls("title")
+    table = table.filter(pl.col("title").str.strip_chars() != "")
+    times = table["created_at"].str.to_datetime("%m/%d/%Y %H:%M").dt.epoch("s").to_numpy()
+    order = times.astype(np.float64)
+    return ClickSet(
+        table, ("--score", "num_points"), ("title",), ("domain",), _latest(order), "domain", order,
+        owner="domain", score="num_points",
+    )  # fmt: skip
+
+
+def _ted_talks(seed: int) -> ClickSet:
+    del seed
+    rows = json.loads((_data("ted-talks") / "talks.json").read_text("utf-8"))
+    table = pl.DataFrame(
+        {
+            "title": [one["name"] for one in rows],
+            "description": [one["description"] or "" for one in rows],
+            "event": [one.get("event_name") or "" for one in rows],
+            "date": [one["date"] for one in rows],
+            "views": [one["viewed_count"] for one in rows],
+        }
+    ).drop_nulls()
+    table = table.unique("title", maintain_order=True)
+    order = table["date"].to_numpy().astype(np.float64)
+    options = ("--score", "views", "--field", "event")
+    return ClickSet(
+        table, options, ("title", "description"), ("event",), _latest(order), "event", order,
+        owner="event", score="views",
+    )  # fmt: skip
+
+
+def _upworthy(seed: int) -> ClickSet:
+    table = pl.read_parquet(_data("upworthy") / "creatives.parquet")
+    table = table.rename({"clickability_test_id": "test", "eyecatcher_id": "image_id"})
+    table = table.select(
+        "headline", "lede", "excerpt", "impressions", "clicks", "test", "image_id", "test_week"
+    ).drop_nulls(["headline", "test"])
+    del seed
+    order = table["test_week"].to_numpy().astype(np.float64)
+    # A week's tests are held whole.
+    options = ("--test", "test", "--image-id", "image_id", "--date", "test_week")
+    return ClickSet(
+        table, options, ("headline", "lede", "excerpt"), (), _latest(order), "test", order,
+        groups="test",
+    )  # fmt: skip
+
+
+_SETS: Mapping[str, Callable[[int], ClickSet]] = {
+    "upworthy": _upworthy,
+    "hacker-news": _hacker_news,
+    "ted-talks": _ted_talks,
+}
