@@ -2,7 +2,8 @@
 
     python -m benchmarks.creative.demo_judges
 
-Clicks: Upworthy's creatives (CC BY 4.0), a twelfth of four folds of stories, judged on as much of the fifth.
+Clicks: Upworthy's creatives (CC BY 4.0), the first sixth of four folds of stories,
+judged on the fifth.
 Recall: 600 of the sentences whose memorability was measured (MIT), judged on the others. Both are
 made small: fewer training ads are kept for "unlike", and no text of any of them. They go to
 weights/demo_judges/, which the package ships, with a card beside them.
@@ -35,8 +36,8 @@ from benchmarks.creative._upworthy import UPWORTHY
 SEED = 0
 #: Training ads that are kept of each, to tell what is unlike them.
 KEPT, SENTENCES = 256, 600
-#: One in so many creatives is learned from, and judged on.
-STEP = 12
+#: A part in so many of the creatives is learned from, the first.
+STEP = 6
 VECTORS = cache_folder() / "vectors"
 
 _CARD = """# The demonstration's judges
@@ -79,7 +80,10 @@ def _clicks(home: Path) -> dict[str, Figure]:
     outcomes = read_outcomes(home / "upworthy" / "creatives.parquet", UPWORTHY)
     folds = story_folds(stories_of(outcomes), 5, seed=SEED)
     learned = np.flatnonzero(folds != 0)
-    train, held = outcomes.take(learned[::STEP]), outcomes.take(np.flatnonzero(folds == 0)[::STEP])
+    train, held = (
+        outcomes.take(learned[: len(learned) // STEP]),
+        outcomes.take(np.flatnonzero(folds == 0)),
+    )
     texts = encoded_texts(folder=VECTORS, offline=True)
     # Without boosting, whose components of texts would be larger than all the rest.
     model = fit_click_rate(train, ClickRateConfig(most=1, seed=SEED), texts=texts)

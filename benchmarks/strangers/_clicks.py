@@ -279,8 +279,111 @@ def _upworthy(seed: int) -> ClickSet:
     )  # fmt: skip
 
 
+def _medium(seed: int) -> ClickSet:
+    del seed
+    table = pl.read_csv(_data("medium") / "articles.csv", infer_schema_length=None)
+    table = table.select("title", "subtitle", "claps", "publication", "date").with_columns(
+        pl.col("date").str.to_date("%d-%m-%Y", strict=False),
+        pl.col("claps").cast(pl.Float64, strict=False),
+    )
+    table = table.drop_nulls(["title", "claps", "date"])
+    order = table["date"].to_physical().to_numpy().astype(np.float64)
+    return ClickSet(
+        table, ("--score", "claps", "--columns", "title=title,words=subtitle,brand=publication"),
+        ("title", "subtitle"), ("publication",), _latest(order), "title", order,
+        owner="publication", score="claps",
+    )  # fmt: skip
+
+
+def _reddit_top(seed: int) -> ClickSet:
+    """300 of each community, drawn by the seed."""
+    parts = [
+        pl.read_csv(path, infer_schema_length=None)
+        .select("created_utc", "score", "domain", "title")
+        .with_columns(pl.lit(path.stem).alias("community"))
+        for path in sorted(_data("reddit-top").glob("*.csv"))
+    ]
+    table = pl.concat([one.sample(min(300, one.height), seed=seed) for one in parts])
+    table = table.with_columns(pl.col("created_utc").cast(pl.Int64))
+    order = table["created_utc"].to_numpy().astype(np.float64)
+    options = ("--score", "score", "--test", "community", "--date", "created_utc")
+    return ClickSet(
+        table, options, ("title",), ("community", "domain"), _latest(order), "title", order,
+        owner="community", groups="community", score="score",
+    )  # fmt: skip
+
+
+def _adparaphrase(seed: int) -> ClickSet:
+    """Pairs of two texts with the votes of ten people; 2,500 pairs, drawn by the seed."""
+    wide = pl.read_csv(_data("adparaphrase-ja") / "adparaphrase_v2_main.csv")
+    votes = ("count.preference_ad1", "count.preference_ad2")
+    wide = wide.drop_nulls(votes).filter(pl.sum_horizontal(votes) > 0).sample(2500, seed=seed)
+    both = [
+        wide.select(
+            pl.col("id").alias("pair"),
+            pl.col(f"ad{at}").alias("title"),
+            pl.sum_horizontal(votes).cast(pl.Int64).alias("impressions"),
+            pl.col(votes[at - 1]).cast(pl.Int64).alias("clicks"),
+        )
+        for at in (1, 2)
+    ]
+    table = pl.concat(both).sort("pair", maintain_order=True)
+    _, pair = np.unique(table["pair"].to_numpy(), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(pair.max() + 1)[pair].astype(np.float64)
+    return ClickSet(
+        table, ("--test", "pair"), ("title",), (), _latest(order), "pair", order, groups="pair"
+    )
+
+
+def _crealytics(seed: int) -> ClickSet:
+    """A keyword and month a row."""
+    del seed
+    table = pl.read_csv(_data("crealytics-adwords") / "adwords.csv.gz", infer_schema_length=None)
+    table = table.with_columns(
+        pl.col("date").cast(pl.String).str.slice(0, 7).alias("month"),
+        pl.col("id").cast(pl.String).alias("keyword"),
+        pl.col("keyword_string").fill_null("").alias("title"),
+    )
+    table = table.group_by("keyword", "title", "month").agg(
+        pl.col("impressions", "clicks").sum().cast(pl.Int64)
+    )
+    table = table.filter(pl.col("impressions") >= 50).sort("month", "keyword")
+    table = table.with_columns((pl.col("month") + "-01").alias("date")).drop("month")
+    order = table["date"].str.to_date().to_physical().to_numpy().astype(np.float64)
+    return ClickSet(
+        table, (), ("title",), ("keyword",), _latest(order), "keyword", order, owner="keyword"
+    )
+
+
+def _online_advertising(seed: int) -> ClickSet:
+    del seed
+    path = _data("online-advertising") / "online_advertising_performance_data.csv"
+    table = pl.read_csv(path, infer_schema_length=None)
+    table = table.select(
+        "month", "day", "campaign_number", "banner", "placement",
+        pl.col("displays").cast(pl.Int64).alias("impressions"), pl.col("clicks").cast(pl.Int64),
+    )  # fmt: skip
+    table = table.filter(
+        (pl.col("impressions") >= 50) & (pl.col("clicks") <= pl.col("impressions"))
+    )
+    months = {"April": 3, "May": 4, "June": 5}
+    order = (table["month"].replace_strict(months) * 31 + table["day"]).to_numpy()
+    table = table.with_columns(
+        pl.concat_str("campaign_number", "banner", "placement", separator=" ", ignore_nulls=True)
+        .alias("cell")
+    )  # fmt: skip
+    order = order.astype(np.float64)
+    fields = ("campaign_number", "banner", "placement")
+    return ClickSet(table, (), (), fields, _latest(order), "cell", order, owner="cell")
+
+
 _SETS: Mapping[str, Callable[[int], ClickSet]] = {
     "upworthy": _upworthy,
     "hacker-news": _hacker_news,
     "ted-talks": _ted_talks,
+    "medium": _medium,
+    "reddit-top": _reddit_top,
+    "adparaphrase-ja": _adparaphrase,
+    "crealytics-adwords": _crealytics,
+    "online-advertising": _online_advertising,
 }
