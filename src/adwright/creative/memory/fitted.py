@@ -505,7 +505,11 @@ class RecallRun:
         said = [
             f"{found.ads:,} ads of {found.brands:,} brands; Spearman's rho by five folds, "
             f"{len(found.seeds)} times:",
-            f"brands held out: {found.brands_out.text('.3f')}",
+            (
+                f"brands held out: {found.brands_out.text('.3f')}"
+                if found.brands < found.ads
+                else f"ads held out (each brand has one): {found.brands_out.text('.3f')}"
+            ),
         ]
         if found.brands < found.ads:
             said += [
@@ -518,7 +522,9 @@ class RecallRun:
             if not found.content_lift.excludes(0) or found.content_lift.value < 0:
                 said.append("beyond the brand, nothing of the content was found that holds")
         if not found.brands_out.excludes(0) or found.brands_out.value < 0:
-            said.append("for a new brand this is no better than chance")
+            said.append(
+                "nothing here predicts recall: for a new brand this is no better than chance"
+            )
         return said
 
 
