@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
-from adwright.audit.defences.guard.features import GuardText
+from adwright.audit.defences.guard.guard import GuardText
 from adwright.audit.defences.guard.guard import TextGuard, guard_texts
 from adwright.audit.defences.normalise import normalised
 from adwright.audit.defences.stack import DefenceStack, Inspection, StackConfig

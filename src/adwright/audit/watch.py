@@ -243,8 +243,9 @@ class WatchReport:
             {
                 **asdict(one.edit),
                 "suspicious": one.suspicious,
-                "p": None if one.found.verdict is None else one.found.verdict.p.value,
-                "reasons": [] if one.found.verdict is None else list(one.found.verdict.reasons),
+                "p": None if one.found.verdict is None else one.found.verdict.p,
+                "part": "" if one.found.verdict is None else one.found.verdict.part,
+                "certain": list(one.found.certain),
                 "changes": list(one.found.seen.changes),
                 "hidden": list(one.found.seen.hidden),
                 "rank_before": one.with_before,

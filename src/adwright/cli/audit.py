@@ -191,6 +191,11 @@ class DefenceChoice:
 
         texts, rng = guard_texts(shop.listings), np.random.default_rng(seed)
         schema = self._schema(shop) if self.typed_facts else None
+        typer.echo(
+            "The guard is fitted to this catalogue, each product judged by a part that did not see "
+            "it: what most of its texts do counts as usual, and about 1% of them alarm.",
+            err=True,
+        )
         return guarded_by(lambda: TextGuard.fit(texts, rng), eps=eps, schema=schema)
 
     @staticmethod
@@ -228,9 +233,10 @@ def guarded_by(
     made = None
     try:
         made = guard()
-        if not made.can_alarm:
+        typer.echo(made.in_words(), err=True)
+        if made.kept != "nothing" and not made.can_alarm:
             alpha = made.config.alpha
-            need = f"it needs some {3 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
+            need = f"it needs {1 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
             typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)

@@ -273,7 +273,8 @@ class Normalised:
 
 def normalised(text: str) -> Normalised:
     """A text as a person sees it. The result of a result is itself."""
-    if text.isascii() and text.isprintable() and not _may_hide(text):
+    short = len(text) <= _LONGEST
+    if short and text.isascii() and text.isprintable() and not _may_hide(text):
         return Normalised(text)
     changes: list[TextChange] = []
     hidden: list[str] = []

@@ -5,8 +5,8 @@
     for one in stack.inspect(shop.listings): print(one.in_words())
     target = stack.target(model_target, facts=rule_target)
 
-In this order: normalisation; the guard, which leaves out what alarms; typed extraction; then, for a
-target, each listing by itself, the bounded term, and the mean over orders. All that cleans looks at
+In this order: what is certain, and normalisation; the guard, which leaves out what alarms; typed
+extraction; then, for a target, each listing by itself, the bounded term, and the mean over orders. All that cleans looks at
 one listing alone, so nothing that a seller writes reaches how another's text is read, and the
 bounded term keeps its certificate.
 """
@@ -16,13 +16,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.audit.catalogue import ShopListing
 from adwright.audit.certificate.certificate import BoundedScores, require_eps
+from adwright.audit.defences.certain import Certainty, certainties
 from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
 from adwright.audit.defences.normalise import (
     ExtractionCleaner,
@@ -212,15 +213,30 @@ class BoundedTarget:
 
 
 # --------------------------------------------------------------------------------------------------
-# The guard as a defence: a text that alarms is left out before the ranker reads the listing.
+# What is certain, and the guard, as defences: such a text is left out before the ranker reads it.
 #
-#     cleaner = GuardCleaner(guard)
-#     cleaner.clean(listing)
+#     GuardCleaner(guard).clean(CertainCleaner().clean(listing))
 #
 # The facts of the product stay, so that a false alarm costs a seller the text and not the place in
 # the list. Whether a text alarms depends on it and on the guard alone, never on the other sellers'
-# texts: so what is bounded by a certificate stays so. For that the guard is fixed beforehand; one
-# that is told of peers (`TextGuard.with_peers`) must be told of them before, too.
+# texts: so what is bounded by a certificate stays so. For that the guard is fixed beforehand.
+
+
+@dataclass(frozen=True)
+class CertainCleaner:
+    """The defence of `certain`. What style hides is left to normalising, unless it instructs."""
+
+    @property
+    def name(self) -> str:
+        """Of the defence."""
+        return "certainties"
+
+    def clean(self, listing: ShopListing) -> ShopListing:
+        """The listing with every text empty in which something is certain."""
+        for field, text in listing.texts.items():
+            if set(certainties(text)) - {"hidden text"}:
+                listing = listing.with_text(field, "")
+        return listing
 
 
 @dataclass(frozen=True)
@@ -251,11 +267,12 @@ class GuardCleaner:
 
 @settings
 class StackConfig:
-    """Which layers there are. normalise, guard, extract: on texts. isolated: each listing in a
-    prompt of its own. eps: the bound on the term of the texts, None for none; it needs `isolated`.
-    orders: over which a ranking is the mean, 1 for none; only where `isolated` is off, since
-    listings that are read alone have no order."""
+    """Which layers there are. certain, normalise, guard, extract: on texts. isolated: each listing
+    in a prompt of its own. eps: the bound on the term of the texts, None for none; it needs
+    `isolated`. orders: over which a ranking is the mean, 1 for none; only where `isolated` is off,
+    since listings that are read alone have no order."""
 
+    certain: bool = True
     normalise: bool = True
     guard: bool = True
     extract: bool = False
@@ -290,24 +307,24 @@ class LayerCost:
 @dataclass(frozen=True)
 class Inspection:
     """What the stack says of one text. before, after: the text. seen: what normalising changed.
-    verdict: of the guard, None where it is off."""
+    certain: what alarms whatever the guard says. verdict: of the guard, None where it is off."""
 
     name: str
     field: str
     before: str
     after: str
     seen: Normalised
+    certain: tuple[Certainty, ...]
     verdict: TextVerdict | None
 
     @property
     def alarm(self) -> bool:
-        """Whether the guard alarmed, or something was hidden from people or posed as letters."""
-        posing = bool(self.seen.hidden) or "look-alikes" in self.seen.changes
-        return posing or (self.verdict is not None and self.verdict.alarm)
+        """Whether something is certain, or the guard alarmed."""
+        return bool(self.certain) or (self.verdict is not None and self.verdict.alarm)
 
     def in_words(self) -> str:
         """What a person has to know, one line."""
-        said = []
+        said = [f"certain: {', '.join(self.certain)}"] if self.certain else []
         if self.seen.changes:
             said.append(f"changed for people's eyes: {', '.join(self.seen.changes)}")
         if self.seen.hidden:
@@ -337,7 +354,8 @@ class DefenceStack:
                 )
         self.config = config
         self._guard = GuardCleaner(guard) if config.guard and guard is not None else None
-        self._layers: list[ListingCleaner] = [NormaliseCleaner()] if config.normalise else []
+        self._layers: list[ListingCleaner] = [CertainCleaner()] if config.certain else []
+        self._layers += [NormaliseCleaner()] if config.normalise else []
         if self._guard is not None:
             self._layers.append(self._guard)
         if config.extract and schema is not None:
@@ -372,17 +390,15 @@ class DefenceStack:
         found = []
         for one in listings:
             after = self.clean(one)
-            seen = {field: normalised(text) for field, text in one.texts.items()}
-            read = replace(one, texts={field: each.text for field, each in seen.items()})
-            read = read if self.config.normalise else one
-            verdicts = self._guard.verdicts(read) if self._guard is not None else []
+            verdicts = self._guard.verdicts(one) if self._guard is not None else []
             by_field = {each.text.field: each for each in verdicts}
-            found += [
-                Inspection(
-                    one.name, field, text, after.texts[field], seen[field], by_field.get(field)
+            for field, text in one.texts.items():
+                seen = normalised(text)
+                certain = certainties(text, seen) if self.config.certain else ()
+                verdict = by_field.get(field)
+                found.append(
+                    Inspection(one.name, field, text, after.texts[field], seen, certain, verdict)
                 )
-                for field, text in one.texts.items()
-            ]
         return found
 
     def target(self, target: Target, *, facts: Target | None = None) -> Target:

@@ -1,535 +1,69 @@
-"""The guard: which texts look written for a ranker, with a p-value and reasons a person can read.
+"""The guard: which texts look written for a ranker, with a p-value and the sentence that did it.
 
     guard = TextGuard.fit(guard_texts(shop.listings), np.random.default_rng(0))
     for one in guard.look(guard_texts(other.listings)):
         if one.alarm: print(one.in_words())
+    print(guard.in_words())            # what it finds of attacks that it was not fitted on
 
-Honest texts are split in three, within each merchant and field, all texts of a name in one part:
-calibration on a product that was learned from would make others look suspicious. On the first part
-the general model of characters is learned, on the second what is usual in each format (`formats`)
-and a logistic regression between these texts and made-up attacks on them (`rehearsal`), on the
-third nothing: they calibrate (`conformal`), so that the share of false alarms is at most alpha for
-texts that are like them, whatever the scores are worth.
+A text is cut into sentences and windows of words, each of which gets a score, so that a push behind
+an honest text is not diluted: the worst of them speaks for the text. The score is a logistic
+regression between the parts of honest texts and made-up attacks on them (`rehearsed.toml`), on
+vectors of a small sentence encoder where it is installed, on hashed letters, or on the mean of both:
+whichever finds most attacks of families left out behind texts of merchants (or products) left out.
+Where none finds more than chance would, "nothing" is kept, and only `certain` alarms.
 
-A guard is no boundary. It finds gibberish nearly always and fluent attacks often; a text that reads
-like an honest one passes. What bounds the damage is `audit.certificate`.
+Folds share no merchant where there are five or more, else no product. Each text is scored by the
+model of the other folds, and these scores calibrate: so the share of false alarms is at most alpha
+for texts that are like them, whatever the scores are worth. A product that was among the fitted ones
+is judged by the fold that did not see it, any other by the mean of all folds.
+
+A guard is no boundary. What bounds the damage is `audit.certificate`.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from adwright.audit.catalogue import ShopListing
-from adwright.audit.defences.guard.features import (
-    FEATURES,
-    CharModel,
-    GuardText,
-    NgramTable,
-    text_features,
-)
+from adwright.audit.defences.normalise import normalised
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.config import Count, Gt, Lt, from_jsonable, settings, to_jsonable
-from adwright.core.errors import ArtifactError, ConfigError, DataError
-
-# --------------------------------------------------------------------------------------------------
-# P-values that need no model to be right: conformal calibration by group, with fallback.
-#
-#     calibration = Calibration.of(scores, groups)               # of honest texts, none fitted on
-#     found = calibration.p_value(3.1, ("acme", "title"), alpha=0.01)
-#     found.value, found.group, found.rows
-#
-# A text's p-value is the share of honest texts of its group, itself included, that look at least as
-# suspicious:
-#
-#     p = (1 + #{i in group: s_i >= s}) / (n + 1)
-#
-# Where the text is exchangeable with them, p <= alpha happens with a probability of at most alpha,
-# whatever the scores are (Vovk, Gammerman and Shafer 2005; by group: Mondrian). The groups are,
-# from
-# the narrowest: merchant and field, the field, all. A group of n texts knows no p below 1 / (n +
-# 1);
-# so the narrowest group that can reach alpha is taken. A wider one is right on average over it, and
-# not for each merchant: `group` says which it was.
-
-#: Merchant and field of a text.
-TextGroup = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class PValue:
-    """value: in (0, 1]. group: "merchant and field", "field" or "all". rows: honest texts in it."""
-
-    value: float
-    group: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Scores of honest texts by group, each list ascending; the group of all has the key ()."""
-
-    scores: Mapping[tuple[str, ...], tuple[float, ...]]
-
-    @classmethod
-    def of(cls, scores: Sequence[float], groups: Sequence[TextGroup]) -> Calibration:
-        """The calibration of texts that nothing was fitted on. Raises DataError for a score that is
-        no number."""
-        found: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
-        for row, (score, group) in enumerate(zip(scores, groups, strict=True)):
-            if not np.isfinite(score):
-                raise DataError("a score is no finite number", row=row, column="scores")
-            for _, key in _keys(group):
-                found[key].append(float(score))
-        return cls({key: tuple(sorted(some)) for key, some in found.items()})
-
-    def p_value(self, score: float, group: TextGroup, *, alpha: float) -> PValue:
-        """Of a text by the narrowest group that can reach `alpha`, or else by the largest there
-        is. Raises ConfigError for an alpha outside of (0, 1)."""
-        require_alpha(alpha)
-        best: PValue | None = None
-        for name, key in _keys(group):
-            some = self.scores.get(key, ())
-            rows = len(some)
-            if best is None or rows > best.rows:
-                value = (1 + rows - bisect_left(some, score)) / (rows + 1)
-                best = PValue(value, name, rows)
-            if (rows + 1) * alpha >= 1 - 1e-9:
-                break
-        return best if best is not None else PValue(1.0, "all", 0)
-
-
-def require_alpha(alpha: float) -> None:
-    """Raise ConfigError for a share of false alarms that is not between 0 and 1."""
-    if not 0 < alpha < 1:
-        raise ConfigError("alpha is between 0 and 1", where=f"alpha {alpha!r}", hint="such as 0.01")
-
-
-def _keys(group: TextGroup) -> Iterator[tuple[str, tuple[str, ...]]]:
-    merchant, field = group
-    yield "merchant and field", ("merchant", merchant, field)
-    yield "field", ("field", field)
-    yield "all", ()
-
-
-# --------------------------------------------------------------------------------------------------
-# What is usual in one merchant's field, so that only what is unusual there counts.
-#
-#     formats = Formats.learn(model, texts)              # of honest texts
-#     formats = formats.with_peers(texts)                # of a merchant that was never seen
-#     formats.unusual(texts)                             # [N, F]: features in spreads of their
-# format
-#
-# Each merchant and field with enough texts has a model of characters over the general one, and of
-# each feature the median and the spread (from the 10th to the 90th percentile), both of which hold
-# though some of the texts are attacks. A feature then counts as (value - median) / spread, within
-# 8. Fewer texts, or none, fall back to the field, then to all.
-#
-# Whatever is learned of texts is cross-fitted: features of one half come from the models of the
-# other half, since a model is never surprised by what it has seen. Letters: N texts, F features.
+from adwright.core.errors import (
+    ArtifactError,
+    AssetError,
+    ConfigError,
+    DataError,
+    MissingExtraError,
+)
+from adwright.core.hashing import sha256_bytes
 
 Floats = npt.NDArray[np.float64]
-Change = Callable[[Sequence[GuardText]], Sequence[GuardText]]
-
-#: Texts of a merchant and field from which on they are a format of their own.
-ENOUGH = 12
-_FOLDS = 2
-_FARTHEST = 8.0
-#: Of the spread over all texts, below which no spread is taken to be: a feature that is always 0
-#: in a format should not count without end when it is not.
-_FLOOR = 0.15
-_LOCAL_ORDER = 4
-
-
-@dataclass(frozen=True, eq=False)
-class TextFormat:
-    """local: the model of its characters. middle, spread: [F] of its features."""
-
-    local: CharModel
-    middle: Floats
-    spread: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Formats:
-    """general: the model of all texts. known: formats by ("merchant", merchant, field), ("field",
-    field) and (). least: [F], below which no spread is."""
-
-    general: CharModel
-    known: Mapping[tuple[str, ...], TextFormat]
-    least: Floats
-
-    @classmethod
-    def learn(cls, general: CharModel, texts: Sequence[GuardText]) -> Formats:
-        """The formats of honest texts, of which there is at least one."""
-        everything = _cross_fitted(general, texts)
-        least = _FLOOR * everything.std(0) + 1e-3
-        first = TextFormat(general, *_middle(everything))
-        found = cls(general, {(): first}, least)
-        return found.with_peers(texts, fields=True)
-
-    def with_peers(self, texts: Sequence[GuardText], *, fields: bool = False) -> Formats:
-        """The same with the formats of these texts too, which need not be known to be honest: so
-        that a merchant that was never seen is compared with itself.
-
-        fields: learn what fields are like over all merchants as well.
-        """
-        groups: defaultdict[tuple[str, ...], list[GuardText]] = defaultdict(list)
-        for one in texts:
-            for key in _formats_keys(one):
-                if key and (fields or key[0] == "merchant"):
-                    groups[key].append(one)
-        made = {
-            key: TextFormat(_local(self.general, some), *_middle(_cross_fitted(self.general, some)))
-            for key, some in groups.items()
-            if len(some) >= ENOUGH
-        }
-        return replace(self, known={**self.known, **made})
-
-    def unusual(self, texts: Sequence[GuardText]) -> Floats:
-        """[N, F] features in spreads from the middle of their format."""
-        found = np.zeros((len(texts), len(FEATURES)))
-        for key, rows in self._by_format(texts).items():
-            some = [texts[row] for row in rows]
-            found[rows] = self._spreads(
-                text_features(some, self.general, self.known[key].local), self.known[key]
-            )
-        return found
-
-    def cross_fitted(self, texts: Sequence[GuardText], change: Change) -> tuple[Floats, Floats]:
-        """[N, F] twice, for texts that the formats were learned of: of them, and of what `change`
-        makes of them, by models of the other half."""
-        plain, changed = (np.zeros((len(texts), len(FEATURES))) for _ in range(2))
-        for key, rows in self._by_format(texts).items():
-            some = [texts[row] for row in rows]
-            form = self.known[key]
-            other = list(change(some))
-            plain[rows] = self._spreads(_cross_fitted(self.general, some), form)
-            changed[rows] = self._spreads(_cross_fitted(self.general, some, other), form)
-        return plain, changed
-
-    def _spreads(self, features: Floats, form: TextFormat) -> Floats:
-        scaled = (features - form.middle) / np.maximum(form.spread, self.least)
-        return np.clip(scaled, -_FARTHEST, _FARTHEST)
-
-    def _by_format(self, texts: Sequence[GuardText]) -> dict[tuple[str, ...], list[int]]:
-        found: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-        for row, one in enumerate(texts):
-            found[next(key for key in _formats_keys(one) if key in self.known)].append(row)
-        return dict(found)
-
-
-def _formats_keys(one: GuardText) -> Iterator[tuple[str, ...]]:
-    if one.merchant:
-        yield ("merchant", one.merchant, one.field)
-    yield ("field", one.field)
-    yield ()
-
-
-def _local(general: CharModel, texts: Sequence[GuardText]) -> CharModel:
-    words = [one.text for one in texts]
-    if not any(words):
-        return general
-    return CharModel.fit(words, order=_LOCAL_ORDER, base=general)
-
-
-def _cross_fitted(
-    general: CharModel, texts: Sequence[GuardText], looked_at: Sequence[GuardText] | None = None
-) -> Floats:
-    """[N, F] features of `looked_at`, by default the texts themselves, each by a local model of the
-    texts of the other fold."""
-    looked_at = texts if looked_at is None else looked_at
-    found = np.zeros((len(texts), len(FEATURES)))
-    fold = np.arange(len(texts)) % _FOLDS
-    for one in range(_FOLDS):
-        rows = np.flatnonzero(fold == one).tolist()
-        others = [texts[row] for row in np.flatnonzero(fold != one).tolist()]
-        local = _local(general, others)
-        found[rows] = text_features([looked_at[row] for row in rows], general, local)
-    return found
-
-
-def _middle(features: Floats) -> tuple[Floats, Floats]:
-    low, middle, high = np.quantile(features, (0.1, 0.5, 0.9), axis=0)
-    # Of a normal distribution, the spread would be its standard deviation.
-    return middle, (high - low) / 2.563
-
-
-# --------------------------------------------------------------------------------------------------
-# Logistic regression with weights of rows and a ridge, by Newton's method.
-#
-#     weights = fit_logistic(features, labels, rows, ridge=0.01)
-#     scores = features @ weights[1:] + weights[0]
-#
-# Minimises  sum_n w_n log(1 + exp(-y_n x_n' b)) / sum_n w_n + ridge / 2 |b without the intercept|^2
-# with y in {-1, 1}. A guard has some thirty features: each step solves one small system. Letters: N
-# rows, F features.
-
-_STEPS, _SMALL = 50, 1e-8
-
-
-def fit_logistic(features: Floats, labels: Floats, rows: Floats, *, ridge: float) -> Floats:
-    """[1 + F]: the intercept and a weight for each feature.
-
-    features: [N, F], labels: [N] of 0 and 1, both among them, rows: [N] weights above 0. ridge:
-    above 0, else the best may be at infinity.
-    """
-    x = np.concatenate((np.ones((len(features), 1)), features), axis=1)
-    share = rows / rows.sum()
-    penalty = np.full(x.shape[1], ridge)
-    penalty[0] = 1e-10
-    weights = np.zeros(x.shape[1])
-    loss = _loss(x, labels, share, penalty, weights)
-    for _ in range(_STEPS):
-        chance = 0.5 * (1 + np.tanh(0.5 * (x @ weights)))
-        slope = x.T @ (share * (chance - labels)) + penalty * weights
-        curve = (x * (share * chance * (1 - chance))[:, None]).T @ x + np.diag(penalty)
-        step = np.linalg.solve(curve, slope)
-        # Half the step until the loss falls: Newton's may go too far from afar.
-        size = 1.0
-        while (then := _loss(x, labels, share, penalty, weights - size * step)) > loss:
-            size /= 2
-            if size < _SMALL:
-                return weights
-        weights, fell, loss = weights - size * step, loss - then, then
-        if fell < _SMALL * max(loss, _SMALL):
-            break
-    return weights
-
-
-def _loss(x: Floats, labels: Floats, share: Floats, penalty: Floats, weights: Floats) -> float:
-    margin = (2 * labels - 1) * (x @ weights)
-    return float(share @ np.logaddexp(0, -margin) + 0.5 * penalty @ weights**2)
-
-
-# --------------------------------------------------------------------------------------------------
-# Made-up attacks, so that a guard can be fitted without a real one.
-#
-#     attacked = rehearse(texts, np.random.default_rng(0))
-#
-# Gibberish is what searches over tokens produce: pieces of words, code and marks without order, in
-# several mixtures. Fluent text is what a person or a model would write: orders, claims, reviews,
-# comparisons, floods of keywords, out of rehearsed.toml. Each is put behind, before or into an
-# honest text, or takes its place. They serve to fit a guard and nothing else: no ranker is asked,
-# and no text is searched for. The families and their mixture are our choice.
-
-#: Fluent text is harder to find, and weighs twice as much (our choice).
-_KINDS = ("gibberish", "fluent", "fluent")
-
-_PUNCTUATION = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'
-
-
-def rehearse(texts: Sequence[GuardText], rng: np.random.Generator) -> list[GuardText]:
-    """Each text with an attack in it, the kinds in turn."""
-    words = sorted({word for one in texts for word in one.text.split()})
-    if not words:
-        raise DataError("there is no text to attack", hint="give ordinary texts")
-    made = []
-    for row, one in enumerate(texts):
-        if _KINDS[row % len(_KINDS)] == "gibberish":
-            attack = gibberish(words, int(rng.integers(8, 31)), rng)
-        else:
-            attack = _fluent(one, rng)
-        made.append(replace(one, text=inserted(one.text, attack, rng)))
-    return made
-
-
-def gibberish(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
-    """`count` pieces without order. words: of ordinary texts, which are in some mixtures."""
-    code, pieces = (
-        _table("rehearsed.toml")["gibberish"][name].split() for name in ("code", "pieces")
-    )
-    share = rng.dirichlet((1.0, 1.0, 0.6, 0.3))
-    made: list[str] = []
-    for kind in rng.choice(4, count, p=share).tolist():
-        match kind:
-            case 0:
-                one = words[int(rng.integers(len(words)))]
-            case 1:
-                one = pieces[int(rng.integers(len(pieces)))]
-            case 2:
-                one = code[int(rng.integers(len(code)))]
-            case _:
-                size = int(rng.integers(1, 4))
-                one = "".join(_PUNCTUATION[at] for at in rng.integers(0, len(_PUNCTUATION), size))
-        change = rng.random()
-        one = one.capitalize() if change < 0.15 else one.upper() if change < 0.22 else one
-        # A token often begins without a blank.
-        made.append(one if rng.random() < 0.35 else f" {one}")
-    return "".join(made).strip()
-
-
-def inserted(text: str, attack: str, rng: np.random.Generator) -> str:
-    """The attack behind the text (most often), before it, inside, or in its place."""
-    place = rng.random()
-    if place < 0.6 or not text:
-        return f"{text} {attack}".strip()
-    if place < 0.75:
-        return f"{attack} {text}"
-    if place < 0.9:
-        return attack
-    words = text.split()
-    cut = int(rng.integers(0, len(words) + 1))
-    return " ".join([*words[:cut], attack, *words[cut:]])
-
-
-@cache
-def fluent_families() -> dict[str, tuple[str, ...]]:
-    """Sentences with {name} and {kind}, by family; read once."""
-    return {name: tuple(some) for name, some in _table("rehearsed.toml")["fluent"].items()}
-
-
-@cache
-def _table(name: str) -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath(name).read_text("utf-8"))
-
-
-def _fluent(one: GuardText, rng: np.random.Generator) -> str:
-    """One to three sentences, of a family or of several."""
-    families = list(fluent_families().values())
-    family = families[int(rng.integers(len(families)))]
-    said = []
-    for _ in range(int(rng.integers(1, 4))):
-        if rng.random() < 0.3:
-            family = families[int(rng.integers(len(families)))]
-        said.append(family[int(rng.integers(len(family)))])
-    words = [word for word in (one.name or one.text).split() if word.isalpha()] or ["product"]
-    kind = words[int(rng.integers(len(words)))]
-    text = " ".join(dict.fromkeys(said)).replace("{name}", one.name or kind).replace("{kind}", kind)
-    # Attackers take on the format of their merchant.
-    return text.lower() if one.text == one.text.lower() and rng.random() < 0.6 else text
-
-
-_PARTS = 3
-#: Honest texts without which there is no guard.
-_FEWEST = 30
-#: Made-up attacks are repeated until there are so many.
-_ATTACKS = 1000
-_REASONS = 3
-
-
-@settings
-class GuardConfig:
-    """alpha: share of honest texts that may alarm. order: of the model of characters. most_texts:
-    of a merchant and field that are learned from. ridge: of the regression."""
-
-    alpha: Annotated[float, Gt(0), Lt(1)] = 0.01
-    order: Count = 5
-    most_texts: Count = 3000
-    ridge: Annotated[float, Gt(0)] = 0.002
+#: What the score reads: vectors of sentences, hashed letters, the mean of both, or nothing.
+Kept = Literal["vectors", "letters", "both", "nothing"]
 
 
 @dataclass(frozen=True)
-class TextVerdict:
-    """text: what was looked at. score: the higher the more suspicious. p: how rare such a score is
-    among honest texts. alarm: p is at most alpha. reasons: what raised the score most."""
+class GuardText:
+    """text: that is looked at. rest: the other fields of its record. name: of the product."""
 
-    text: GuardText
-    score: float
-    p: PValue
-    alarm: bool
-    reasons: tuple[str, ...]
-
-    def in_words(self) -> str:
-        """One sentence."""
-        where = ", ".join(filter(None, (self.text.name, self.text.field))) or "a text"
-        group = {"merchant and field": "of this merchant and field", "field": "of this field"}
-        among = f"{self.p.rows} honest texts {group.get(self.p.group, 'of all fields')}"
-        said = f"{where}: {'suspicious' if self.alarm else 'not suspicious'}, p {self.p.value:.3f}"
-        why = f"; {', '.join(self.reasons)}" if self.alarm and self.reasons else ""
-        return f"{said} among {among}{why}"
-
-
-@dataclass(frozen=True, eq=False)
-class TextGuard:
-    """formats: what is usual. weights: [1 + F] of the regression. calibration: of honest texts."""
-
-    formats: Formats
-    weights: Floats
-    calibration: Calibration
-    config: GuardConfig
-
-    @classmethod
-    def fit(
-        cls,
-        texts: Sequence[GuardText],
-        rng: np.random.Generator,
-        config: GuardConfig | None = None,
-    ) -> TextGuard:
-        """A guard for texts such as these, which are honest; empty ones are left out.
-
-        Raises DataError for fewer than 30 texts that hold something.
-        """
-        config = GuardConfig() if config is None else config
-        parts = _parts([one for one in texts if one.text.strip()], rng, config.most_texts)
-        if sum(map(len, parts)) < _FEWEST:
-            raise DataError(
-                f"a guard needs {_FEWEST} honest texts, and there are {sum(map(len, parts))}",
-                hint="give the texts of more listings",
-            )
-        if min(map(len, parts)) < _FEWEST // (2 * _PARTS):
-            raise DataError(
-                "too many of the honest texts are of one product",
-                hint="give the texts of more products",
-            )
-        general, usual, held = parts
-        words = [text for one in general for text in (one.text, one.rest)]
-        model = CharModel.fit(words, order=config.order)
-        formats = Formats.learn(model, usual)
-        weights = _regression(formats, usual, rng, config.ridge)
-        made = cls(formats, weights, Calibration({}), config)
-        scores = made.scores(held)
-        groups = [(one.merchant, one.field) for one in held]
-        return replace(made, calibration=Calibration.of(scores.tolist(), groups))
-
-    @property
-    def can_alarm(self) -> bool:
-        """Whether there are honest texts enough for a p-value of at most alpha. Of n texts that
-        calibrate, a third of those it was fitted to, none is below 1 / (n + 1)."""
-        rows = len(self.calibration.scores.get((), ()))
-        return (rows + 1) * self.config.alpha >= 1 - 1e-9
-
-    def with_peers(self, texts: Sequence[GuardText]) -> TextGuard:
-        """The same guard, which knows how these texts are usually written: for a merchant that it
-        was not fitted on. They need not be honest, as long as most of them are."""
-        kept = [one for one in texts if one.text.strip()]
-        return replace(self, formats=self.formats.with_peers(kept))
-
-    def scores(self, texts: Sequence[GuardText]) -> Floats:
-        """[N] log-odds of an attack as the regression has them."""
-        found: Floats = self.formats.unusual(texts) @ self.weights[1:] + self.weights[0]
-        return found
-
-    def look(self, texts: Sequence[GuardText], *, alpha: float | None = None) -> list[TextVerdict]:
-        """A verdict for each text; an empty one never alarms. alpha: another share of false alarms
-        than the config's."""
-        alpha = self.config.alpha if alpha is None else alpha
-        require_alpha(alpha)
-        unusual = self.formats.unusual(texts)
-        scores = unusual @ self.weights[1:] + self.weights[0]
-        found = []
-        for one, score, row in zip(texts, scores.tolist(), unusual, strict=True):
-            p = self.calibration.p_value(score, (one.merchant, one.field), alpha=alpha)
-            if not one.text.strip():
-                p = replace(p, value=1.0)
-            found.append(TextVerdict(one, score, p, p.value <= alpha, self._reasons(row)))
-        return found
-
-    def _reasons(self, unusual: Floats) -> tuple[str, ...]:
-        part = unusual * self.weights[1:]
-        order = np.argsort(-part)[:_REASONS]
-        said = _table("marks.toml")["said"]
-        return tuple(said[FEATURES[at]] for at in order if part[at] > 0.5)
+    text: str
+    rest: str = ""
+    name: str = ""
+    merchant: str = ""
+    field: str = ""
 
 
 def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
@@ -544,48 +78,523 @@ def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
     return found
 
 
-def _parts(
+# --------------------------------------------------------------------------------------------------
+# The parts of a text: its sentences, and windows over the long ones.
+
+_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f\u061f\u0964])|\s+[\u2022|*]\s+")
+_LONG, _WINDOW, _STEP, _MOST_PARTS = 22, 14, 7, 400
+
+
+def parts_of(text: str) -> list[tuple[int, str]]:
+    """Where each part begins, and the part; a text without a word is one part."""
+    found: list[tuple[int, str]] = []
+    start = 0
+    for end in [*(one.end() for one in _END.finditer(text)), len(text)]:
+        words = [*re.finditer(r"\S{1,40}", text[start:end])]
+        if len(words) <= _LONG:
+            found += [(start, text[start:end].strip())] if words else []
+        else:
+            for at in range(0, len(words) - _WINDOW + _STEP, _STEP):
+                some = words[at : at + _WINDOW]
+                found.append(
+                    (start + some[0].start(), text[start + some[0].start() : start + some[-1].end()])
+                )
+        start = end
+    return found[:_MOST_PARTS] or [(0, text)]
+
+
+# --------------------------------------------------------------------------------------------------
+# Made-up attacks: sentences of families, and texts without order as searches over tokens end in.
+
+#: Texts without order: of words, of pieces of words, of code, of all.
+_MIXTURES = {"words": (6, 1, 1), "pieces": (1, 5, 1), "code": (2, 1, 4), "all": (2, 2, 2)}
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath("rehearsed.toml").read_text("utf-8"))
+
+
+def families() -> tuple[str, ...]:
+    """The names of the families."""
+    fluent = list(_table()["fluent"])
+    # Spread, so that no fold leaves out two kinds of gibberish.
+    for at, name in enumerate(_MIXTURES):
+        fluent.insert(at * 4, f"gibberish of {name}")
+    return tuple(fluent)
+
+
+def rehearsed(one: GuardText, family: str, rng: np.random.Generator) -> str:
+    """An attack of a family for a product: one or two sentences, or 10 to 30 pieces."""
+    table = _table()
+    if family not in table["fluent"]:
+        return _gibberish(family.rpartition(" ")[2], int(rng.integers(10, 31)), rng)
+    words = [word for word in (one.name or one.text).split() if word.isalpha()] or ["product"]
+    slots = {"name": one.name or words[0], "kind": words[-1].lower()}
+    some = table["fluent"][family]
+    said = []
+    for at in rng.permutation(len(some))[: 1 + (rng.random() < 0.4)]:
+        drawn = {name: values[int(rng.integers(len(values)))] for name, values in table["words"].items()}
+        said.append(some[at].format(**slots, **drawn))
+    text = " ".join(one[:1].upper() + one[1:] for one in said)
+    # Attackers take on the format of their merchant.
+    return text.lower() if one.text == one.text.lower() and rng.random() < 0.6 else text
+
+
+def _gibberish(mixture: str, count: int, rng: np.random.Generator) -> str:
+    kinds = [_table()["gibberish"][name].split() for name in ("words", "pieces", "code")]
+    share, joined = rng.dirichlet(_MIXTURES[mixture]), rng.uniform(0.2, 0.6)
+    made: list[str] = []
+    for kind in rng.choice(3, count, p=share).tolist():
+        one = kinds[kind][int(rng.integers(len(kinds[kind])))]
+        change = rng.random()
+        one = one.capitalize() if change < 0.25 else one.upper() if change < 0.32 else one
+        # A token often begins without a blank.
+        made.append(one if rng.random() < joined else f" {one}")
+    return "".join(made).strip()
+
+
+# --------------------------------------------------------------------------------------------------
+# What is read of a part.
+
+_WIDTH, _COUNTED = 512, 1 << 14
+_SIGNS = re.compile(r"[^\w\s.,;:'\"!?()/&%$\u20ac\u00a3+-]")
+_JOINS = re.compile(r"[a-z][A-Z]|[^\W\d_][^\w\s'\u2019./&-][^\W\d_]|[^\w\s.,'\"!?)]{2,}")
+_ADDRESS = frozenset("you your yours yourself we our us i my me he she they".split())
+
+
+def _few(
+    part: str,
+    rest: frozenset[str],
+    pairs: Mapping[tuple[str, str], int],
+    usual: Floats,
+    texts: int,
+    own: bool,
+) -> list[float]:
+    """pairs: of words that follow one another in the whole text. own: the part is of one of the
+    texts that `usual` counts."""
+    words = re.findall(r"\w+", part.lower())
+    size, long = max(len(words), 1), max(len(part), 1)
+    runs = _runs(part)
+    seen = np.maximum(usual[runs] - own, 0) if runs else np.zeros(1)
+    return [
+        float(np.log((texts + 1) / (seen + 1)).mean()) / 4,
+        float((seen < 3).mean()) * 2,
+        len(_SIGNS.findall(part)) / long * 10,
+        len(_JOINS.findall(part)) / size * 2,
+        sum(word in rest for word in words) / size,
+        sum(map(str.isdigit, part)) / long * 3,
+        sum(word in _ADDRESS for word in words) / size * 5,
+        float(np.log1p(size)) / 3,
+        1 - len(set(words)) / size,
+        float(np.log(max((pairs[one] for one in pairwise(words)), default=1))),
+    ]
+
+
+def _runs(text: str) -> list[int]:
+    padded = f" {text.lower()} "
+    return [
+        zlib.crc32(padded[at : at + 3].encode("utf-8", "replace")) % _COUNTED
+        for at in range(len(padded) - 2)
+    ]
+
+
+def _letters(part: str) -> Floats:
+    """[512] hashed runs of three to five letters, of length 3."""
+    found = np.zeros(_WIDTH)
+    for word in re.findall(r"\w+|[^\w\s]+", part.lower()):
+        padded = f" {word} "
+        for size in (3, 4, 5):
+            for at in range(len(padded) - size + 1):
+                hashed = zlib.crc32(padded[at : at + size].encode("utf-8", "replace"))
+                found[hashed % _WIDTH] += 1.0 if hashed & 0x10000 else -1.0
+    length = np.linalg.norm(found)
+    return found / length * 3 if length else found
+
+
+@cache
+def _encoder() -> Any:
+    """The small sentence encoder where it is on this machine, else None."""
+    try:
+        from adwright.lm.sentence_encoder import SentenceEncoder
+
+        return SentenceEncoder(longest=64, offline=True)
+    except (AssetError, MissingExtraError):
+        return None
+
+
+def _wide(kind: str, parts: Sequence[str]) -> Floats:
+    """[N, F] vectors of parts, each of length 3 or so."""
+    if kind == "letters":
+        return np.array([_letters(one) for one in parts]).reshape(len(parts), _WIDTH)
+    different = list(dict.fromkeys(parts))
+    vectors = dict(zip(different, 4 * np.asarray(_encoder().encode(different), np.float64), strict=True))
+    return np.array([vectors[one] for one in parts]).reshape(len(parts), -1)
+
+
+def fit_logistic(features: Floats, labels: Floats, rows: Floats, *, ridge: float) -> Floats:
+    """[1 + F]: the intercept and a weight for each feature of a logistic regression with weighted
+    rows and a ridge, by Newton's method; the intercept has next to no ridge."""
+    x = np.concatenate((np.ones((len(features), 1)), features), axis=1)
+    share, signs = rows / rows.sum(), 2 * labels - 1
+    penalty = np.full(x.shape[1], ridge)
+    penalty[0] = 1e-10
+    weights = np.zeros(x.shape[1])
+
+    def loss(of: Floats) -> float:
+        return float(share @ np.logaddexp(0, -signs * (x @ of)) + 0.5 * penalty @ of**2)
+
+    now = loss(weights)
+    for _ in range(50):
+        chance = 0.5 * (1 + np.tanh(0.5 * (x @ weights)))
+        slope = x.T @ (share * (chance - labels)) + penalty * weights
+        curve = (x * (share * chance * (1 - chance))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        size = 1.0
+        # Half the step until the loss falls: Newton's may go too far from afar.
+        while (then := loss(weights - size * step)) > now:
+            size /= 2
+            if size < 1e-8:
+                return weights
+        weights, fell, now = weights - size * step, now - then, then
+        if fell < 1e-7 * max(now, 1e-8):
+            break
+    return weights
+
+
+# --------------------------------------------------------------------------------------------------
+# P-values that need no model to be right: the share of honest texts, none of which the model that
+# scored them was fitted on, that look at least as suspicious (Vovk, Gammerman and Shafer 2005).
+
+_FOLDS = 5
+#: Honest texts without which there is no guard, and attacks that are made at least.
+_FEWEST, _ATTACKS = 30, 1200
+
+
+@settings
+class GuardConfig:
+    """alpha: share of honest texts that may alarm. most_texts: of a field that are learned from.
+    ridge: of the regression. kinds: that are tried; vectors only where the encoder is there."""
+
+    alpha: Annotated[float, Gt(0), Lt(1)] = 0.01
+    most_texts: Count = 800
+    ridge: Annotated[float, Gt(0)] = 0.003
+    kinds: tuple[Literal["vectors", "letters"], ...] = ("vectors", "letters")
+
+
+@dataclass(frozen=True)
+class TextVerdict:
+    """text: what was looked at. score: the higher the more suspicious. p: how rare such a score is
+    among `rows` honest texts, those of its field where there are enough. alarm: p is at most alpha.
+    part: which had the score."""
+
+    text: GuardText
+    score: float
+    p: float
+    rows: int
+    alarm: bool
+    part: str
+
+    def in_words(self) -> str:
+        """One sentence."""
+        where = ", ".join(filter(None, (self.text.name, self.text.field))) or "a text"
+        said = f"{where}: {'suspicious' if self.alarm else 'not suspicious'}, p {self.p:.3f} among "
+        why = f"; most of all {ascii(self.part[:120])}" if self.alarm else ""
+        return f"{said}{self.rows} honest texts{why}"
+
+
+@dataclass(frozen=True, eq=False)
+class TextGuard:
+    """kept: what the score reads. weights: by kind [K, 1 + F], a model a fold. usual: honest texts
+    with each run of letters. folds: of products that were fitted, and own: texts, by their hash.
+    honest: scores by field, "" for all, ascending. found: of attacks of families left out, by the
+    family, the share that alarms."""
+
+    kept: Kept
+    weights: Mapping[str, Floats]
+    usual: Floats
+    texts: int
+    folds: Mapping[int, int]
+    own: frozenset[int]
+    honest: Mapping[str, Floats]
+    found: Mapping[str, float]
+    config: GuardConfig
+
+    @classmethod
+    def fit(
+        cls, texts: Sequence[GuardText], rng: np.random.Generator, config: GuardConfig | None = None
+    ) -> TextGuard:
+        """A guard for texts such as these, which are honest; empty ones are left out.
+
+        Raises DataError for fewer than 30 texts that hold something, or all of one product.
+        """
+        config = GuardConfig() if config is None else config
+        some = _chosen(texts, rng, config.most_texts)
+        if len(some) < _FEWEST:
+            raise DataError(
+                f"a guard needs {_FEWEST} honest texts, and there are {len(some)}",
+                hint="give the texts of more listings",
+            )
+        fold = _fold_of(some, rng)
+        if len(set(fold)) < _FOLDS:
+            raise DataError(
+                "too many of the honest texts are of one product",
+                hint="give the texts of more products",
+            )
+        usual = np.zeros(_COUNTED)
+        for one in some:
+            usual[list(set(_runs(one.text)))] += 1
+        groups = [families()[at::_FOLDS] for at in range(_FOLDS)]
+        tried = []
+        for _ in range(-(-_ATTACKS // len(some))):
+            for row, one in enumerate(some):
+                family = groups[fold[row]][int(rng.integers(len(groups[fold[row]])))]
+                tried.append((row, family, rehearsed(one, family, rng)))
+        rehearsal = _Rehearsal(some, np.array(fold), usual, tried)
+        kinds = [one for one in config.kinds if one != "vectors" or _encoder() is not None]
+        weights: dict[str, Floats] = {}
+        odds: dict[str, tuple[Floats, Floats]] = {}
+        for kind in kinds:
+            weights[kind], odds[kind] = rehearsal.fitted(kind, config.ridge)
+        if len(kinds) > 1:
+            honest, attacked = (sum(odds[kind][at] for kind in kinds) / len(kinds) for at in (0, 1))
+            odds["both"] = honest, attacked
+        made = cls(
+            "nothing", weights, usual, len(some),
+            {_hashed(one.name): at for one, at in zip(some, fold, strict=True)},
+            frozenset(_hashed(one.text) for one in some), {}, {}, config,
+        )  # fmt: skip
+        best, most = made, 3 * config.alpha
+        for kept, of_parts in odds.items():
+            found = made._judged(kept, some, *rehearsal.of_texts(of_parts), tried)
+            if (share := float(np.mean(list(found.found.values())))) > most:
+                best, most = found, share
+        return best
+
+    def _judged(
+        self,
+        kept: str,
+        texts: Sequence[GuardText],
+        honest: Floats,
+        attacked: Floats,
+        tried: Sequence[tuple[int, str, str]],
+    ) -> TextGuard:
+        """With honest scores, and what is found by them."""
+        by_field: dict[str, list[float]] = {"": []}
+        for one, score in zip(texts, honest.tolist(), strict=True):
+            by_field[""].append(score)
+            by_field.setdefault(one.field, []).append(score)
+        sorted_by = {field: np.sort(scores) for field, scores in by_field.items()}
+        made = replace(self, kept=kept, honest=sorted_by)  # type: ignore[arg-type]
+        alarms: dict[str, list[bool]] = {}
+        for (row, family, _), score in zip(tried, attacked.tolist(), strict=True):
+            p, _ = made._p(score, texts[row].field, self.config.alpha)
+            alarms.setdefault(family, []).append(p <= self.config.alpha)
+        return replace(made, found={one: float(np.mean(some)) for one, some in alarms.items()})
+
+    @property
+    def can_alarm(self) -> bool:
+        """Whether it kept anything, and there are honest texts enough for a p-value of at most
+        alpha: of n texts none is below 1 / (n + 1)."""
+        rows = max((len(one) for one in self.honest.values()), default=0)
+        return self.kept != "nothing" and (rows + 1) * self.config.alpha >= 1 - 1e-9
+
+    def in_words(self) -> str:
+        """What it reads, and what it finds of what it was not fitted on."""
+        if self.kept == "nothing":
+            return (
+                "Nothing tells attacks from these texts better than chance does; "
+                "only what is certain alarms."
+            )
+        ordered = sorted(self.found.items(), key=lambda one: one[1])
+        fluent = [share for name, share in ordered if not name.startswith("gibberish")]
+        other = [share for name, share in ordered if name.startswith("gibberish")]
+        read = {"vectors": "vectors of sentences", "letters": "letters"}.get(
+            self.kept, "vectors of sentences and letters"
+        )
+        return (
+            f"The guard reads {read}. At {self.config.alpha:.0%} of false alarms, and behind these "
+            f"texts, it finds {np.mean(fluent):.0%} of fluent attacks of families that it was not "
+            f"fitted on (least of {ordered[0][0]!r}: {ordered[0][1]:.0%}) and {np.mean(other):.0%} "
+            "of texts without order. What it does not find passes; what bounds that is a "
+            "certificate."
+        )
+
+    def scores(self, texts: Sequence[GuardText]) -> Floats:
+        """[N] log-odds of an attack, of the worst part of each text."""
+        return np.array([score for score, _ in self._scored(texts)])
+
+    def look(self, texts: Sequence[GuardText], *, alpha: float | None = None) -> list[TextVerdict]:
+        """A verdict for each text; an empty one never alarms. alpha: another share of false alarms
+        than the config's."""
+        alpha = self.config.alpha if alpha is None else alpha
+        require_alpha(alpha)
+        found = []
+        for one, (score, part) in zip(texts, self._scored(texts), strict=True):
+            p, rows = self._p(score, one.field, alpha) if one.text.strip() else (1.0, 0)
+            found.append(TextVerdict(one, score, p, rows, p <= alpha, part))
+        return found
+
+    def _p(self, score: float, field: str, alpha: float) -> tuple[float, int]:
+        """The p-value, and of how many honest texts: of the field where they can reach alpha."""
+        some = self.honest.get(field, np.zeros(0))
+        if (len(some) + 1) * alpha < 1 - 1e-9:
+            some = self.honest.get("", some)
+        above = len(some) - int(np.searchsorted(some, score, side="left"))
+        return (1 + above) / (len(some) + 1), len(some)
+
+    def _scored(self, texts: Sequence[GuardText]) -> list[tuple[float, str]]:
+        kinds = {"both": ("vectors", "letters"), "nothing": ()}.get(self.kept, (self.kept,))
+        read = [_plain(one) for one in texts]
+        parts = [[part for _, part in parts_of(one.text)] for one in read]
+        known = [_hashed(one.text) in self.own for one in read]
+        odds = np.zeros(sum(map(len, parts)))
+        starts = np.cumsum([0, *map(len, parts)])
+        for kind in kinds:
+            x = _features(kind, read, parts, self.usual, self.texts, known)
+            each = x @ self.weights[kind][:, 1:].T + self.weights[kind][:, 0]  # [N, K]
+            for row, one in enumerate(read):
+                some = each[starts[row] : starts[row + 1]]
+                fold = self.folds.get(_hashed(one.name)) if one.name else None
+                mean = some.mean(1) if fold is None else some[:, fold]
+                odds[starts[row] : starts[row + 1]] += mean / len(kinds)
+        found = []
+        for row, some_parts in enumerate(parts):
+            of = odds[starts[row] : starts[row + 1]]
+            worst = int(np.argmax(of))
+            found.append((_of_text(of), some_parts[worst]))
+        return found
+
+
+def require_alpha(alpha: float) -> None:
+    """Raise ConfigError for a share of false alarms that is not between 0 and 1."""
+    if not 0 < alpha < 1:
+        raise ConfigError("alpha is between 0 and 1", where=f"alpha {alpha!r}", hint="such as 0.01")
+
+
+def _of_text(odds: Floats) -> float:
+    """The score of a text by those of its parts: the worst, less what many parts bring."""
+    return float(odds.max() - _MANY * np.log(len(odds)))
+
+
+_MANY = 0.5
+
+
+def _plain(one: GuardText) -> GuardText:
+    return replace(one, text=normalised(one.text).text)
+
+
+def _hashed(text: str) -> int:
+    return int(sha256_bytes(text.encode("utf-8", "surrogatepass"))[:15], 16)
+
+
+def _features(
+    kind: str,
+    texts: Sequence[GuardText],
+    parts: Sequence[Sequence[str]],
+    usual: Floats,
+    count: int,
+    own: Sequence[bool],
+) -> Floats:
+    """[N, F] of all parts of all texts."""
+    few = []
+    for one, some, known in zip(texts, parts, own, strict=True):
+        rest = frozenset(re.findall(r"\w+", f"{one.name} {one.rest}".lower()))
+        pairs = Counter(pairwise(re.findall(r"\w+", one.text.lower())))
+        few += [_few(part, rest, pairs, usual, count, known) for part in some]
+    wide = _wide(kind, [part for some in parts for part in some])
+    return np.concatenate((np.array(few).reshape(len(wide), -1), wide), axis=1)
+
+
+class _Rehearsal:
+    """Honest texts and attacks behind them, cut into parts. tried: the text, the family, the attack.
+    The fold of an attack is that of its text, whose models know neither."""
+
+    def __init__(
+        self,
+        texts: Sequence[GuardText],
+        fold: npt.NDArray[np.int64],
+        usual: Floats,
+        tried: Sequence[tuple[int, str, str]],
+    ) -> None:
+        self.texts, self.fold, self.usual, self.tried = texts, fold, usual, tried
+        self.parts = [[part for _, part in parts_of(one.text)] for one in texts]
+        self.attacks: list[list[str]] = []
+        for row, _, attack in tried:
+            before = texts[row].text
+            behind = parts_of(f"{before} {attack}")
+            # What lies at least by half in the attack.
+            some = [part for at, part in behind if at + len(part) / 2 >= len(before)]
+            self.attacks.append(some or [attack])
+
+    def fitted(self, kind: str, ridge: float) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Weights [K, 1 + F], and log-odds of all honest and attacked parts by the model of the
+        other folds."""
+        rows = [row for row, _, _ in self.tried]
+        count = len(self.texts)
+        honest = _features(kind, self.texts, self.parts, self.usual, count, [True] * count)
+        behind = [
+            replace(self.texts[row], text=f"{self.texts[row].text} {attack}")
+            for row, _, attack in self.tried
+        ]
+        attacked = _features(
+            kind, behind, self.attacks, self.usual, count, [False] * len(rows)
+        )
+        x = np.concatenate((honest, attacked))
+        sizes = [*map(len, self.parts), *map(len, self.attacks)]
+        fold = np.repeat(np.concatenate((self.fold, self.fold[rows])), sizes)
+        labels = np.repeat([0.0, 1.0], [len(honest), len(attacked)])
+        share = np.repeat(1 / np.array(sizes), sizes)
+        share[labels == 0] /= count
+        share[labels == 1] /= len(rows)
+        weights, odds = [], np.zeros(len(x))
+        for one in range(_FOLDS):
+            seen = fold != one
+            weights.append(fit_logistic(x[seen], labels[seen], share[seen], ridge=ridge))
+            odds[~seen] = x[~seen] @ weights[-1][1:] + weights[-1][0]
+        return np.array(weights), (odds[: len(honest)], odds[len(honest) :])
+
+    def of_texts(self, odds: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        """Scores of honest texts, and of attacked ones, from those of their parts."""
+        honest, attacked = (
+            np.split(some, np.cumsum([len(one) for one in parts])[:-1])
+            for some, parts in zip(odds, (self.parts, self.attacks), strict=True)
+        )
+        behind = [
+            _of_text(np.concatenate((honest[row], attack)))
+            for (row, _, _), attack in zip(self.tried, attacked, strict=True)
+        ]
+        return np.array([_of_text(one) for one in honest]), np.array(behind)
+
+
+def _chosen(
     texts: Sequence[GuardText], rng: np.random.Generator, most: int
-) -> tuple[list[GuardText], ...]:
-    """Three parts, each with about a third of every merchant and field, of which `most` are taken.
-    Texts of one name share a part."""
-    groups: defaultdict[tuple[str, str], list[GuardText]] = defaultdict(list)
+) -> list[GuardText]:
+    """Those that hold something, `most` of each field, as a person sees them."""
+    seen: Counter[str] = Counter()
+    found = []
     for at in rng.permutation(len(texts)).tolist():
         one = texts[at]
-        if len(groups[one.merchant, one.field]) < most:
-            groups[one.merchant, one.field].append(one)
-    parts: tuple[list[GuardText], ...] = tuple([] for _ in range(_PARTS))
-    part_of: dict[str, int] = {}
-    # Small groups begin at different parts, so that none is left with their first texts alone.
-    for start, some in enumerate(groups.values()):
-        sizes = [0] * _PARTS
-        for one in some:
-            least = min(range(_PARTS), key=lambda at: (sizes[at], (at - start) % _PARTS))
-            part = part_of.setdefault(one.name, least) if one.name else least
-            sizes[part] += 1
-            parts[part].append(one)
-    return parts
+        if seen[one.field] < most and (plain := _plain(one)).text.strip():
+            seen[one.field] += 1
+            found.append(plain)
+    return found
 
 
-def _regression(
-    formats: Formats, texts: Sequence[GuardText], rng: np.random.Generator, ridge: float
-) -> Floats:
-    """[1 + F] weights between texts and attacks on them; each merchant and field weighs the same,
-    and honest texts as much as attacks."""
-    counts = Counter((one.merchant, one.field) for one in texts)
-    share = np.array([1 / counts[one.merchant, one.field] for one in texts])
-    rounds = -(-_ATTACKS // len(texts))
-    features: list[Floats] = []
-    labels: list[Floats] = []
-    rows: list[Floats] = []
-    for number in range(rounds):
-        plain, attacked = formats.cross_fitted(texts, lambda some: rehearse(some, rng))
-        features += [attacked] if number else [plain, attacked]
-        labels += [np.ones(len(texts))] if number else [np.zeros(len(texts)), np.ones(len(texts))]
-        rows += [share / rounds] if number else [share, share / rounds]
-    return fit_logistic(
-        np.concatenate(features), np.concatenate(labels), np.concatenate(rows), ridge=ridge
-    )
+def _fold_of(texts: Sequence[GuardText], rng: np.random.Generator) -> list[int]:
+    """A fold of each text: those of a merchant together where there are enough of about one size,
+    else those of a name."""
+    sizes = Counter(one.merchant for one in texts)
+    by_merchant = len(sizes) >= _FOLDS and max(sizes.values()) <= len(texts) / 2
+    keys = [one.merchant if by_merchant else one.name or one.text for one in texts]
+    counts = Counter(keys)
+    room, fold_of = [0] * _FOLDS, dict[str, int]()
+    several = sorted(counts)
+    for at in rng.permutation(len(several)).tolist():
+        least = room.index(min(room))
+        fold_of[several[at]] = least
+        room[least] += counts[several[at]]
+    return [fold_of[one] for one in keys]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -594,14 +603,11 @@ def _regression(
 #     save_guard(guard, "watch/kettles.guard")
 #     load_guard("watch/kettles.guard").look(texts)      # says what the guard itself does
 #
-# It holds counts of characters, middles and spreads of features, weights and scores: of the texts
-# themselves no more can be read from it than runs of as many characters as the model's order. A
-# guard that another release fitted on other features is refused, since its weights are of something
-# else.
+# It holds weights, scores, hashes of names and texts, and how many texts have which letters: the
+# texts themselves cannot be read from it.
 
 GUARD_KIND = "text-guard"
-_COLUMNS = ("grams", "counts", "histories", "totals", "followers")
-Arrays = dict[str, npt.NDArray[Any]]
+_FORMAT = 2
 
 
 def save_guard(
@@ -614,104 +620,60 @@ def save_guard(
 ) -> str:
     """Write the artifact; returns its id. data_hash, seed: of the texts, and of how they were
     split. Raises as `save_artifact`."""
-    formats = guard.formats
-    arrays: Arrays = {"weights": guard.weights, "least": formats.least}
-    _put(arrays, "general", formats.general)
-    for at, form in enumerate(formats.known.values()):
-        arrays |= {f"format/{at}/middle": form.middle, f"format/{at}/spread": form.spread}
-        if form.local is not formats.general:
-            _put(arrays, f"format/{at}", form.local)
-    for at, scores in enumerate(guard.calibration.scores.values()):
-        arrays[f"scores/{at}"] = np.asarray(scores, np.float64)
+    fields = list(guard.honest)
+    tensors: dict[str, npt.NDArray[Any]] = {"usual": guard.usual}
+    tensors |= {f"weights/{kind}": some for kind, some in guard.weights.items()}
+    tensors |= {f"honest/{at}": guard.honest[field] for at, field in enumerate(fields)}
+    tensors["names"] = np.array(list(guard.folds), np.int64)
+    tensors["folds"] = np.array(list(guard.folds.values()), np.int64)
+    tensors["own"] = np.array(sorted(guard.own), np.int64)
     config = {
+        "format": _FORMAT,
         "guard": to_jsonable(guard.config),
-        "features": list(FEATURES),
-        "general": formats.general.order,
-        "formats": [
-            {"key": list(key), "order": 0 if one.local is formats.general else one.local.order}
-            for key, one in formats.known.items()
-        ],
-        "groups": [list(key) for key in guard.calibration.scores],
+        "kept": guard.kept,
+        "texts": guard.texts,
+        "fields": fields,
+        "kinds": list(guard.weights),
+        "found": dict(guard.found),
     }
     return save_artifact(
-        folder,
-        kind=GUARD_KIND,
-        config=config,
-        tensors=arrays,
-        data_hash=data_hash,
-        seed=seed,
+        folder, kind=GUARD_KIND, config=config, tensors=tensors, data_hash=data_hash, seed=seed,
         overwrite=overwrite,
-    )
+    )  # fmt: skip
 
 
 def load_guard(folder: str | Path) -> TextGuard:
     """The guard of an artifact. Raises as `load_artifact`, and ArtifactError where it is not what
-    `save_guard` writes, or of other features than this release has."""
+    `save_guard` of this release writes, or the encoder of sentences that it reads by is missing."""
     found = load_artifact(folder, kind=GUARD_KIND)
-    config, arrays = found.config, found.tensors
-    if config.get("features") != list(FEATURES):
-        raise ArtifactError(
-            "the guard was fitted on other features",
-            where=str(folder),
-            hint="fit it anew with this release",
-        )
+    config, tensors = found.config, found.tensors
     try:
-        return _guard(config, arrays)
+        if config.get("format") != _FORMAT:
+            raise ValueError("another release fitted it")
+        if config["kept"] in ("vectors", "both") and _encoder() is None:
+            raise ValueError("it reads by the encoder of sentences, which is not installed")
+        weights = {kind: _floats(tensors[f"weights/{kind}"]) for kind in config["kinds"]}
+        honest = {
+            str(field): _floats(tensors[f"honest/{at}"])
+            for at, field in enumerate(config["fields"])
+        }
+        names, folds = tensors["names"].tolist(), tensors["folds"].tolist()
+        return TextGuard(
+            config["kept"], weights, _floats(tensors["usual"]), int(config["texts"]),
+            dict(zip(names, folds, strict=True)), frozenset(tensors["own"].tolist()), honest,
+            {str(name): float(share) for name, share in config["found"].items()},
+            from_jsonable(GuardConfig, config["guard"]),
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ArtifactError(
-            f"this is no whole guard: {error!r}"[:200], where=str(folder), hint="fit it anew"
+            f"this is no guard that can be used: {error}"[:200],
+            where=str(folder),
+            hint="fit it anew",
         ) from error
 
 
-def _guard(config: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> TextGuard:
-    width = len(FEATURES)
-    general = _model(arrays, "general", int(config["general"]), None)
-    known = {}
-    for at, one in enumerate(config["formats"]):
-        order, place = int(one["order"]), f"format/{at}"
-        local = _model(arrays, place, order, general) if order else general
-        middle, spread = (
-            _floats(arrays, f"{place}/{name}", width) for name in ("middle", "spread")
-        )
-        known[tuple(map(str, one["key"]))] = TextFormat(local, middle, spread)
-    if () not in known:
-        raise ValueError("there is no format of all texts")
-    scores = {
-        tuple(map(str, key)): tuple(sorted(_floats(arrays, f"scores/{at}").tolist()))
-        for at, key in enumerate(config["groups"])
-    }
-    return TextGuard(
-        Formats(general, known, _floats(arrays, "least", width)),
-        _floats(arrays, "weights", 1 + width),
-        Calibration(scores),
-        from_jsonable(GuardConfig, config["guard"]),
-    )
-
-
-def _put(arrays: Arrays, place: str, model: CharModel) -> None:
-    for order, table in enumerate(model.tables):
-        for name in _COLUMNS:
-            arrays[f"{place}/{order}/{name}"] = getattr(table, name)
-
-
-def _model(
-    arrays: Mapping[str, npt.NDArray[Any]], place: str, order: int, base: CharModel | None
-) -> CharModel:
-    tables = []
-    for at in range(order):
-        grams, counts, histories, totals, followers = (
-            arrays[f"{place}/{at}/{name}"] for name in _COLUMNS
-        )
-        if len(grams) != len(counts) or not len(histories) == len(totals) == len(followers) > 0:
-            raise ValueError(f"the table {place}/{at} has columns of several lengths")
-        tables.append(NgramTable(grams, counts, histories, totals, followers))
-    return CharModel(tuple(tables), base)
-
-
-def _floats(
-    arrays: Mapping[str, npt.NDArray[Any]], name: str, size: int | None = None
-) -> npt.NDArray[np.float64]:
-    found: npt.NDArray[np.float64] = arrays[name].astype(np.float64)
-    if found.ndim != 1 or (size is not None and len(found) != size) or not np.isfinite(found).all():
-        raise ValueError(f"{name} is not {size if size is not None else 'a row of'} finite numbers")
+def _floats(values: npt.NDArray[Any]) -> Floats:
+    found = values.astype(np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("its numbers are not finite")
     return found
