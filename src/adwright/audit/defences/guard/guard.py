@@ -157,7 +157,7 @@ def _gibberish(mixture: str, count: int, rng: np.random.Generator) -> str:
 # --------------------------------------------------------------------------------------------------
 # What is read of a part.
 
-_WIDTH, _COUNTED = 512, 1 << 14
+_WIDTH, _COUNTED, _REMEMBERED = 512, 1 << 14, 50_000
 _SIGNS = re.compile(r"[^\w\s.,;:'\"!?()/&%$\u20ac\u00a3+-]")
 _JOINS = re.compile(r"[a-z][A-Z]|[^\W\d_][^\w\s'\u2019./&-][^\W\d_]|[^\w\s.,'\"!?)]{2,}")
 _ADDRESS = frozenset("you your yours yourself we our us i my me he she they".split())
@@ -213,23 +213,29 @@ def _letters(part: str) -> Floats:
 
 
 @cache
-def _encoder() -> Any:
-    """The small sentence encoder where it is on this machine, else None."""
+def _encoder() -> tuple[dict[str, Any], Any]:
+    """Vectors of parts that are known, and the small sentence encoder where it is on this machine,
+    else None."""
     try:
         from adwright.lm.sentence_encoder import SentenceEncoder
 
-        return SentenceEncoder(longest=64, offline=True)
+        return {}, SentenceEncoder(longest=64, offline=True)
     except (AssetError, MissingExtraError):
-        return None
+        return {}, None
 
 
 def _wide(kind: str, parts: Sequence[str]) -> Floats:
     """[N, F] vectors of parts, each of length 3 or so."""
     if kind == "letters":
         return np.array([_letters(one) for one in parts]).reshape(len(parts), _WIDTH)
-    different = list(dict.fromkeys(parts))
-    vectors = dict(zip(different, 4 * np.asarray(_encoder().encode(different), np.float64), strict=True))
-    return np.array([vectors[one] for one in parts]).reshape(len(parts), -1)
+    known, encoder = _encoder()
+    new = [one for one in dict.fromkeys(parts) if one not in known]
+    if len(known) + len(new) > _REMEMBERED:
+        known.clear()
+        new = list(dict.fromkeys(parts))
+    if new:
+        known.update(zip(new, 4 * np.asarray(encoder.encode(new), np.float32), strict=True))
+    return np.array([known[one] for one in parts], np.float64).reshape(len(parts), -1)
 
 
 def fit_logistic(features: Floats, labels: Floats, rows: Floats, *, ridge: float) -> Floats:
@@ -351,7 +357,7 @@ class TextGuard:
                 family = groups[fold[row]][int(rng.integers(len(groups[fold[row]])))]
                 tried.append((row, family, rehearsed(one, family, rng)))
         rehearsal = _Rehearsal(some, np.array(fold), usual, tried)
-        kinds = [one for one in config.kinds if one != "vectors" or _encoder() is not None]
+        kinds = [one for one in config.kinds if one != "vectors" or _encoder()[1] is not None]
         weights: dict[str, Floats] = {}
         odds: dict[str, tuple[Floats, Floats]] = {}
         for kind in kinds:
@@ -650,7 +656,7 @@ def load_guard(folder: str | Path) -> TextGuard:
     try:
         if config.get("format") != _FORMAT:
             raise ValueError("another release fitted it")
-        if config["kept"] in ("vectors", "both") and _encoder() is None:
+        if config["kept"] in ("vectors", "both") and _encoder()[1] is None:
             raise ValueError("it reads by the encoder of sentences, which is not installed")
         weights = {kind: _floats(tensors[f"weights/{kind}"]) for kind in config["kinds"]}
         honest = {
