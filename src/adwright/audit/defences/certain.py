@@ -203,7 +203,8 @@ def _is_json(text: str) -> bool:
 # --------------------------------------------------------------------------------------------------
 # Instructions to a model: a word of each group of a rule, in order, near one another.
 
-_TOKEN = re.compile(r"[^\W_]+(?:[\u200c'\u0300-\u036f\u0900-\u0dff]+[^\W_]*)*|#1")
+_TOKEN = re.compile(r"[^\W_]+(?:[\u200c'\u0300-\u036f\u0900-\u0dff]+[^\W_]*)*|#1|[.!?](?=\s)")
+_APART = 20
 _UNBLANKED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -254,8 +255,11 @@ def instructs(text: str) -> bool:
 
 def _hits_of_words(text: str, rules: _Rules) -> Iterator[tuple[int, int, int]]:
     """Place, rule and group of each word that a rule has."""
-    for at, found in enumerate(_TOKEN.finditer(text)):
+    at = 0
+    for found in _TOKEN.finditer(text):
         word = found.group()
+        # No rule goes on from one sentence to the next.
+        at += _APART if word in ".!?" else 1
         some = list(rules.words.get(word, ()))
         for size in range(2, min(len(word), 16) + 1):
             some += rules.starts.get(word[:size], ())
