@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from adwright.audit.attacks.search import templates
-from adwright.audit.defences.guard.guard import GuardText
-from adwright.audit.defences.guard.guard import inserted
+from adwright.audit.defences.guard.guard import GuardText, inserted
 from adwright.authoring.instructions.sources import read_matches
 from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from adwright.audit.defences.guard.features import CharModel, GuardText, window_most
+
 from adwright.audit.defences.guard.guard import TextGuard
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.hf_tokens import HuggingFaceTokens

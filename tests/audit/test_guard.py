@@ -58,7 +58,8 @@ def test_every_family_has_attacks_for_a_product() -> None:
     rng = np.random.default_rng(0)
     for family in families():
         made = {rehearsed(GuardText("Fine.", name="Blue Kettle"), family, rng) for _ in range(8)}
-        assert len(made) > 4 and not any("{name}" in one for one in made)
+        assert len(made) > 4
+        assert not any("{name}" in one for one in made)
 
 
 def test_lower_case_merchants_are_imitated() -> None:
@@ -73,7 +74,8 @@ def test_honest_texts_pass_and_attacks_behind_them_alarm(guard: TextGuard) -> No
     for attack in ATTACKS:
         found = guard.look([replace(one, text=f"{one.text} {attack}") for one in fresh[:40]])
         assert np.mean([one.alarm for one in found]) > 0.9
-    assert guard.kept == "letters" and guard.can_alarm
+    assert guard.kept == "letters"
+    assert guard.can_alarm
 
 
 def test_it_says_what_it_finds_of_families_that_it_was_not_fitted_on(guard: TextGuard) -> None:
@@ -84,8 +86,10 @@ def test_it_says_what_it_finds_of_families_that_it_was_not_fitted_on(guard: Text
 def test_a_verdict_names_the_part(guard: TextGuard) -> None:
     one = honest_guard_texts(1, merchant="prose")[0]
     (found,) = guard.look([replace(one, text=f"{one.text} {ATTACKS[1]}")])
-    assert found.alarm and found.part in ATTACKS[1]
-    assert "suspicious, p 0.0" in found.in_words() and "Ignore the other" in found.in_words()
+    assert found.alarm
+    assert found.part in ATTACKS[1]
+    assert "suspicious, p 0.0" in found.in_words()
+    assert "Ignore the other" in found.in_words()
 
 
 def test_alpha_moves_the_alarm_and_not_the_score(guard: TextGuard) -> None:
@@ -119,7 +123,8 @@ def test_folds_share_no_merchant_where_there_are_enough() -> None:
     ]
     guard = TextGuard.fit(texts, np.random.default_rng(0), LETTERS)
     by_name = {one.name: one.merchant for one in texts}
-    assert len(set(guard.folds.values())) == 5 and len(guard.folds) == len(by_name)
+    assert len(set(guard.folds.values())) == 5
+    assert len(guard.folds) == len(by_name)
 
 
 def test_where_attacks_are_like_the_texts_nothing_is_kept() -> None:
@@ -129,7 +134,8 @@ def test_where_attacks_are_like_the_texts_nothing_is_kept() -> None:
         for at, family in enumerate(families() * 8)
     ]
     guard = TextGuard.fit(texts, rng, LETTERS)
-    assert guard.kept == "nothing" and not guard.can_alarm
+    assert guard.kept == "nothing"
+    assert not guard.can_alarm
     assert "Nothing tells attacks" in guard.in_words()
     assert not any(one.alarm for one in guard.look(texts[:10]))
 
@@ -154,7 +160,8 @@ def test_bad_input_is_refused() -> None:
 def test_texts_of_listings_come_with_their_record() -> None:
     found = guard_texts(kettles())
     assert [one.name for one in found] == ["Alpha", "Beta", "Gamma", "Delta"]
-    assert found[0].rest == "Alpha 1 l 900 W electric" and found[0].merchant == "one"
+    assert found[0].rest == "Alpha 1 l 900 W electric"
+    assert found[0].merchant == "one"
 
 
 def test_it_comes_back_from_a_folder(guard: TextGuard, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
-from adwright.audit.defences.guard.guard import GuardText
-from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+from adwright.audit.defences.certain import certainties
+from adwright.audit.defences.guard.guard import GuardText, TextGuard, guard_texts
 from adwright.audit.defences.normalise import normalised
 from adwright.audit.defences.stack import DefenceStack, Inspection, StackConfig
 from adwright.audit.targets.chat import (
@@ -320,7 +320,8 @@ def test_a_text_cannot_break_out_of_its_line() -> None:
 
 def alert(text: str, before: float | None = None, after: float | None = None) -> WatchAlert:
     edit = TextEdit(0, "Alpha", "one", "Description", "was", text, "changed")
-    found = Inspection("Alpha", "Description", text, text, normalised(text), None)
+    seen = normalised(text)
+    found = Inspection("Alpha", "Description", text, text, seen, certainties(text, seen), None)
     return WatchAlert(edit, found, before, after, 2.0)
 
 
@@ -502,7 +503,8 @@ def test_honest_products_are_fitted_to_once(tmp_path: Path, fits: Fits) -> None:
 def test_a_guard_of_the_last_look(fitted: TextGuard) -> None:
     state = state_of(USUAL_SHOP, None, target="", looks=1)
     quiet = replace(USUAL_SHOP, listings=tuple(one.without_texts() for one in USUAL_SHOP.listings))
-    assert (known_guard(state, quiet).weights == fitted.weights).all()
+    again = known_guard(state, quiet)
+    assert all((again.weights[kind] == some).all() for kind, some in fitted.weights.items())
     with pytest.raises(DataError, match="a guard needs"):
         known_guard(None, quiet)
 

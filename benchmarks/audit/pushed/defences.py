@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from adwright.audit.catalogue import Order, ShopCatalogue
 from adwright.audit.certificate.certificate import BoundPoint, GradedList, bound_curve, epsilons
-from adwright.audit.defences.guard.guard import GuardText
-from adwright.audit.defences.guard.guard import TextGuard, guard_texts
+from adwright.audit.defences.guard.guard import GuardText, TextGuard, guard_texts
 from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema, NormaliseCleaner
 from adwright.audit.defences.stack import (
     BoundedTarget,

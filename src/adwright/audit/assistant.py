@@ -12,6 +12,7 @@ import numpy as np
 
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.audit.targets.chat import NameFinder, plain_text
+from adwright.audit.targets.search import document
 from adwright.audit.targets.target import Ask, DefendedTarget, ListingCleaner, RankingCost, Target
 from adwright.authoring.describe.rankers import Bm25
 from adwright.core.config import require_count
@@ -123,12 +124,6 @@ def _object(text: str) -> dict[str, str]:
 #
 # A catalogue of thousands does not fit into a prompt, so an assistant finds some products first.
 # What a seller writes moves that step too.
-
-
-def document(listing: ShopListing) -> str:
-    """The text by which a listing is found: its name, its facts and its texts."""
-    facts = [f"{name}: {value}" for name, value in listing.attributes.items() if value is not None]
-    return ". ".join([listing.name, *facts, *filter(None, listing.texts.values())])
 
 
 def found_by_words(listings: Sequence[ShopListing], request: str, k: int) -> tuple[int, ...]:

@@ -244,6 +244,10 @@ class ShopCatalogue:
         shown: Sequence[str] = [one.digest() for one in self.listings]
         return content_hash([self.request, list(self.wordings), list(shown)])
 
+    def digest_of_set(self) -> str:
+        """The same whatever the order of the rows, for a certificate, in which it has no say."""
+        return content_hash([self.request, sorted(one.digest() for one in self.listings)])
+
 
 # --------------------------------------------------------------------------------------------------
 # Which column of a catalogue is the name, a fact of the shop, or a text of its seller.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adwright.cli.shared import Training, allowed_to_replace, column_pairs, name_pairs, show_table
+from adwright.cli.shared import (
+    Served,
+    Training,
+    allowed_to_replace,
+    column_pairs,
+    name_pairs,
+    show_table,
+)
 from adwright.cli.verbs import verb
 from adwright.core.config import Count, Ge, Natural, settings
 from adwright.core.errors import ArtifactError, ConfigError, ResourceError
@@ -29,10 +37,9 @@ if TYPE_CHECKING:
     from adwright.metrics.bootstrap import Interval
 
 
-#: Orders of which the facts are the mean.
-_TURNS = 10
-
 RankingRule = Literal["sum", "mean", "prior"]
+#: Exit codes: a gate fails, or a catalogue is another; nobody says who should have signed.
+_FAILED, _UNKNOWN = 1, 3
 
 #: Options under the names that they had before.
 WAS = {
@@ -170,9 +177,7 @@ class DefenceChoice:
         """The target behind the defences, the guard fitted to the catalogue."""
         if not self.defend:
             return target
-        return self.stack(shop, eps=self.eps, seed=seed).target(
-            target, facts=facts_ranker(target, shop)
-        )
+        return self.stack(shop, eps=self.eps, seed=seed).target(target)
 
     def cleaned(self, shop: ShopCatalogue) -> tuple[list[ShopListing], str]:
         """The listings as the defences leave them, and what to add to the ranker's name."""
@@ -211,14 +216,6 @@ class DefenceChoice:
             ) from error
 
 
-def facts_ranker(target: Target, shop: ShopCatalogue) -> Target:
-    """What scores the facts under a bound: the mean of turns of the catalogue, since a place in a
-    prompt moves a product by more than texts may. It closes the target with itself."""
-    from adwright.audit.targets.target import AveragedTarget
-
-    return AveragedTarget(target, min(len(shop), _TURNS), balanced=True)
-
-
 def guarded_by(
     guard: Callable[[], TextGuard],
     *,
@@ -234,10 +231,6 @@ def guarded_by(
     try:
         made = guard()
         typer.echo(made.in_words(), err=True)
-        if made.kept != "nothing" and not made.can_alarm:
-            alpha = made.config.alpha
-            need = f"it needs {1 / alpha:.0f} honest texts for {alpha:.0%} of false alarms"
-            typer.echo(f"The guard among the defences cannot alarm: {need}.", err=True)
     except DataError as error:
         typer.echo(f"There is no guard among the defences: {error.what}.", err=True)
     config = StackConfig(
@@ -312,24 +305,32 @@ def certify(
     facts_by: str = "",
     grades: str = "",
     curve: Path = Path("curve"),
-    colluders: Count = 2,
+    colluders: Natural = 0,
+    added: Natural = 2,
     request: str = "",
     columns: str | None = None,
     where: str | None = None,
     most: Natural = 0,
+    ranker: Literal["likelihood", "embedding", "mixture", "endpoint"] = "likelihood",
     model: str = "",
+    served: Served = Served(),
     rule: RankingRule = "sum",
     offline: bool = False,
     force: bool = False,
 ) -> None:
     """Certify how far any text can move each product, where a text may move its score by eps.
 
-    A product's score is that of its facts, and what its own text adds in a prompt of its own,
-    clipped to eps. So the best and the worst rank that texts can bring are known exactly, also for
-    products that work together, and stand in a signed file that anybody can check. --defend scores
-    the texts as the defences leave them, as in an audit with it.
+    A product's score is that of its facts, and what its own text adds, clipped to eps, each scored
+    by itself. So the best and the worst rank that texts can bring are known exactly, also for
+    products that work together and where others join, and stand in a signed file that anybody can
+    check. --defend scores the texts as the defences leave them, as in an audit with it. A text that
+    the ranker cannot read counts as -eps, and its product is named.
 
         adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
+
+        adwright audit certify coffee.jsonl --ranker mixture --eps 0.05 --added 3
+
+        adwright audit certify coffee.jsonl --ranker endpoint --server http://127.0.0.1:8080/v1
 
         adwright audit certify coffee.jsonl --eps 0.2 --grades Rating --curve runs/curve
 
@@ -337,18 +338,24 @@ def certify(
         file: The products: JSON lines, CSV or Parquet, a row each.
         out: The signed certificate, JSON.
         key: Private key (Ed25519, PEM); made where none is there.
-        facts_by: Column of numbers that ranks the facts, such as a rating; without it the model
-            ranks listings without texts, in ten turns of their order.
+        facts_by: Column of numbers that ranks the facts, such as a rating; without it the ranker
+            scores listings without texts.
         grades: Column of numbers, how good a product is: shows what other bounds would cost and
             buy.
         curve: Folder of the picture and table of --grades.
-        colluders: Products that may work together.
+        colluders: Products that may work together; 0 for two, or as many as the largest merchant
+            has.
+        added: Products that may join the list.
         request: What the shopper asks; made of the file's name without it.
         columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
             and texts (which sellers write; each again for several), merchant. Others are guessed,
             and told.
         where: Only rows with these cells: COLUMN=VALUE,COLUMN=VALUE.
         most: Only so many rows, the first ones; 0 for all.
+        ranker: likelihood: how likely the model finds the name behind the product's record;
+            embedding: vectors of request and product; mixture: BM25 and vectors; endpoint: what
+            POST SERVER/rerank answers to a request and one product, as servers of cross-encoders
+            do.
         model: A model by its usual name, a folder, or its name at --url.
         rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
             the sum less what the name is worth without its record.
@@ -368,12 +375,12 @@ def certify(
     safe.check(shop)
     allowed_to_replace(out, force=force)
     signer = read_key(key) if key.exists() else make_key(key)
-    ranker = TargetChoice("likelihood", model, rule=rule)
-    with closing(ranker.open(offline=offline)) as opened:
-        by_facts = by_column or facts_ranker(opened, shop)
-        bounded = BoundedTarget(by_facts, IsolatedTarget(opened), safe.eps)
+    with closing(_certified_ranker(ranker, shop, model, served, rule, offline=offline)) as opened:
+        alone = IsolatedTarget(opened)
+        bounded = BoundedTarget(by_column or alone, alone, safe.eps)
         read, behind = safe.cleaned(shop)
         scores = bounded.scores(read, shop.request)
+        sizes = Counter(one.merchant for one in shop.listings if one.merchant)
         made = make_certificate(
             shop.name,
             shop.request,
@@ -381,9 +388,12 @@ def certify(
             scores,
             ranker=bounded.name + behind,
             made=SystemClock().now(),
-            colluders=colluders,
-            digest=shop.digest(),
+            colluders=colluders or max(2, *sizes.values(), 2),
+            added=added,
+            digest=shop.digest_of_set(),
         )
+    for name in bounded.broken:
+        typer.echo(f"The text of {name!r} cannot be read, and counts as -eps.", err=True)
     write_signed(made, signer, out)
     _show(made)
     if graded is not None:
@@ -391,19 +401,62 @@ def certify(
     typer.echo(f"Saved {out}, signed by {signer.public}")
 
 
+def _certified_ranker(
+    kind: Literal["likelihood", "embedding", "mixture", "endpoint"],
+    shop: ShopCatalogue,
+    model: str,
+    served: Served,
+    rule: RankingRule,
+    *,
+    offline: bool,
+) -> Target:
+    """What scores one product by itself."""
+    if kind == "endpoint":
+        from adwright.audit.targets.search import endpoint_target
+        from adwright.lm.engine.http import HttpModel
+        from adwright.lm.open_model import open_lm
+
+        opened = open_lm(served.spec(model))
+        if not isinstance(opened, HttpModel):
+            raise ConfigError(
+                "which server scores the products?",
+                where="--ranker endpoint",
+                hint="add --server http://HOST:PORT/v1",
+            )
+        return endpoint_target(opened, served.served_model or model)
+    if served.server:
+        raise ConfigError(
+            "a server scores products as an endpoint",
+            where=f"--server {served.server}",
+            hint="add --ranker endpoint",
+        )
+    if kind == "likelihood":
+        return TargetChoice("likelihood", model, rule=rule).open(offline=offline)
+    from adwright.audit.targets.search import search_target
+
+    return search_target(kind, shop, offline=offline)
+
+
 def verify(
     file: Path,
     *,
     public_key: str = "",
+    catalogue: Path | None = None,
+    columns: str | None = None,
     script: bool = False,
 ) -> None:
     """Check the signature of a certificate, and compute its bounds again.
 
-    adwright audit verify certificate.json --public-key 3f..
+    It exits with 3 where nobody says who should have signed it, and with 1 where the catalogue is
+    another one.
+
+        adwright audit verify certificate.json --public-key 3f1c00d2a94be8f7
 
     Options:
         file: A signed certificate.
-        public_key: Of who should have signed it, hexadecimal.
+        public_key: Of who should have signed it, hexadecimal; its first 16 digits do.
+        catalogue: Compare it with these products, whose order has no say.
+        columns: Of the catalogue, as `certify` was told.
         script: Print the script that checks it without adwright.
     """
     from adwright.audit.certificate.certificate import read_signed, verifier_source
@@ -414,6 +467,23 @@ def verify(
     found = read_signed(file, public_key=public_key or None)
     _show(found)
     typer.echo("The signature holds, and every bound follows from the scores.")
+    if catalogue is not None:
+        shop = open_shop(catalogue, found.request, columns)
+        if shop.digest_of_set() != found.digest:
+            new, gone = set(shop.names) - set(found.names), set(found.names) - set(shop.names)
+            typer.echo(
+                f"The catalogue is another one than was certified: {len(new)} products new, "
+                f"{len(gone)} gone; of the others a fact or a text changed if both are 0."
+            )
+            raise typer.Exit(_FAILED)
+        typer.echo("The catalogue is the one that was certified.")
+    if not public_key:
+        typer.echo(
+            "WARNING: the signer is unknown: anybody can sign with a key of their own. Ask for the "
+            "key of who should have signed, and pass it as --public-key.",
+            err=True,
+        )
+        raise typer.Exit(_UNKNOWN)
 
 
 def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, folder: Path) -> None:
@@ -462,9 +532,12 @@ def _show(one: RankCertificate) -> None:
     from adwright.audit.report.audit_report import visible
 
     typer.echo(visible(one.in_words()))
-    columns = (one.names, one.rank, one.best, one.worst, one.best_together, one.worst_together)
     together = f"of {one.colluders} together"
-    header = ("product", "rank", "best", "worst", f"best {together}", f"worst {together}")
+    header = ("product", "rank", "best", "worst", f"best {together}", f"worst {together}",
+              f"and {one.added} more join")  # fmt: skip
+    joined = tuple(rank + one.added for rank in one.worst_together)
+    columns = (one.names, one.rank, one.best, one.worst, one.best_together, one.worst_together,
+               joined)  # fmt: skip
     rows = sorted(zip(*columns, strict=True), key=lambda row: (row[1], row[0]))
     show_table(header, [[visible(str(cell), 60) for cell in row] for row in rows], unbroken=True)
 
@@ -503,8 +576,6 @@ def _points(one: Interval) -> str:
 # --------------------------------------------------------------------------------------------------
 # adwright audit run: try texts on a ranker in fresh orders, and report.
 
-#: Exit code where the gate fails.
-_FAILED = 1
 #: What an audit goes on from, and the texts that attacks found.
 _KEPT, _TEXTS = ("trials.jsonl", "attacks"), "texts.jsonl"
 

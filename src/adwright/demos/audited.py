@@ -143,7 +143,7 @@ def audit_demo(
                 bounded.scores(shop.listings, shop.request),
                 ranker=bounded.name,
                 made=(clock or SystemClock()).now(),
-                digest=shop.digest(),
+                digest=shop.digest_of_set(),
             )
             write_signed(made, key, out / "certificate.json")
         with stages.stage("attack both lists"):

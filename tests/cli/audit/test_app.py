@@ -89,7 +89,7 @@ def test_texts_are_certified_as_the_defences_leave_them(tmp_path: Path, small: P
     usual = ("audit", "certify", shop, "--model", small, "--key", tmp_path / "k.pem", "--out", out)
     call(*usual, "--facts-by", "Rating", "--defend", "--typed-facts")
     made = json.loads(out.read_text("utf-8"))["certificate"]
-    assert made["ranker"].endswith("behind normalisation, typed extraction")
+    assert made["ranker"].endswith("behind certainties, normalisation, typed extraction")
     plain = call(*usual, "--facts-by", "Rating", "--typed-facts", "--force", code=2)
     assert "add --defend" in plain
 
@@ -158,7 +158,7 @@ def test_a_guard_that_cannot_alarm_is_told(capsys: pytest.CaptureFixture[str]) -
     DefenceChoice(defend=True, eps=0.5, typed_facts=False).stack(
         ShopCatalogue("kettles", "A kettle?", listings)
     )
-    assert "cannot alarm: it needs some 300 honest texts" in capsys.readouterr().err
+    assert "cannot alarm: it needs 100 honest texts" in capsys.readouterr().err
 
 
 def test_typed_facts_need_defences_and_facts() -> None:

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 # a_i comes from attributes that the marketplace has verified, t_i from the text of product i alone.
 # Whatever a seller writes, s_i stays in [a_i - eps, a_i + eps], and no other score moves. So t_i
 # must
-# not depend on the texts of others: score each product by itself (`audit.defences.stack`).
+# not depend on the texts of others, nor a_i on other products: score each by itself
+# (`audit.defences.stack`).
 #
 #     scores = BoundedScores(facts, texts, eps=0.5)
 #     scores.honest                       # [C], of the texts as they are
@@ -246,8 +247,8 @@ def colluding_bounds(scores: BoundedScores, m: int) -> RankBounds:
 
 
 #: Names the rule by which the bounds follow from the scores.
-FORMAT = "adwright-rank-certificate/1"
-_HEAD = ("catalogue", "request", "ranker", "digest", "made", "eps", "colluders")
+FORMAT = "adwright-rank-certificate/2"
+_HEAD = ("catalogue", "request", "ranker", "digest", "made", "eps", "colluders", "added")
 #: What a product has in the file, by the field that holds it for all.
 _COLUMNS = {
     **{"name": "names", "facts": "facts", "text": "texts"},
@@ -262,7 +263,10 @@ class RankCertificate:
     catalogue, request, ranker: what was ranked, for what, by what. digest: SHA-256 of the catalogue
     as it was shown, empty where unknown. made: when, in ISO 8601. eps: the bound on the term of the
     text. colluders: of how many products that work together `best_together` and `worst_together`
-    speak. names, facts, texts: of the products, and rank, best, worst as in `bounds`.
+    speak. added: products that may join the list, with any facts and texts: each of them can take
+    one place from a product and give it none, so that `worst` and `worst_together` are to be raised
+    by as many, and `best` and `best_together` stay. names, facts, texts: of the products, and rank,
+    best, worst as in `bounds`.
     """
 
     catalogue: str
@@ -272,6 +276,7 @@ class RankCertificate:
     made: str
     eps: float
     colluders: int
+    added: int
     names: tuple[str, ...]
     facts: tuple[float, ...]
     texts: tuple[float, ...]
@@ -307,6 +312,12 @@ class RankCertificate:
                 f"With {self.colluders} products working together these are {together.mean():.2f} "
                 f"on average and {together.max()} at most."
             )
+        said.append(
+            f"Open: the texts of all these products, the order of the rows, and up to {self.added} "
+            f"products that join, each of which can push another down by one place and up by none. "
+            "Closed: the names and facts of these products, the request, the ranker, and that none "
+            "of them leaves."
+        )
         return " ".join(said)
 
 
@@ -319,6 +330,7 @@ def make_certificate(
     ranker: str,
     made: datetime,
     colluders: int = 2,
+    added: int = 2,
     digest: str = "",
 ) -> RankCertificate:
     """The certificate of a list. Arguments as the fields of `RankCertificate`.
@@ -336,6 +348,10 @@ def make_certificate(
             )
     if made.tzinfo is None:
         raise ConfigError("the time has no zone", where="made", hint="use the clock's now()")
+    if type(added) is not int or added < 0:
+        raise ConfigError(
+            "so many products cannot join", where=f"added {added!r}", hint="such as 2"
+        )
     plain, together = rank_bounds(scores), colluding_bounds(scores, colluders)
     return RankCertificate(
         catalogue=catalogue,
@@ -345,6 +361,7 @@ def make_certificate(
         made=made.isoformat(),
         eps=float(scores.eps),
         colluders=colluders,
+        added=added,
         names=tuple(names),
         facts=tuple(scores.facts.tolist()),
         texts=tuple(scores.texts.tolist()),
@@ -384,6 +401,7 @@ def read_certificate(payload: Mapping[str, Any]) -> RankCertificate:
             ranker=payload["ranker"],
             made=datetime.fromisoformat(payload["made"]),
             colluders=payload["colluders"],
+            added=payload["added"],
             digest=payload["digest"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -420,6 +438,7 @@ def read_certificate(payload: Mapping[str, Any]) -> RankCertificate:
 # has to be known from elsewhere.
 
 ALGORITHM = "Ed25519"
+_SHORTEST_KEY = 16
 _MOST_KEY, _MOST_FILE = 1 << 16, 1 << 30
 _SCRIPT = "verify_certificate.py.txt"
 _FEATURE, _EXTRA = "signed certificates", "audit"
@@ -524,8 +543,9 @@ def write_signed(certificate: RankCertificate, key: AuditKey, path: str | Path) 
 def read_signed(path: str | Path, *, public_key: str | None = None) -> RankCertificate:
     """The certificate of a file whose signature holds and whose bounds follow from its scores.
 
-    public_key: of who should have signed; None takes the one in the file, which says only that the
-    certificate was not changed. Raises FileUnreadableError where it is no such file, and
+    public_key: of who should have signed, or its first 16 digits at least; None takes the one in
+    the file, which says only that the certificate was not changed. Raises FileUnreadableError
+    where it is no such file, and
     ValueInvalidError where the signature is of another key or does not hold, or a bound is wrong.
     """
     try:
@@ -545,7 +565,14 @@ def read_signed(path: str | Path, *, public_key: str | None = None) -> RankCerti
         raise FileUnreadableError(
             f"this is no signed certificate: {error}", file=str(path), hint="ask for it anew"
         ) from error
-    if algorithm != ALGORITHM or (public_key is not None and stated != public_key.lower()):
+    if public_key is not None and len(public_key) < _SHORTEST_KEY:
+        raise ConfigError(
+            f"of a key at least {_SHORTEST_KEY} digits are needed",
+            where=f"public key {public_key}",
+            hint="fewer are soon found for another key",
+        )
+    known = public_key is None or stated.lower().startswith(public_key.lower())
+    if algorithm != ALGORITHM or not known:
         raise ValueInvalidError(
             "the certificate is signed by another key",
             file=str(path),

@@ -143,33 +143,46 @@ def _posing(text: str) -> bool:
 
 _CHAT = re.compile(
     r"<\|[a-z_ ]{2,30}\|>|<\uff5c[^<>\n]{2,40}\uff5c>|\[/?INST\]|<</?SYS>>|</s>\s{0,9}<s>"
-    r"|<(?:start|end)_of_turn>|<(?:bos|eos)>|\[/?(?:SYSTEM|system|ASSISTANT|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]"
+    r"|<(?:start|end)_of_turn>|<(?:bos|eos)>|\[/?(?:SYSTEM|system|ASSISTANT|SYSTEM_PROMPT"
+    r"|AVAILABLE_TOOLS)\]"
     r"|</?(?:system|assistant|user|human|instructions?|system_prompt|system-reminder|think|thinking"
-    r"|tool_call|tool_response|function_calls?|function_results?|im_start|im_end)(?:\s[^<>]{0,40})?>"
+    r"|tool_call|tool_response|function_calls?|function_results?|im_start"
+    r"|im_end)(?:\s[^<>]{0,40})?>"
     r"|#{2,4} ?(?:System|Instructions?|Assistant|Response|User|Human|Input|Output)(?: ?Prompt)? ?:"
     r"|\"role\"\s{0,9}:\s{0,9}\"(?:system|assistant|user|developer|tool)\""
-    r"|(?:^|[\n.!?\"'}\]])\s{0,9}(?:assistant|human|chatbot|AI|Assistant|Human|ASSISTANT|HUMAN) ?: ?\S"
-    r"|(?:^|[\n.!?\"'}\]])\s{0,9}(?:[Ss]ystem|SYSTEM|[Dd]eveloper)(?: (?:message|prompt|note|override|MESSAGE|PROMPT|OVERRIDE))? ?: ?"
-    r"(?:[Yy]ou |[Ii]gnore|IGNORE|[Tt]he (?:assistant|user|model|ranking|following|next)|[Aa]lways|ALWAYS|[Rr]ank"
-    r"|[Rr]ecommend|[Ll]ist |[Nn]ew instr|[Dd]o not|[Pp]lease|[Pp]rioriti[sz]e|[Oo]verride|[Ff]rom now|[Ff]orget"
+    r"|(?:^|[\n.!?\"'}\]])\s{0,9}(?:assistant|human|chatbot|AI|Assistant|Human|ASSISTANT"
+    r"|HUMAN) ?: ?\S"
+    r"|(?:^|[\n.!?\"'}\]])\s{0,9}(?:[Ss]ystem|SYSTEM|[Dd]eveloper)(?: (?:message|prompt|note"
+    r"|override|MESSAGE|PROMPT|OVERRIDE))? ?: ?"
+    r"(?:[Yy]ou |[Ii]gnore|IGNORE|[Tt]he (?:assistant|user|model|ranking|following|next)"
+    r"|[Aa]lways|ALWAYS|[Rr]ank"
+    r"|[Rr]ecommend|[Ll]ist |[Nn]ew instr|[Dd]o not|[Pp]lease|[Pp]rioriti[sz]e|[Oo]verride"
+    r"|[Ff]rom now|[Ff]orget"
     r"|[Dd]isregard|[Pp]lace |[Pp]ut )"
 )
 _END_JSON = re.compile(
-    r"[\"']\s{0,9}[}\]]\s{0,9}[}\],]*\s{0,9}[{\[]|[\"']\s{0,9},\s{0,9}[\"'][\w .-]{1,40}[\"']\s{0,9}:\s{0,9}[\"'\[{\dtfn]"
+    r"[\"']\s{0,9}[}\]]\s{0,9}[}\],]*\s{0,9}[{\[]"
+    r"|[\"']\s{0,9},\s{0,9}[\"'][\w .-]{1,40}[\"']\s{0,9}:\s{0,9}[\"'\[{\dtfn]"
     r"|[\"']\s{0,9}\}\s{0,9}\]|\\\"\s{0,9}[},]"
 )
 _MARKUP = re.compile(
-    r"<(/?)(td|tr|th|table|tbody|body|html|head|script|style|textarea|select|title|listing|listings|product"
-    r"|products|item|items|document|documents|doc|context|data|description|catalog|catalogue|results?"
+    r"<(/?)(td|tr|th|table|tbody|body|html|head|script|style|textarea|select|title|listing"
+    r"|listings|product"
+    r"|products|item|items|document|documents|doc|context|data|description|catalog|catalogue"
+    r"|results?"
     r"|search_results|query|record|field|text|content|input|page|untrusted|tool_result)\b[^<>]{0,200}>",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(
     r"(?:^|\n)\s{0,3}(?:`{3,}|~{3,})\s{0,3}(?:system|json|assistant|end|instructions?)?\s{0,3}\n"
-    r"|```|\n-{3,}\s{0,3}\n|-->|\]\]>|\n\s{0,3}#{1,6} (?:System|Instruction|Assistant|Task|Note to|Important|New )"
-    r"|(?:END|End|BEGIN|Begin|START|Start) (?:OF |of )?(?:THE |the )?(?:PRODUCT|product|LISTING|listing|CATALOG|catalog"
-    r"|DATA|data|CONTEXT|context|DOCUMENT|document|USER|user|INPUT|input|SYSTEM|system|RECORD|record|LIST|list)"
-    r"(?: (?:DATA|data|LIST|list|LISTING|listing|INPUT|input|PROMPT|prompt|MESSAGE|message|DESCRIPTION|description|ENTRY|entry))?"
+    r"|```|\n-{3,}\s{0,3}\n|-->|\]\]>|\n\s{0,3}#{1,6} (?:System|Instruction|Assistant|Task"
+    r"|Note to|Important|New )"
+    r"|(?:END|End|BEGIN|Begin|START|Start) (?:OF |of )?(?:THE |the )?(?:PRODUCT|product"
+    r"|LISTING|listing|CATALOG|catalog"
+    r"|DATA|data|CONTEXT|context|DOCUMENT|document|USER|user|INPUT|input|SYSTEM|system|RECORD"
+    r"|record|LIST|list)"
+    r"(?: (?:DATA|data|LIST|list|LISTING|listing|INPUT|input|PROMPT|prompt|MESSAGE|message"
+    r"|DESCRIPTION|description|ENTRY|entry))?"
     r"\s{0,3}(?:[-=\]*]{2,}|\.\s{0,3}(?:Assistant|System|New|Now)|\])"
 )
 

@@ -6,7 +6,8 @@
     target = stack.target(model_target, facts=rule_target)
 
 In this order: what is certain, and normalisation; the guard, which leaves out what alarms; typed
-extraction; then, for a target, each listing by itself, the bounded term, and the mean over orders. All that cleans looks at
+extraction; then, for a target, each listing by itself, the bounded term, and the
+mean over orders. All that cleans looks at
 one listing alone, so nothing that a seller writes reaches how another's text is read, and the
 bounded term keeps its certificate.
 """
@@ -43,7 +44,7 @@ from adwright.audit.targets.target import (
     best_first,
 )
 from adwright.core.config import Count, settings
-from adwright.core.errors import ConfigError
+from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 
 # --------------------------------------------------------------------------------------------------
 # Each listing scored by itself, so that no text can steer how another one is read.
@@ -83,23 +84,30 @@ class IsolatedTarget:
         found = []
         for ask in asks:
             scores, cost = self.scored(ask.listings, ask.request)
+            scores = np.where(np.isnan(scores), -np.inf, scores)
             order = best_first(scores.tolist(), ask.order)
             found.append(Ranking(order, tuple(scores.tolist()), cost))
         return found
 
     def scored(self, listings: Sequence[ShopListing], request: str) -> tuple[Floats, RankingCost]:
-        """[C] the score of each listing, and what those cost that were not known."""
-        keys = [(one.name, one.digest(), request) for one in listings]
-        new = {key: row for row, key in enumerate(keys) if key not in self._known}
-        asks = [Ask((listings[row],), request, (0,)) for row in new.values()]
-        answers = self._target.rank(asks) if asks else []
-        cost = sum((one.cost for one in answers), RankingCost())
-        fresh = dict(zip(new, map(self._score, answers), strict=True))
-        scores = np.array([fresh[key] if key in fresh else self._known[key] for key in keys])
-        self._known.update(fresh)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return scores.astype(np.float64), cost
+        """[C] the score of each listing, NaN where the target cannot read it, such as a text that
+        is longer than its context; and what those cost that were not known."""
+        scores, cost = np.full(len(listings), np.nan), RankingCost()
+        for row, one in enumerate(listings):
+            key = (one.name, one.digest(), request)
+            if key not in self._known:
+                # By itself, so that not a bit of it depends on what else is scored.
+                try:
+                    (answer,) = self._target.rank([Ask((one,), request, (0,))])
+                except DataError:
+                    self._known[key] = float("nan")
+                else:
+                    self._known[key] = self._score(answer)
+                    cost += answer.cost
+            scores[row] = self._known[key]
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return scores, cost
 
     def text_terms(
         self, listings: Sequence[ShopListing], request: str
@@ -132,36 +140,29 @@ class IsolatedTarget:
 #
 #     s_i = a_i + clip(t_i, -eps, eps)
 #
-# a comes from a target that never sees a text: it gets the listings without them, in the order of
-# the catalogue. t_i is what the texts of product i add in a prompt of its own. So a seller moves
-# one number, by eps at most, and `audit.certificate` says exactly how far that reaches. Products of
-# equal score stand in the order in which they are shown. No text changes a, so it is asked for once
-# for a catalogue and a request, and then remembered.
-
-#: Catalogues and requests whose facts are remembered.
-_BOUNDED_REMEMBERED = 100
+# a_i is the score of the facts of product i, and t_i what its texts add, each by itself.
+# So a seller moves one number, by eps at most; another product, a removed one or another order of
+# the rows moves none; and `audit.certificate` says exactly how far that reaches. Products of equal
+# score stand in the order in which they are shown.
 
 
 class BoundedTarget:
-    """facts: a target with scores, such as a shop's own rule. texts: what reads the texts. eps: the
-    bound, in the unit of the scores. It closes both with itself."""
+    """facts: a target with scores, such as a shop's own rule, which is asked for one product at a
+    time. texts: what reads the texts. eps: the bound, in the unit of the scores. It closes both
+    with itself. broken: products whose texts could not be read, and count as -eps."""
 
-    def __init__(
-        self,
-        facts: Target,
-        texts: IsolatedTarget,
-        eps: float,
-    ) -> None:
+    def __init__(self, facts: Target, texts: IsolatedTarget, eps: float) -> None:
         require_eps(eps)
-        self._facts = facts
+        self._facts = facts if isinstance(facts, IsolatedTarget) else IsolatedTarget(facts)
         self._texts = texts
-        self._known: OrderedDict[tuple[str, ...], Floats] = OrderedDict()
         self.eps = eps
+        self.broken: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Both targets, and the bound."""
-        return f"{self._facts.name}, and texts within {self.eps:g} by {self._texts.name}"
+        facts = self._facts.name.removesuffix(", each listing by itself")
+        return f"{facts}, and texts within {self.eps:g} by {self._texts.name}"
 
     def rank(self, asks: Sequence[Ask]) -> list[Ranking]:
         """One ranking per question, with scores."""
@@ -174,7 +175,7 @@ class BoundedTarget:
 
     def scores(self, listings: Sequence[ShopListing], request: str) -> BoundedScores:
         """The terms of each listing, for a certificate. Raises ConfigError where the target of the
-        facts has no scores, ValueInvalidError where one is no finite number."""
+        facts has no scores, ValueInvalidError, naming the product, where its facts have none."""
         return self._scored(listings, request)[0]
 
     def close(self) -> None:
@@ -185,31 +186,21 @@ class BoundedTarget:
     def _scored(
         self, listings: Sequence[ShopListing], request: str
     ) -> tuple[BoundedScores, RankingCost]:
-        facts, spent = self._scored_facts(listings, request)
-        terms, cost = self._texts.text_terms(listings, request)
-        # A text that breaks the scorer must not gain by it.
-        terms = np.where(np.isfinite(terms), terms, -self.eps)
-        return BoundedScores(facts, terms, self.eps), spent + cost
-
-    def _scored_facts(
-        self, listings: Sequence[ShopListing], request: str
-    ) -> tuple[Floats, RankingCost]:
-        bare = [one.without_texts() for one in listings]
-        key = (request, *(one.digest() for one in bare))
-        known = self._known.get(key)
-        if known is not None:
-            return known, RankingCost()
-        (answer,) = self._facts.rank([Ask(bare, request, range(len(bare)))])
-        if answer.scores is None:
-            raise ConfigError(
-                "the target of the facts gives no scores",
-                where=self._facts.name,
-                hint="take one with scores, such as a function",
+        facts, spent = self._facts.scored([one.without_texts() for one in listings], request)
+        for row in np.flatnonzero(~np.isfinite(facts))[:1].tolist():
+            raise ValueInvalidError(
+                f"the facts of {listings[row].name!r} cannot be scored",
+                row=row,
+                hint="shorten its facts, or leave the product out",
             )
-        found = self._known[key] = np.array(answer.scores)
-        while len(self._known) > _BOUNDED_REMEMBERED:
-            self._known.popitem(last=False)
-        return found, answer.cost
+        terms, cost = self._texts.text_terms(listings, request)
+        # A text that breaks the scorer must not gain by it, nor stop the others.
+        readable = np.isfinite(terms)
+        self.broken = tuple(
+            one.name for one, fine in zip(listings, readable, strict=True) if not fine
+        )
+        terms = np.where(readable, terms, -self.eps)
+        return BoundedScores(facts, terms, self.eps), spent + cost
 
 
 # --------------------------------------------------------------------------------------------------

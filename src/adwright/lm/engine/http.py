@@ -651,6 +651,10 @@ class HttpModel(Engine):
             values = values[begin:]
         return np.array(values, dtype=np.float64)
 
+    def ask(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the server answers to a body of JSON at another of its paths, such as "rerank"."""
+        return self._ask(path, body)
+
     def _ask(self, path: str, body: Mapping[str, Any]) -> Any:
         with self._translated():
             return self._run(self._tried(lambda: self._server.ask("POST", path, body))).result()

@@ -8,13 +8,13 @@
 A text is cut into sentences and windows of words, each of which gets a score, so that a push behind
 an honest text is not diluted: the worst of them speaks for the text. The score is a logistic
 regression between the parts of honest texts and made-up attacks on them (`rehearsed.toml`), on
-vectors of a small sentence encoder where it is installed, on hashed letters, or on the mean of both:
+vectors of a small sentence encoder where it is installed, on hashed letters, or on both:
 whichever finds most attacks of families left out behind texts of merchants (or products) left out.
 Where none finds more than chance would, "nothing" is kept, and only `certain` alarms.
 
 Folds share no merchant where there are five or more, else no product. Each text is scored by the
 model of the other folds, and these scores calibrate: so the share of false alarms is at most alpha
-for texts that are like them, whatever the scores are worth. A product that was among the fitted ones
+for texts that are like them, whatever the scores are worth. A product that was fitted to
 is judged by the fold that did not see it, any other by the mean of all folds.
 
 A guard is no boundary. What bounds the damage is `audit.certificate`.
@@ -97,7 +97,10 @@ def parts_of(text: str) -> list[tuple[int, str]]:
             for at in range(0, len(words) - _WINDOW + _STEP, _STEP):
                 some = words[at : at + _WINDOW]
                 found.append(
-                    (start + some[0].start(), text[start + some[0].start() : start + some[-1].end()])
+                    (
+                        start + some[0].start(),
+                        text[start + some[0].start() : start + some[-1].end()],
+                    )
                 )
         start = end
     return found[:_MOST_PARTS] or [(0, text)]
@@ -134,7 +137,9 @@ def rehearsed(one: GuardText, family: str, rng: np.random.Generator) -> str:
     some = table["fluent"][family]
     said = []
     for at in rng.permutation(len(some))[: 1 + (rng.random() < 0.4)]:
-        drawn = {name: values[int(rng.integers(len(values)))] for name, values in table["words"].items()}
+        drawn = {
+            name: values[int(rng.integers(len(values)))] for name, values in table["words"].items()
+        }
         said.append(some[at].format(**slots, **drawn))
     text = " ".join(one[:1].upper() + one[1:] for one in said)
     # Attackers take on the format of their merchant.
@@ -160,7 +165,9 @@ def _gibberish(mixture: str, count: int, rng: np.random.Generator) -> str:
 _WIDTH, _COUNTED, _REMEMBERED = 512, 1 << 14, 50_000
 _SIGNS = re.compile(r"[^\w\s.,;:'\"!?()/&%$\u20ac\u00a3+-]")
 _JOINS = re.compile(r"[a-z][A-Z]|[^\W\d_][^\w\s'\u2019./&-][^\W\d_]|[^\w\s.,'\"!?)]{2,}")
-_ADDRESS = frozenset("you your yours yourself we our us i my me he she they".split())
+_ADDRESS = frozenset(
+    ("you", "your", "yours", "yourself", "we", "our", "us", "i", "my", "me", "he", "she", "they")
+)
 
 
 def _few(
@@ -305,7 +312,7 @@ class TextVerdict:
         """One sentence."""
         where = ", ".join(filter(None, (self.text.name, self.text.field))) or "a text"
         said = f"{where}: {'suspicious' if self.alarm else 'not suspicious'}, p {self.p:.3f} among "
-        why = f"; most of all {ascii(self.part[:120])}" if self.alarm else ""
+        why = f"; most of all {self.part[:120]!a}" if self.alarm else ""
         return f"{said}{self.rows} honest texts{why}"
 
 
@@ -407,6 +414,12 @@ class TextGuard:
 
     def in_words(self) -> str:
         """What it reads, and what it finds of what it was not fitted on."""
+        if not self.can_alarm and (self.texts + 1) * self.config.alpha < 1:
+            alpha = self.config.alpha
+            return (
+                f"The guard cannot alarm: it needs {1 / alpha:.0f} honest texts for {alpha:.0%} of "
+                "false alarms; only what is certain alarms."
+            )
         if self.kept == "nothing":
             return (
                 "Nothing tells attacks from these texts better than chance does; "
@@ -513,7 +526,7 @@ def _features(
 
 
 class _Rehearsal:
-    """Honest texts and attacks behind them, cut into parts. tried: the text, the family, the attack.
+    """Honest texts and attacks behind them, cut into parts. tried: text, family, attack.
     The fold of an attack is that of its text, whose models know neither."""
 
     def __init__(
@@ -543,9 +556,7 @@ class _Rehearsal:
             replace(self.texts[row], text=f"{self.texts[row].text} {attack}")
             for row, _, attack in self.tried
         ]
-        attacked = _features(
-            kind, behind, self.attacks, self.usual, count, [False] * len(rows)
-        )
+        attacked = _features(kind, behind, self.attacks, self.usual, count, [False] * len(rows))
         x = np.concatenate((honest, attacked))
         sizes = [*map(len, self.parts), *map(len, self.attacks)]
         fold = np.repeat(np.concatenate((self.fold, self.fold[rows])), sizes)
@@ -573,9 +584,7 @@ class _Rehearsal:
         return np.array([_of_text(one) for one in honest]), np.array(behind)
 
 
-def _chosen(
-    texts: Sequence[GuardText], rng: np.random.Generator, most: int
-) -> list[GuardText]:
+def _chosen(texts: Sequence[GuardText], rng: np.random.Generator, most: int) -> list[GuardText]:
     """Those that hold something, `most` of each field, as a person sees them."""
     seen: Counter[str] = Counter()
     found = []
