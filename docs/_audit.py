@@ -24,27 +24,10 @@ TIERS = {
 DEFENCES = {
     "none": "none",
     "normalise": "normalised",
-    "guard": "guard",
     "extract": "typed facts alone",
     "averaged": "mean of five orders",
     "isolated": "each listing alone",
-    "bounded": "facts, texts within .5",
-    "stack_half": "all, texts within .5",
-    "stack_facts": "all and typed facts, texts within .5",
-    "stack": "all, the bound by the rule",
     "rating": "no model: by rating",
-}
-FORMATS = {
-    "abt-buy": "Abt-Buy, descriptions",
-    "walmart-amazon": "Walmart-Amazon, titles",
-    "pricerunner": "PriceRunner, titles",
-    "dummyjson": "DummyJSON, descriptions",
-    "visibility": "the audited catalogues",
-}
-SETTINGS = {
-    "seen": "fitted on it",
-    "unseen": "never seen",
-    "unseen, peers": "30 of its texts seen, unlabelled",
 }
 
 
@@ -123,23 +106,6 @@ def others() -> Iterator[str]:
         yield f"| all | | {ABSENT} | | |"
 
 
-def bounds() -> Iterator[str]:
-    """What a bound costs and buys: where it is chosen, and on the coffee machines."""
-    rows = _of_kind("bound")
-    if rows:
-        yield "![Ranks that a text can buy, and NDCG lost, by bound](_static/visibility_bounds.svg)"
-        yield ""
-    yield "| products | bound | ranks that a text can win, mean | most | NDCG@10 lost |"
-    yield "|---|---|---|---|---|"
-    for row in rows:
-        names = " and ".join(CATALOGUES[one] for one in row["catalogue"].split(" and "))
-        eps = f"{row['eps']:.3f}{', chosen' if row['chosen'] else ''}"
-        gain = f"{row['mean_gain']:.2f} | {row['most_gain']}"
-        yield f"| {names} | {eps} | {gain} | {row['ndcg_loss']:.1f}% |"
-    if not rows:
-        yield f"| all | {ABSENT} | | | |"
-
-
 def certificates() -> Iterator[str]:
     """What certificates cost, and that no attack was outside of one."""
     found = figures_of("certificate")
@@ -182,46 +148,20 @@ def pace() -> Iterator[str]:
 
 
 def guard() -> Iterator[str]:
-    """What the guard finds of each format, fitted on it and not."""
+    """What the guard alarms on in catalogues that it was not developed on, seeds together."""
+    kinds = ("templates", "fluent", "gradient", "certain")
+    yield f"| catalogue | seeds | honest texts that alarm | {' | '.join(kinds)} |"
+    yield "|---|---|---|---|---|---|---|"
     rows = result("guard").get("rows", ())
-    yield (
-        "| format | the guard was | area | gradient | tokens | fluent | templates | false alarms |"
-    )
-    yield "|---|---|---|---|---|---|---|---|"
+    pairs = (("false_alarms_count", "honest"), *((f"{kind}_found", kind) for kind in kinds))
     for row in rows:
-        kinds = ("gradient", "tokens", "fluent", "templates")
-        cells = [FORMATS[row["format"]], SETTINGS[row["setting"]], number(row["auroc"], ".3f")]
-        cells += [number(row[f"found_{kind}"], ".0%") for kind in kinds]
-        yield f"| {' | '.join(cells)} | {number(row['honest_alarm'], '.1%')} |"
+        told = [f"{row[top] / row[of]:.1%} of {row[of]:,}" for top, of in pairs]
+        yield f"| {row['set']} | {row['seeds']} | {' | '.join(told)} |"
     if not rows:
-        yield f"| all | | {ABSENT} | | | | | |"
-    yield ""
-    yield _sentence(figures_of("guard"))
+        yield f"| all | {ABSENT} | | | | | |"
     yield ""
     yield result("guard").get("protocol", f"The guard is {ABSENT}.")
     yield from source("guard")
-
-
-def _sentence(figures: Mapping[str, Any]) -> str:
-    if "honest_alarm_at_1_percent" not in figures:
-        return ""
-    alarms = [
-        f"{number(figures[f'honest_alarm_at_{at}_percent'], '.2%')} "
-        f"({number(figures[f'honest_alarm_at_{at}_percent_ci'], '.2%')}) at {at}%"
-        for at in (1, 5)
-    ]
-    unseen = [
-        number(figures[f"guard_auroc_unseen_format{end}"], ".3f")
-        for end in ("", "_peers", "_4gram")
-    ]
-    return (
-        f"Area: under the curve, attacks of all kinds against honest texts. False alarms of all "
-        f"formats together that it was fitted on: {' and '.join(alarms)}. Mean area of formats "
-        f"that it never saw: {unseen[0]}, with unlabelled texts of them {unseen[1]}, of a model of "
-        f"characters alone {unseen[2]}. It is fitted to {figures['fit_texts']:,} texts in "
-        f"{figures['fit_cpu_seconds']:.0f} CPU-seconds, and reads "
-        f"{figures['texts_per_cpu_second']:,.0f} texts in one."
-    )
 
 
 def _rows() -> Sequence[Mapping[str, Any]]:
@@ -247,7 +187,6 @@ AUDIT: Mapping[str, Callable[[], Iterator[str]]] = {
     "visibility-products": products,
     "visibility-defences": defences,
     "visibility-others": others,
-    "visibility-bounds": bounds,
     "visibility-pace": pace,
     "visibility-certificates": certificates,
     "visibility-guard": guard,

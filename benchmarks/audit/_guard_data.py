@@ -1,30 +1,17 @@
-"""Honest texts of five formats, and attacks on them that no guard is fitted on."""
+"""Honest texts of five formats."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from adwright.audit.attacks.search import templates
-from adwright.audit.defences.guard.guard import GuardText, inserted
+from adwright.audit.defences.guard.guard import GuardText
 from adwright.authoring.instructions.sources import read_matches
-from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
 
 #: The merchants whose formats there are.
 FORMATS = ("abt-buy", "walmart-amazon", "pricerunner", "dummyjson", "visibility")
-#: gradient: what published searches ended in. tokens: random ones of a vocabulary. fluent:
-#: families of which the guard knows none. templates: those of the audit's first tier, of families
-#: that guards are fitted on, in other words.
-ATTACKS = ("gradient", "tokens", "fluent", "templates")
-_TOKENS = 25
-_READ = ("override", "authority", "fake_review", "flooding", "comparison")
-
-
 #: A text, and the product that it shares with others in other words.
 Clustered = tuple[str, GuardText]
 
@@ -86,37 +73,3 @@ _READERS = {
     "dummyjson": _dummyjson,
     "visibility": _visibility,
 }
-
-
-@dataclass(frozen=True)
-class UnseenAttacks:
-    """vocabulary: tokens of a model, each as the text that it stands for."""
-
-    vocabulary: Sequence[str]
-
-    def of(self, texts: Sequence[GuardText], kind: str, seed: int) -> list[GuardText]:
-        """Each text with an attack of a kind of `ATTACKS` in it, behind it most often."""
-        rng = np.random.default_rng([seed, ATTACKS.index(kind)])
-        return [
-            replace(one, text=inserted(one.text, self._attack(one, kind, row, rng), rng))
-            for row, one in enumerate(texts)
-        ]
-
-    def _attack(self, one: GuardText, kind: str, row: int, rng: np.random.Generator) -> str:
-        match kind:
-            case "gradient":
-                strings = gradient_strings()
-                return strings[row % len(strings)]
-            case "tokens":
-                drawn = rng.integers(0, len(self.vocabulary), _TOKENS)
-                return "".join(self.vocabulary[at] for at in drawn).strip()
-            case "templates":
-                some = [text for name in _READ for text in templates()[name]]
-                text = some[int(rng.integers(len(some)))]
-            case _:
-                some = [text for family in FLUENT.values() for text in family]
-                text = " ".join(some[at] for at in rng.permutation(len(some))[: rng.integers(1, 3)])
-        words = [word for word in one.name.split() if word.isalpha()] or ["product"]
-        given = {"name": one.name, "kind": words[-1], "other": "the other", "third": "the third"}
-        text = text.format(**given)
-        return text.lower() if one.text == one.text.lower() and rng.random() < 0.6 else text

@@ -257,8 +257,11 @@ class ShopCatalogue:
 # What is given is taken. What is left open is guessed, and the guess is said: the name by its usual
 # names, the merchant likewise, and every other column as a fact where
 #
-# - it holds numbers or truth values, or has the usual name of a fact (price, rating, brand ..), or
-# - its cells are short: at most three words and 30 characters each;
+# - it holds numbers, times or truth values, or has the usual name of what a shop sets (price, stock
+#   ..), or
+# - its cells are short: at most three words and 30 characters each; and there is one;
+#
+# and has none of the names of what sellers write (brand, colour, material, type, author ..);
 #
 # else as a text. A column that is taken for a text although it is a fact makes an audit look worse
 # than the shop is; the other way round would hide a hole, and so what is in doubt is a text.
@@ -321,8 +324,10 @@ def _is_fact(column: pl.Series) -> bool:
         return True
     if kind != pl.String:
         return False
-    cells = [cell for cell in column.to_list() if cell]
-    return all(len(cell) <= _CHARACTERS and len(cell.split()) <= _WORDS for cell in cells)
+    cells = [cell for cell in column.to_list() if cell and cell.strip()]
+    return bool(cells) and all(
+        len(cell) <= _CHARACTERS and len(cell.split()) <= _WORDS for cell in cells
+    )
 
 
 _SHOWN = 3
