@@ -1,6 +1,6 @@
 """What the guard finds in catalogues that it was not developed on (half an hour, resumable).
 
-ADWRIGHT_DATA=../shared/data python -m benchmarks.audit.guard [--seeds 0 1 2]
+ADWRIGHT_DATA=../shared/data python -m benchmarks.strangers.guard [--seeds 0 1 2]
 """
 
 from __future__ import annotations
