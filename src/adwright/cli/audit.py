@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import (
-    Served,
+    LmServer,
     Training,
     allowed_to_replace,
     column_pairs,
@@ -313,7 +313,7 @@ def certify(
     most: Natural = 0,
     ranker: Literal["likelihood", "embedding", "mixture", "endpoint"] = "likelihood",
     model: str = "",
-    served: Served = Served(),
+    served: LmServer = LmServer(),
     rule: RankingRule = "sum",
     offline: bool = False,
     force: bool = False,
@@ -405,7 +405,7 @@ def _certified_ranker(
     kind: Literal["likelihood", "embedding", "mixture", "endpoint"],
     shop: ShopCatalogue,
     model: str,
-    served: Served,
+    served: LmServer,
     rule: RankingRule,
     *,
     offline: bool,
