@@ -370,7 +370,7 @@ class TextGuard:
         for kind in kinds:
             weights[kind], odds[kind] = rehearsal.fitted(kind, config.ridge)
         if len(kinds) > 1:
-            honest, attacked = (sum(odds[kind][at] for kind in kinds) / len(kinds) for at in (0, 1))
+            honest, attacked = (np.mean([odds[kind][at] for kind in kinds], 0) for at in (0, 1))
             odds["both"] = honest, attacked
         made = cls(
             "nothing", weights, usual, len(some),
