@@ -1,8 +1,9 @@
 """What `adwright author write` makes of a stranger's catalogue by its defaults, as readers see it.
 
 34 products of a catalogue a seed, drawn by the command's own --sample: 306 of three catalogues and
-three seeds. The reader's rules are written apart from the product's checks: a length, a verb, no loop, no cut word, no end that leads
-nowhere, the words of the name as they are, no figure and no capitalised word that the row lacks.
+three seeds. The reader's rules are written apart from the product's checks: a length, a verb, no
+loop, no cut word, no end that leads nowhere, the words of the name as they are, no figure and no
+capitalised word that the row lacks.
 
 Planted: values of two attributes exchanged in sentences of ours, and the same sentences as they
 are, which must raise no alarm. Pairs: the command's texts beside title and attributes in a row, and
@@ -243,8 +244,8 @@ def rows_of(name: str) -> Iterator[Row]:
         case "journey":
             from adwright.data.sources.complete_journey import CompleteJourney
 
-            for cells in CompleteJourney.open().products().collect().iter_rows(named=True):
-                product = shelf_product(cells)
+            for named in CompleteJourney.open().products().collect().iter_rows(named=True):
+                product = shelf_product(named)
                 if product is not None:
                     own = {"Size": "", "Department": ""} | dict(product.attributes)
                     yield {
@@ -378,29 +379,26 @@ def _pairs(
     both = [one for one in few if (one, "headline") in free and (one, "description") in free]
     theirs = [(free[one, "headline"], free[one, "description"]) for one in both]
     mine = [(texts[one, "headline"], texts[one, "description"]) for one in both]
-    free_won = _wins(values(mine), values(theirs)) if both else (0, 0)
+    free_won = _wins(values(mine), values(theirs)) if both else [(0, 0), (0, 0)]
     judged = {
         "free_texts": 2 * len(both),
         "free_usable": sum(
             not read(free[one, slot], slot, by_id[one]) for one in both for slot in _LIMITS
         ),
     }
-    return {
-        "pairs": len(ids),
-        "pairs_template_clicks": won[0],
-        "pairs_template_recall": won[1],
-        "pairs_template_won": sum(won),
-        "pairs_free": len(both),
-        "pairs_free_clicks": free_won[0],
-        "pairs_free_recall": free_won[1],
-        "pairs_free_won": sum(free_won),
-        **judged,
-    }
+    of = {"pairs": len(ids), "pairs_free": len(both)}
+    for against, found in (("template", won), ("free", free_won)):
+        for judge, (better, worse) in zip(("clicks", "recall"), found, strict=True):
+            of |= {f"pairs_{against}_{judge}_won": better, f"pairs_{against}_{judge}_lost": worse}
+    return of | judged
 
 
-def _wins(ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[int, int]:
-    first, second = (int(np.sum(one > other)) for one, other in zip(ours, theirs, strict=True))
-    return first, second
+def _wins(ours: Sequence[Any], theirs: Sequence[Any]) -> list[tuple[int, int]]:
+    """By judge: how often ours is better, and how often theirs; the rest are equal."""
+    return [
+        (int(np.sum(one > other)), int(np.sum(one < other)))
+        for one, other in zip(ours, theirs, strict=True)
+    ]
 
 
 def _template(row: Row) -> tuple[str, str]:
