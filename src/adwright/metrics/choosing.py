@@ -95,7 +95,7 @@ class Folds:
 
     train: tuple[Rows, ...]
     held: tuple[Rows, ...]
-    how: How
+    how: str
     said: str
 
     def __len__(self) -> int:
@@ -264,7 +264,7 @@ def accuracy_of(truth: ArrayLike) -> Measure:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class HonestChoice:
     """What validation says.
 
     kept: name of the candidate, "mixture", or None: nothing here predicts this. values: of each
@@ -345,7 +345,7 @@ def choose(
     chance: float = 0.0,
     mix: bool = True,
     seed: int = 0,
-) -> Choice:
+) -> HonestChoice:
     """Fit each candidate on each fold, and say which is kept.
 
     candidates: from the simplest on. truth: [N], or [N, K] of classes; the mixture's weights are
@@ -385,7 +385,7 @@ def choose(
     ranked = sorted(others, key=lambda name: -room.value(shares[name]))
     ruled = [name for name in ranked if name in rules]
     told = room.further(crossed) if not nothing else Interval(chance, chance, chance)
-    return Choice(
+    return HonestChoice(
         kept=None if nothing else kept,
         values={name: room.interval(one) for name, one in shares.items()},
         simple=tuple(rules),

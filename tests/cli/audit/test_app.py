@@ -12,7 +12,8 @@ import pytest
 
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.audit.report.audit_report import AuditReport, AuditRunConfig, run_audit
-from adwright.cli.audit import DefenceChoice, TargetChoice, language_model, open_shop, show_report
+from adwright.cli.audit import show_report
+from adwright.cli.audit_options import DefenceChoice, TargetChoice, language_model, open_shop
 from adwright.core.errors import ConfigError
 from tests.support.audit.chats import gullible_chat, kettle_files
 from tests.support.audit.scripted_targets import gullible

@@ -109,7 +109,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def typed(home: Path, *more: object, code: int = 0) -> str:
     words = ["creative", "edit", home / "ads.csv", "--judge", home / "a", "--approver", "Ada"]
-    return call(*words, "--look-for", "nothing", "--calls", 12, *more, code=code)
+    return call(*words, "--look-for", "nothing", "--calls", 40, *more, code=code)
 
 
 def test_a_dry_run_checks_and_writes_nothing(home: Path) -> None:
@@ -130,7 +130,7 @@ def test_pictures_are_edited_and_what_is_protected_stays(
     said = typed(home, *told)
     assert "use the originals" in said
     row, *_ = json.loads((out / "edits.json").read_text("utf-8"))["ads"]
-    assert row["status"] == "edited"
+    assert row["status"] == "edited", row["reason"]
     data = (out / row["output"]).read_bytes()
     assert read_credentials(data).whole
     with Image.open(out / row["output"]) as new, Image.open(home / "shop" / "0.png") as old:

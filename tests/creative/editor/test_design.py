@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from adwright.creative.editor.design import Design, DesignFinder, _falling
+from adwright.creative.editor.design import Design, DesignFinder, softened
 from adwright.creative.editor.edit_kinds import Contrast, Crop, EditContext, Exposure, kept
 from adwright.creative.editor.edit_plan import (
     LEGIBLE,
@@ -111,7 +111,7 @@ def test_faces_stay_whole_but_take_a_tone() -> None:
     picture = np.full((60, 80, 3), 100, np.uint8)
     whole = np.zeros((60, 80), bool)
     whole[20:40, 30:50] = True
-    context = EditContext(whole=whole, still=_falling(np.zeros((60, 80), bool)))
+    context = EditContext(whole=whole, still=softened(np.zeros((60, 80), bool)))
     assert Crop(keep=0.6).frame(picture.shape, context)[0] <= 30
     assert (Exposure(0.5).apply(picture, context) > 100).all()
     assert (kept(picture, picture + 1, context) == 101).all()

@@ -222,7 +222,7 @@ _UNBLANKED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\u
 
 
 @dataclass(frozen=True)
-class _Rules:
+class _CertainRules:
     """For a word, the beginning of one, and a first sign of languages without blanks: the rule and
     the group that have it, later groups first. rules: how many groups each has, and its gap."""
 
@@ -233,9 +233,9 @@ class _Rules:
 
 
 @cache
-def _rules() -> _Rules:
+def _rules() -> _CertainRules:
     told = tomllib.loads(files(__package__).joinpath("certain.toml").read_text("utf-8"))
-    found = _Rules(defaultdict(list), defaultdict(list), defaultdict(list), [])
+    found = _CertainRules(defaultdict(list), defaultdict(list), defaultdict(list), [])
     for kind, times in (("rules", 1), ("signs", 3)):
         for rule in (one for some in told[kind].values() for one in some):
             gap = rule[0] if isinstance(rule[0], int) else told["gap"]
@@ -266,7 +266,7 @@ def instructs(text: str) -> bool:
     return bool(_UNBLANKED.search(text)) and _follows(_hits_of_signs(text, rules), rules.rules)
 
 
-def _hits_of_words(text: str, rules: _Rules) -> Iterator[tuple[int, int, int]]:
+def _hits_of_words(text: str, rules: _CertainRules) -> Iterator[tuple[int, int, int]]:
     """Place, rule and group of each word that a rule has."""
     at = 0
     for found in _TOKEN.finditer(text):
@@ -279,7 +279,7 @@ def _hits_of_words(text: str, rules: _Rules) -> Iterator[tuple[int, int, int]]:
         yield from ((at, *one) for one in sorted(some, reverse=True))
 
 
-def _hits_of_signs(text: str, rules: _Rules) -> Iterator[tuple[int, int, int]]:
+def _hits_of_signs(text: str, rules: _CertainRules) -> Iterator[tuple[int, int, int]]:
     for at, sign in enumerate(text):
         for word, rule, group in rules.signs.get(sign, ()):
             if text.startswith(word, at):

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from adwright.audit.catalogue import ShopListing
 from adwright.audit.certificate.certificate import BoundedScores, require_eps
-from adwright.audit.defences.certain import Certainty, certainties
+from adwright.audit.defences.certain import certainties
 from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
 from adwright.audit.defences.normalise import (
     ExtractionCleaner,
@@ -305,7 +305,7 @@ class Inspection:
     before: str
     after: str
     seen: Normalised
-    certain: tuple[Certainty, ...]
+    certain: tuple[str, ...]
     verdict: TextVerdict | None
 
     @property

@@ -79,7 +79,7 @@ _PARTS = re.compile(
     r"|contains|along with|is supplied with|included (?:is|are)|has)\b\s+([^.;!?\n]{3,160})",
     re.IGNORECASE,
 )
-_ITEM = re.compile(r",\s*(?:and\s+)?|\s+and\s+|\s+plus\s+|\s+as well as\s+")
+_ITEM = re.compile(r",\s*+(?:and\s+)?|(?<!\s)\s++(?:and|plus|as well as)\s+")
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,11 @@ def _values(product: Product) -> dict[str, tuple[frozenset[Hashable], frozenset[
     """Name of an attribute -> by what its values are known, and its values in small letters."""
     pairs = [(name.lower().replace("_", " "), value) for name, value in product.attributes]
     pairs += [("brand", product.brand), ("price", f"{product.price} {product.currency}".strip())]
-    pairs += [("category", re.split(r"\s*[>|/]\s*", product.category)[-1])]
+    pairs += [("category", re.split(r"[>|/]", product.category)[-1].strip())]
     found: dict[str, tuple[frozenset[Hashable], frozenset[str]]] = {}
     for name, told in pairs:
         value = told.strip()
-        low = " ".join(re.sub(r"[(\[].*?[)\]]", " ", name).split())
+        low = " ".join(re.sub(r"[(\[][^()\[\]]*+[)\]]", " ", name).split())
         low = _ALIKE.get(low, low)
         if not value or not low or len(value) > 120:
             continue

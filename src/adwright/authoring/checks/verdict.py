@@ -94,7 +94,7 @@ def _as_named(one: Finding, text: str, request: AuthoringRequest) -> Finding:
     if one.severity == "warning" or not one.rule.startswith("policy/"):
         return one
     title = " ".join(request.product.title.casefold().split())
-    before = re.search(r"(\S+\s+)?$", text[: one.start])
+    before = re.search(r"(?<!\S)(\S++\s++)?$", text[: one.start])
     after = re.match(r"\w*(?:\s+[^\s.,!?]+)?", text[one.end :])
     start = one.start - len(before[0]) if before else one.start
     end = one.end + len(after[0]) if after else one.end

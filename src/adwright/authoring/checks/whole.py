@@ -35,9 +35,9 @@ _FIELDS = (
     "|sentence|caption|query|input|output|response|instruction|question|category|slogan|copy"
 )
 _PROMPT = re.compile(
-    rf"^\W*(?:{_FIELDS})\s*:"
-    r"|^\W*(?:sure|certainly|of course)\b"
-    rf"|^\W*here(?:'s| is| are)(?: the| a| an| your)?(?: \w+){{0,3}} (?:{_FIELDS})\b"
+    rf"^[^\w\n]*+(?:{_FIELDS})\s*:"
+    r"|^[^\w\n]*+(?:sure|certainly|of course)\b"
+    rf"|^[^\w\n]*+here(?:'s| is| are)(?: the| a| an| your)?(?: \w+){{0,3}} (?:{_FIELDS})\b"
     r"|\[shortened\]|<\|?\w+\|?>|\bas an ai\b|\bin at most \d+ characters\b"
     r"|\bwrite the (?:headline|sentence|text|description|title) alone\b|#{2,}",
     re.IGNORECASE | re.MULTILINE,

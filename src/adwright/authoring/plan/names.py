@@ -36,7 +36,7 @@ from adwright.metrics.text.mentions import language_of, lexicon
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _TOKEN = re.compile(r"[^\s/,;()\[\]|]+")
 _VOWELS = frozenset("aeiouáàâäãåāæéèêëēíìîïīóòôöõøōœúùûüūýÿ")
-_SEPARATOR = re.compile(r"\s+[-–—|•·~]+\s+|\s*[|•;]\s*|,\s+|:\s+|\s*[(\[{]|\s+w/\s?")
+_SEPARATOR = re.compile(r"(?<!\s)(?:\s++[-–—|•·~]+\s+|\s*+[|•;]\s*|\s*+[(\[{]|\s++w/\s?)|,\s+|:\s+")
 _HANGS = re.compile(r"\s(?:for|with|without|from|in|by|featuring|including|w)\s", re.I)
 _MARKS = " ,;:-–—|/•·&+"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"))

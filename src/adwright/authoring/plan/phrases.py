@@ -24,10 +24,10 @@ from adwright.metrics.text.mentions import lexicon, unit_after
 #: Characters of a value, and of a sentence of the seller's.
 _LONGEST, _TOLD = 60, (25, 200)
 _NAME = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,3}")
-_UNIT_IN = re.compile(r"\s*[\[(](?:in )?([^()\[\]]{1,12})[\])]\s*$")
+_UNIT_IN = re.compile(r"(?<!\s)\s*+[\[(](?:in )?([^()\[\]]{1,12})[\])]\s*$")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(r"\d[\d.,\u00a0']*")
-_PATH = re.compile(r"\s*(?:>|›|»|\|| / |/)\s*")
+_PATH = re.compile(r"[>›»|/]")
 #: Words with which a sentence goes on from another one, or speaks of its page.
 _GOES_ON = re.compile(
     r"^(?:and|but|or|so|also|however|then|these|those|they|he|she|we|i|our|my|because|which|plus"
@@ -110,7 +110,7 @@ def _named(product: Product) -> Iterator[Phrase]:
         price = re.sub(r"([.,])(\d)$", r"\g<1>\g<2>0", re.sub(r"[.,]0$", "", price))
         cost = f"{price} {product.currency}"
         yield Phrase("price", f"The price is {cost}.", f"for {cost}", cost)
-    parts = [sayable(one) for one in _PATH.split(product.category)]
+    parts = [sayable(one.strip()) for one in _PATH.split(product.category)]
     category = next((one for one in reversed(parts) if one and not one[:1].isdigit()), "")
     if category.islower() and " " not in category:
         category = re.sub(r"[-_]", " ", category)  # of an address

@@ -60,7 +60,7 @@ class Design:
         own = _mask(self.boxes, shape)
         kept = own if protected is None else own | protected
         faces = _mask(self.faces, shape)
-        return EditContext(kept, whole=faces, still=_falling(kept | self.still))
+        return EditContext(kept, whole=faces, still=softened(kept | self.still))
 
 
 @dataclass(eq=False)
@@ -186,7 +186,7 @@ def _plates(picture: Pixels, words: Sequence[Box]) -> tuple[list[Box], Mask]:
     return plates, np.asarray(still)
 
 
-def _falling(mask: Mask) -> NDArray[np.float32]:
+def softened(mask: Mask) -> NDArray[np.float32]:
     """float32 [H, W]: 1 inside, falling to 0 outside."""
     with needing("edits of pictures", "creative"):
         import cv2

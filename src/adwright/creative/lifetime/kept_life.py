@@ -51,7 +51,7 @@ from adwright.creative.lifetime.survival_curves import FittedLifetime, LifeCurve
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, fit_lifetime
 from adwright.creative.lifetime.survival_network import InputSpec, LifeTerms, Vectors
 from adwright.metrics.bootstrap import Interval
-from adwright.metrics.choosing import MIXTURE, Candidate, Choice, Folds, Measure, Told, choose
+from adwright.metrics.choosing import MIXTURE, Candidate, Folds, HonestChoice, Measure, Told, choose
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -419,7 +419,7 @@ class StackedLives:
             spec = InputSpec.fit(table, min_count=self.config.min_count, leave_out=out)
         return HazardRule.fit(name, table, self.terms, spec)
 
-    def choice(self, seed: int) -> tuple[Choice, float | None]:
+    def choice(self, seed: int) -> tuple[HonestChoice, float | None]:
         """What validation says, and `exceeds`; None where no part exceeds."""
         horizon = int(np.ceil(self.terms.joined[-1]))
         tables: dict[int, SpellTable] = {}

@@ -42,7 +42,7 @@ from adwright.creative.lifetime.stop_rule import ValueConfig, ValueModel, fit_va
 from adwright.creative.lifetime.survival_curves import FittedLifetime
 from adwright.creative.lifetime.survival_fit import LifetimeConfig, clocks_of, fit_lifetime
 from adwright.creative.lifetime.survival_network import LifeTerms, Vectors
-from adwright.metrics.choosing import Choice
+from adwright.metrics.choosing import HonestChoice
 from adwright.training.search import require_free
 
 Ints = npt.NDArray[np.int64]
@@ -297,7 +297,7 @@ def train_retirement(
     return TrainedRetirement(kept, identity, folder / _MODEL, values)
 
 
-def choice_of(lives: LifeRecord, before: int | None = None, *, seed: int = 0) -> Choice:
+def choice_of(lives: LifeRecord, before: int | None = None, *, seed: int = 0) -> HonestChoice:
     """What `train_retirement` chooses by its defaults, and nothing trained on all."""
     data = retirement_data(lives, before)
     config = _settled(lives.log, data, LifetimeConfig(seed=seed))

@@ -87,8 +87,9 @@ from adwright.creative.response.models import (
 from adwright.creative.response.outcomes import CreativeOutcomes, stories_of
 from adwright.metrics.choosing import (
     Candidate,
-    Choice,
     Folds,
+    HonestChoice,
+    Measure,
     choose,
     imitating_folds,
     pairs_of,
@@ -415,7 +416,7 @@ def _fitted(
     config: ClickRateConfig,
     texts: EncodedTexts,
     vectors: Vectors | None,
-) -> tuple[FittedClickRate, Choice]:
+) -> tuple[FittedClickRate, HonestChoice]:
     stories = stories_of(outcomes)
     if (count := len(np.unique(stories))) < 2 * config.folds or config.folds < 2:
         raise DataError(
@@ -458,38 +459,18 @@ def _fitted(
     def candidate(name: str) -> Candidate:
         return Candidate(name, lambda rows: lambda _: unseen[name, rows.tobytes()], name in _SIMPLE)
 
-    varied = outcomes.varied if outcomes.scores is None else outcomes.tests >= 0
-    pairs = len(np.unique(outcomes.tests[varied])) >= _LEAST_TESTS
-    pairs |= outcomes.scores is not None and bool(varied.any())
-    within = np.where(varied, outcomes.tests, -1)
-    apart = APART if outcomes.scores is None else 0.0
-    measure = pairs_of(outcomes.rate, within, apart=apart) if pairs else spearman_of(outcomes.rate)
-    chance = 0.5 if pairs else 0.0
+    measure, pairs = _measure(outcomes)
     found = choose(
         [candidate(name) for name in fits], y, folds, measure,
-        units=units, chance=chance, seed=config.seed,
+        units=units, chance=0.5 if pairs else 0.0, seed=config.seed,
     )  # fmt: skip
-    own = encoded(every)
+    own, encoding = encoded(every), read.fitted(every)
     wanted = found.parts or {"constant": 1.0}
     parts = {name: fits[name](own, every) for name in wanted}
-    held = np.concatenate(folds.held)
-    latest = np.isin(held, folds.held[-1]) if folds.how == "time" else np.ones(len(held), np.bool_)
-    answer = (
-        found.unseen[held]
-        if found.kept
-        else np.concatenate([unseen["constant", train.tobytes()] for train in folds.train])
-    )
-    if prior is not None:
-        counts = outcomes.clicks[held], outcomes.impressions[held]
-        calibration: Calibration = RateCalibration.fit(
-            answer, *counts, prior, latest=latest, coverage=config.coverage
-        )
-    else:
-        calibration = ScoreCalibration.fit(
-            answer, y[held], latest=latest, logged=ScoreCalibration.is_logged(outcomes.rate),
-            coverage=config.coverage,
-        )  # fmt: skip
-    encoding = read.fitted(every)
+    answer = np.concatenate([unseen["constant", train.tobytes()] for train in folds.train])
+    if found.kept:
+        answer = found.unseen[np.concatenate(folds.held)]
+    calibration = _calibrated(answer, y, outcomes, folds, prior, config)
     novelty = Novelty.fit(_reference_of(read, encoding), stories, seed=config.seed)
     some = outcomes.take(novelty.rows)
     titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
@@ -509,6 +490,38 @@ def _fitted(
         config.seed,
     )
     return model, found
+
+
+def _measure(outcomes: CreativeOutcomes) -> tuple[Measure, bool]:
+    """What is measured: pairs within tests (True) where enough of them can tell, else rho."""
+    varied = outcomes.varied if outcomes.scores is None else outcomes.tests >= 0
+    pairs = len(np.unique(outcomes.tests[varied])) >= _LEAST_TESTS
+    pairs |= outcomes.scores is not None and bool(varied.any())
+    within = np.where(varied, outcomes.tests, -1)
+    apart = APART if outcomes.scores is None else 0.0
+    if pairs:
+        return pairs_of(outcomes.rate, within, apart=apart), True
+    return spearman_of(outcomes.rate), False
+
+
+def _calibrated(
+    answer: Floats,
+    y: Floats,
+    outcomes: CreativeOutcomes,
+    folds: Folds,
+    prior: BetaPrior | None,
+    config: ClickRateConfig,
+) -> Calibration:
+    """Level of the latest fold and interval, of answers for the held rows of all folds."""
+    held = np.concatenate(folds.held)
+    latest = np.isin(held, folds.held[-1]) if folds.how == "time" else np.ones(len(held), np.bool_)
+    if prior is not None:
+        counts = outcomes.clicks[held], outcomes.impressions[held]
+        return RateCalibration.fit(answer, *counts, prior, latest=latest, coverage=config.coverage)
+    logged = ScoreCalibration.is_logged(outcomes.rate)
+    return ScoreCalibration.fit(
+        answer, y[held], latest=latest, logged=logged, coverage=config.coverage
+    )
 
 
 #: Candidates that are rules.
@@ -580,7 +593,7 @@ def _folds(
     return folds, alone if owned else stories
 
 
-def _told(found: Choice, *, pairs: bool, how: str) -> dict[str, Any]:
+def _told(found: HonestChoice, *, pairs: bool, how: str) -> dict[str, Any]:
     measure = "share of pairs of a test in the right order" if pairs else "rho"
     return {
         "kept": found.kept,

@@ -81,7 +81,9 @@ def guard_texts(listings: Sequence[ShopListing]) -> list[GuardText]:
 # --------------------------------------------------------------------------------------------------
 # The parts of a text: its sentences, and windows over the long ones.
 
-_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f\u061f\u0964])|\s+[\u2022|*]\s+")
+_END = re.compile(
+    r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f\u061f\u0964])|(?<!\s)\s++[\u2022|*]\s+"
+)
 _LONG, _WINDOW, _STEP, _MOST_PARTS = 22, 14, 7, 400
 
 
@@ -323,7 +325,7 @@ class TextGuard:
     honest: scores by field, "" for all, ascending. found: of attacks of families left out, by the
     family, the share that alarms."""
 
-    kept: Kept
+    kept: str
     weights: Mapping[str, Floats]
     usual: Floats
     texts: int
@@ -398,7 +400,7 @@ class TextGuard:
             by_field[""].append(score)
             by_field.setdefault(one.field, []).append(score)
         sorted_by = {field: np.sort(scores) for field, scores in by_field.items()}
-        made = replace(self, kept=kept, honest=sorted_by)  # type: ignore[arg-type]
+        made = replace(self, kept=kept, honest=sorted_by)
         alarms: dict[str, list[bool]] = {}
         for (row, family, _), score in zip(tried, attacked.tolist(), strict=True):
             p, _ = made._p(score, texts[row].field, self.config.alpha)
