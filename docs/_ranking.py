@@ -191,35 +191,21 @@ _ROOMS = {
     "lives": "`retire train`",
     "labels": "`author write --labels`",
 }
+#: Of rooms that make something: what is counted, in words, and of how many.
 _MADE = {
-    "usable": "texts that are usable",
-    "loops": "loops",
-    "cut": "cut",
-    "stumps": "stumps",
-    "planted_found": "planted faults found",
-    "false_alarms_count": "honest texts alarmed at",
-    "posters_intact": "posters whole",
-    "overlays_legible": "new lines legible",
-    "templates_found": "templates found",
-    "fluent_found": "fluent attacks found",
-    "gradient_found": "gradient strings found",
-    "certain_found": "certainties found",
-    "outside": "rankings outside of the bound",
-}
-_OF = {
-    "usable": "texts",
-    "loops": "texts",
-    "cut": "texts",
-    "stumps": "texts",
-    "planted_found": "planted",
-    "false_alarms_count": "honest",
-    "posters_intact": "posters",
-    "overlays_legible": "overlays",
-    "templates_found": "templates",
-    "fluent_found": "fluent",
-    "gradient_found": "gradient",
-    "certain_found": "certain",
-    "outside": "attacks",
+    "usable": ("texts that are usable", "texts"),
+    "loops": ("loops", "texts"),
+    "cut": ("cut", "texts"),
+    "stumps": ("stumps", "texts"),
+    "planted_found": ("planted faults found", "planted"),
+    "false_alarms_count": ("honest texts alarmed at", "honest"),
+    "posters_intact": ("posters whole", "posters"),
+    "overlays_legible": ("new lines legible", "overlays"),
+    "templates_found": ("templates found", "templates"),
+    "fluent_found": ("fluent attacks found", "fluent"),
+    "gradient_found": ("gradient strings found", "gradient"),
+    "certain_found": ("certainties found", "certain"),
+    "outside": ("rankings outside of the bound", "attacks"),
 }
 
 
@@ -241,8 +227,9 @@ def strangers() -> Iterator[str]:
     figures = figures_of("strangers")
     share = number(figures.get("ahead_share"), ".0%")
     yield (
-        f"Behind the best rule: {number(figures.get('behind'), 'd')} of "
-        f"{number(figures.get('sets'), 'd')}; ahead: {share}; what training told and what came "
+        f"Measured so far: {number(figures.get('sets'), 'd')} of "
+        f"{number(figures.get('sets_planned'), 'd')} sets. Behind the best rule: "
+        f"{number(figures.get('behind'), 'd')}; ahead: {share}; what training told and what came "
         f"have intervals that meet in {number(figures.get('self_report_within'), 'd')}."
     )
     yield (
@@ -261,12 +248,10 @@ def strangers_made() -> Iterator[str]:
     yield "| room | set | what | count |"
     yield "|---|---|---|---|"
     for row in rows:
-        for key, said in _MADE.items():
-            if key in row and row.get(_OF[key]):
-                yield (
-                    f"| {row['room']} | {row['set']} | {said} | {row[key]:,} of "
-                    f"{row[_OF[key]]:,} ({row[key] / row[_OF[key]]:.1%}) |"
-                )
+        for key, (said, of) in _MADE.items():
+            if key in row and (whole := row.get(of)):
+                count = f"{row[key]:,} of {whole:,} ({row[key] / whole:.1%})"
+                yield f"| {row['room']} | {row['set']} | {said} | {count} |"
     yield from source("strangers")
 
 

@@ -186,7 +186,7 @@ def test_a_candidate_of_click_rates_is_tried_saved_and_opened(tmp_path: Path) ->
     table = {"title": [one.title for one in made.records], "test": made.tests}
     counts = {"impressions": made.impressions, "clicks": made.clicks}
     pl.DataFrame({**table, **counts}).write_csv(tmp_path / "clicks.csv")
-    with added("click_network", tmp_path) as run:
+    with added("click_model", tmp_path) as run:
         run("-c", CLICKS_USE)
 
 

@@ -33,6 +33,7 @@ _NO_SETTING = frozenset({"seed", "out", "offline", "threads", "folder", "path"})
 #: Options by which a command is told where what is: data, columns, places.
 _INPUTS = _NO_SETTING | {
     "ads",
+    "approver",
     "by",
     "clicks_column",
     "columns",

@@ -1,11 +1,10 @@
-"""Train the two judges that ship with the demonstration, and measure them (about 6 CPU-minutes).
+"""Train the two judges that ship with the demonstration, and measure them (about 20 minutes).
 
     python -m benchmarks.creative.demo_judges
 
-Clicks: Upworthy's creatives (CC BY 4.0), the first sixth of four folds of stories,
-judged on the fifth.
-Recall: 600 of the sentences whose memorability was measured (MIT), judged on the others. Both are
-made small: fewer training ads are kept for "unlike", and no text of any of them. They go to
+Clicks: Upworthy's creatives (CC BY 4.0), four folds of stories, judged on the fifth. Recall: 600 of
+the sentences whose memorability was measured (MIT), judged on the others. Both are made small:
+fewer training ads are kept for "unlike", and no text of any of them. They go to
 weights/demo_judges/, which the package ships, with a card beside them.
 """
 
@@ -36,8 +35,6 @@ from benchmarks.creative._upworthy import UPWORTHY
 SEED = 0
 #: Training ads that are kept of each, to tell what is unlike them.
 KEPT, SENTENCES = 256, 600
-#: A part in so many of the creatives is learned from, the first.
-STEP = 6
 VECTORS = cache_folder() / "vectors"
 
 _CARD = """# The demonstration's judges
@@ -79,11 +76,7 @@ def main() -> None:
 def _clicks(home: Path) -> dict[str, Figure]:
     outcomes = read_outcomes(home / "upworthy" / "creatives.parquet", UPWORTHY)
     folds = story_folds(stories_of(outcomes), 5, seed=SEED)
-    learned = np.flatnonzero(folds != 0)
-    train, held = (
-        outcomes.take(learned[: len(learned) // STEP]),
-        outcomes.take(np.flatnonzero(folds == 0)),
-    )
+    train, held = (outcomes.take(np.flatnonzero(part)) for part in (folds != 0, folds == 0))
     texts = encoded_texts(folder=VECTORS, offline=True)
     # Without boosting, whose components of texts would be larger than all the rest.
     model = fit_click_rate(train, ClickRateConfig(most=1, seed=SEED), texts=texts)

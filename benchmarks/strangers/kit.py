@@ -275,9 +275,18 @@ def _three(found: Interval) -> list[float]:
 # Cells: what was measured is kept, so that a stopped run goes on.
 
 
+def _place(room: str, name: str, seed: int) -> Path:
+    return CELLS / f"{room}-{name}-{seed}.json"
+
+
+def is_kept(room: str, name: str, seed: int) -> bool:
+    """Whether an earlier run measured it."""
+    return _place(room, name, seed).exists()
+
+
 def cell(room: str, name: str, seed: int, make: Callable[[], Any], *, again: bool) -> Any:
     """The plain value that `make` gives, or what an earlier run kept of it."""
-    path = CELLS / f"{room}-{name}-{seed}.json"
+    path = _place(room, name, seed)
     if path.exists() and not again:
         return json.loads(path.read_text("utf-8"))
     made = make()

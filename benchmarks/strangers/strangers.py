@@ -2,13 +2,15 @@
 
     python -m benchmarks.strangers.strangers [--room clicks] [--set medium] [--seeds 0 1 2]
     python -m benchmarks.strangers.strangers --developed     # print those, write nothing
+    python -m benchmarks.strangers.strangers --kept          # the result of what is measured so far
 
 Three seeds, which draw the model and, where a set has no order of its own, the part that is held
 out. The documented command is run with its defaults, and its predictions for held rows are set
 beside the best of the rules, as measured on those rows. Intervals are over seeds and units (a
 brand, a page, a day). Rooms are reported on sets that they were not developed on, and on their own;
 the column `role` says which. `kept` is what the command saved; `told` is what it said beforehand to
-expect of rows like those held out.
+expect of rows like those held out. Sets that were not measured yet have no row; `sets_planned`
+counts those of rooms that predict.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from benchmarks.strangers.kit import (
     compared,
     data_hash,
     held_of,
+    is_kept,
     plain_held,
     require_reported,
 )
@@ -115,6 +118,9 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     predicted = [row for row in rows if "lead" in row]
     figures: dict[str, Figure] = {
         "sets": len(predicted),
+        "sets_planned": sum(
+            SETS[room][name] != "developed" for room in PREDICTS for name in SETS[room]
+        ),
         "behind": sum(row["behind"] for row in predicted),
         "ahead_share": sum(row["ahead"] for row in predicted) / max(len(predicted), 1),
         "self_report_within": sum(row["told_within"] for row in predicted),
@@ -135,6 +141,9 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
         mine = [row for row in rows if _ROOM_OF.get(key, row["room"]) == row["room"]]
         if whole := sum(row.get(bottom, 0) for row in mine):
             figures[key] = sum(row.get(top, 0) for row in mine) / whole
+    if products := sum(row.get("honest_products", 0) for row in rows):
+        gained = sum(row.get("honest_gain_milliranks", 0) for row in rows)
+        figures["certificate_honest_gain"] = gained / 1000 / products
     for key, column in _SUMS.items():
         if any(column in row for row in rows):
             figures[key] = sum(row.get(column, 0) for row in rows)
@@ -149,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--again", action="store_true", help="measure anew what is kept")
     parser.add_argument("--developed", action="store_true", help="print sets of development")
+    parser.add_argument("--kept", action="store_true", help="measure nothing; write what is kept")
     chosen = parser.parse_args()
     rooms = chosen.room or list(SETS)
     rows: list[dict[str, Any]] = []
@@ -158,7 +168,10 @@ def main() -> None:
                 continue
             if not chosen.developed:
                 require_reported(room, name)
-            found = measured(room, name, chosen.seeds, again=chosen.again)
+            seeds = [one for one in chosen.seeds if not chosen.kept or is_kept(room, name, one)]
+            if not seeds:
+                continue
+            found = measured(room, name, seeds, again=chosen.again)
             predicts = room in PREDICTS
             row = compared([held_of(one) for one in found]) if predicts else None
             rows.append(row or counted(room, name, found))
@@ -166,7 +179,8 @@ def main() -> None:
     if chosen.developed or chosen.room or chosen.set:
         say("a part: nothing is written")
         return
-    rows += nothing_there(chosen.seeds, again=chosen.again)
+    if not chosen.kept:
+        rows += nothing_there(chosen.seeds, again=chosen.again)
     write_result(
         "strangers",
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),

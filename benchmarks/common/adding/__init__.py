@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.common.adding.act import put_act
 from benchmarks.common.adding.attack import put_attack
-from benchmarks.common.adding.click_network import put_click_network
+from benchmarks.common.adding.click_model import put_click_model
 from benchmarks.common.adding.copied import Copied, files_touched
 from benchmarks.common.adding.engine import put_engine
 from benchmarks.common.adding.method import put_method
@@ -19,7 +19,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 ADDITIONS: Mapping[str, Callable[[Copied], None]] = {
     "ranker": put_ranker,
     "sequence_model": put_sequence_model,
-    "click_network": put_click_network,
+    "click_model": put_click_model,
     "method": put_method,
     "engine": put_engine,
     "platform": put_platform,

@@ -1,10 +1,10 @@
-"""Add a made-up candidate of click rates, the nearest creatives, to a copy of src."""
+"""Add a made-up candidate of click rates, by how long a text is, to a copy of src."""
 
 from __future__ import annotations
 
 from benchmarks.common.adding.copied import Copied
 
-CANDIDATE = '''"""A click rate by the words that stand first in a vocabulary, weighed alike."""
+CANDIDATE = '''"""A click rate by how long a text is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fit_weighed(blocks: Mapping[str, Block], taught: Taught, rows: Rows) -> Ridg
 '''
 
 
-def put_click_network(copy: Copied) -> None:
+def put_click_model(copy: Copied) -> None:
     """Make the addition in `copy`."""
     copy.add("adwright/creative/response/weighed.py", CANDIDATE)
     copy.change(
