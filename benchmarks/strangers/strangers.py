@@ -1,6 +1,7 @@
 """What each room does by its defaults on a stranger's data, beside simple rules (hours, resumable).
 
     python -m benchmarks.strangers.strangers [--room clicks] [--set medium] [--seeds 0 1 2]
+    python -m benchmarks.strangers.strangers --room lives --set nulls   # its simulated sets alone
     python -m benchmarks.strangers.strangers --developed     # print those, write nothing
     python -m benchmarks.strangers.strangers --kept          # the result of what is measured so far
 
@@ -96,21 +97,20 @@ def counted(room: str, name: str, found: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def nothing_there(seeds: Sequence[int], *, again: bool = False) -> list[dict[str, Any]]:
-    """What rooms that predict say of sets that hold nothing, and of sets with a planted signal."""
-    rows = []
-    for room in PREDICTS:
-        module = import_module(f"benchmarks.strangers._{room}")
-        if not hasattr(module, "nulls"):
-            continue
-        sums: Counter[str] = Counter()
-        for seed in seeds:
-            with tempfile.TemporaryDirectory(prefix="strangers-") as folder:
-                say(f"{room} on simulated sets, seed {seed}")
-                make = partial(module.nulls, seed, Path(folder))
-                sums.update(cell(room, "nulls", seed, make, again=again))
-        rows.append({"room": room, "set": "simulated", "role": "reported", **sums})
-    return rows
+def nothing_there(
+    room: str, seeds: Sequence[int], *, kept: bool = False, again: bool = False
+) -> list[dict[str, Any]]:
+    """What a room that predicts says of sets that hold nothing, and of sets with a signal; no row
+    where it has no such sets, or where none are `kept` and only those are asked for."""
+    wanted = [seed for seed in seeds if not kept or is_kept(room, "nulls", seed)]
+    module: Any = import_module(f"benchmarks.strangers._{room}") if wanted else None
+    sums: Counter[str] = Counter()
+    for seed in wanted if hasattr(module, "nulls") else ():
+        with tempfile.TemporaryDirectory(prefix="strangers-") as folder:
+            say(f"{room} on simulated sets, seed {seed}")
+            make = partial(module.nulls, seed, Path(folder))
+            sums.update(cell(room, "nulls", seed, make, again=again))
+    return [{"room": room, "set": "simulated", "role": "reported", **sums}] if sums else []
 
 
 def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
@@ -176,11 +176,13 @@ def main() -> None:
             row = compared([held_of(one) for one in found]) if predicts else None
             rows.append(row or counted(room, name, found))
             say(_line(rows[-1]))
+        drawn = not chosen.developed and (not chosen.set or "nulls" in chosen.set)
+        if drawn and room in PREDICTS:
+            rows += nothing_there(room, chosen.seeds, kept=chosen.kept, again=chosen.again)
+            say(f"{room} on simulated sets: {rows[-1:]}")
     if chosen.developed or chosen.room or chosen.set:
         say("a part: nothing is written")
         return
-    if not chosen.kept:
-        rows += nothing_there(chosen.seeds, again=chosen.again)
     write_result(
         "strangers",
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),
