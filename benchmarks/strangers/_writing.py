@@ -200,9 +200,14 @@ def _figure(text: str) -> str:
 # The sets, as tables.
 
 
+def data_home() -> Path:
+    """Where the sets lie."""
+    return Path(os.environ["ADWRIGHT_DATA"])
+
+
 def rows_of(name: str) -> Iterator[Row]:
     """The rows of a set, each with id and title."""
-    home = Path(os.environ["ADWRIGHT_DATA"])
+    home = data_home()
     match name:
         case "dummyjson":
             for one in json.loads((home / name / "products.json").read_text("utf-8")):

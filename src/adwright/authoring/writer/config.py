@@ -120,8 +120,9 @@ class WriteConfig:
     `plan.names`. judge: what chooses among texts, by its folder; for the recipe alone.
     slots: names, see `slots`. platform: whose limits hold, "" for none.
     variants: texts of each slot, for A/B tests. voice: a TOML file with the voice of a brand.
-    labels: the closed list for the slot `category`. values: further fields of requests, the same
-    for all, such as ("occasion", "Christmas"). value_columns: field -> column of the table.
+    labels: the closed list for the slot `category`. train: a column of the table in which some rows
+    have their label, from which the others' are learned. values: further fields of requests, the
+    same for all, such as ("occasion", "Christmas"). value_columns: field -> column of the table.
     instructions: slot -> what the model is told in the place of our own words.
 
     temperature: of the first variant; variety: of the others, and of second attempts. seed: of
@@ -143,6 +144,7 @@ class WriteConfig:
     variants: Count = 1
     voice: Path | None = None
     labels: tuple[str, ...] = ()
+    train: str = ""
     values: tuple[tuple[str, str], ...] = ()
     value_columns: tuple[tuple[str, str], ...] = ()
     instructions: tuple[tuple[str, str], ...] = ()
@@ -166,13 +168,13 @@ class WriteConfig:
                 "slots are named, each once", where=f"slots {self.slots}", hint="name one or more"
             )
         needs_labels = [n for n in self.slots if slot_named(n, self.platform).task.form == "label"]
-        if bool(needs_labels) != bool(self.labels):
+        if bool(needs_labels) != bool(self.labels or self.train):
             raise ConfigError(
                 f"the slot {needs_labels[0]} needs a closed list of labels"
                 if needs_labels
                 else "labels are given, and no slot takes them",
                 where="labels",
-                hint="give --labels FILE, a label a line, with --slots category",
+                hint="give --labels FILE or --train COLUMN, with --slots category",
             )
         if self.variants > 1 and not self.variety:
             raise ConfigError(

@@ -16,9 +16,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import polars as pl
 
 from adwright.authoring.checks.limits import CheckConfig, Finding, brands_of, errors_of
 from adwright.authoring.checks.verdict import usable
@@ -45,12 +47,13 @@ from adwright.authoring.writer.drafts import (
     WriteRow,
     make_plan,
 )
+from adwright.authoring.writer.labelling import TrainedLabels, label_text, scored_labels
 from adwright.authoring.writer.products import ProductTable
 from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe, room_of
 from adwright.core.atomic import atomic_write_text, claim
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
-from adwright.core.errors import ConfigError, DataError, ResourceError
+from adwright.core.errors import ConfigError, DataError, ResourceError, SchemaError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage
 
@@ -193,12 +196,15 @@ def run_job(
     """
     timer = SystemClock() if clock is None else clock
     place = Path(folder)
+    known = _labelled(table, config.train) if config.train else {}
+    if config.train:
+        config = replace(config, labels=config.labels or tuple(sorted(set(known.values()))))
     with _alone(place), closing(Drafts.open(place, clock=timer)) as drafts:
         recipe = recipe_of(config, opened, brands=brands_of(table.products))
         require_same_recipe(drafts, recipe, rewrite=config.rewrite)
         plan = make_plan(table, config, recipe.digests, drafts)
         drafts.note_job(recipe.job, recipe.job_line(table))
-        run = _Run(table, config, opened, drafts, plan, recipe, timer, sleep, judge)
+        run = _Run(table, config, opened, drafts, plan, recipe, timer, sleep, judge, known)
         end: JobEnd = "stopped"
         try:
             end = run.write()
@@ -223,6 +229,7 @@ class _Run:
         clock: Clock,
         sleep: Callable[[float], None],
         judge: TextJudge | None,
+        known: Mapping[str, str],
     ) -> None:
         self._table, self._config, self._opened = table, config, opened
         self._drafts, self._plan, self._recipe, self._clock = drafts, plan, recipe, clock
@@ -238,6 +245,8 @@ class _Run:
         self._planner = Planner(opened.model, naming=naming, judge=judge)
         # What takes the place of free text that cannot be used: chosen by the rule, at no cost.
         self._instead = Planner(None, naming=naming)
+        self._known, self._said = known, list(table.said)
+        self._trained: TrainedLabels | None = None
         self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
         self._noted = Usage()
         self._start, self._cpu = clock.monotonic(), cpu_seconds()
@@ -300,7 +309,7 @@ class _Run:
             usable=self._usable_share(),
             made=dict(tally.made),
             left_out=dict(tally.left_out),
-            said=self._table.said,
+            said=tuple(self._said),
         )
 
     def _usable_share(self) -> float | None:
@@ -314,6 +323,8 @@ class _Run:
         asked = self._asked(rows)
         if rows[0].slot.task.form == "text" and self._config.by == "plan":
             self._plan_group(asked)
+            return
+        if rows[0].slot.task.form == "label" and self._label_group(asked):
             return
         if self._asker is None:
             raise ConfigError(
@@ -354,6 +365,38 @@ class _Run:
         self._note_usage()
         self._write(kept)
         self._fail(failures)
+
+    def _label_group(self, asked: Sequence[AskedRow]) -> bool:
+        """Give labels by what was trained, or by the model's scores; whether that can be done."""
+        start = self._clock.monotonic()
+        if self._known:
+            if self._trained is None:
+                products = {one.id: one for one in self._table.products}
+                texts = [label_text(products[one]) for one in self._known]
+                self._trained = TrainedLabels.fit(
+                    texts, list(self._known.values()), seed=self._config.seed
+                )
+                self._said += self._trained.choice.sentences("accuracy")
+            told = self._trained.predict([label_text(one.row.product) for one in asked])
+            pairs = zip(asked, told, strict=True)
+            found = [self._known.get(one.row.product.id, label) for one, label in pairs]
+        elif self._opened.model is not None:
+            scored = scored_labels(self._opened.model, [one.request for one in asked])
+            if scored is None:
+                return False
+            found = scored
+        else:
+            return False
+        share = (self._clock.monotonic() - start) / max(len(asked), 1)
+        made = [
+            planned_draft(one, label, self._checks(one.row), self._source, share)
+            for one, label in zip(asked, found, strict=True)
+        ]
+        self._tally.made["labels, " + ("trained" if self._known else "scored")] += len(made)
+        for done in made:
+            self._open.discard(done.answer.asked.row.key)
+        self._write([done.draft for done in made if done.draft is not None])
+        return True
 
     def _planned_row(self, asked: AskedRow) -> PlannedRow:
         row, request = asked.row, asked.request
@@ -485,6 +528,21 @@ class _Run:
             or bool(budget.seconds and self._clock.monotonic() - self._start >= budget.seconds)
             or bool(budget.money and self._cost() >= budget.money)
         )
+
+
+def _labelled(table: ProductTable, column: str) -> dict[str, str]:
+    """Product -> its label, of those that have one. Raises SchemaError where the column is missing,
+    DataError where none has."""
+    if column not in table.frame.columns:
+        hint = f"the table has {', '.join(one[:60] for one in table.frame.columns[:20])}"
+        what = f"the table has no column {column!r} of labels"
+        raise SchemaError(what, file=str(table.path), column=column, hint=hint)
+    cells = table.frame[column].cast(pl.String)
+    found = {one: (cells[row] or "").strip() for one, row in table.rows.items()}
+    known = {one: label for one, label in found.items() if label}
+    if not known:
+        raise DataError("no row has a label", column=column, hint="name a column of labels")
+    return known
 
 
 def _way(done: FinishedRow) -> str:

@@ -147,6 +147,7 @@ def recipe_of(
         "by": config.by,
         "codes": dict(config.codes),
         "judge": config.judge,
+        "train": config.train,
     }
     return WriteRecipe(values, to_jsonable(config), prompts, check_configs(config, brands=brands))
 

@@ -95,6 +95,7 @@ def write(
     variants: Annotated[int, Ge(1), Le(100)] = 1,
     voice: Path | None = None,
     labels: Path | None = None,
+    train: str = "",
     value: list[str] | None = None,
     value_columns: str | None = None,
     instruction: list[str] | None = None,
@@ -159,6 +160,8 @@ def write(
         variants: Texts of each slot, for A/B tests.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
         labels: File with the categories to choose from, one a line.
+        train: Column in which some rows have their category: what of majority, nearest and TF-IDF
+            validation keeps gives that of the others.
         value: What else the model is told, NAME=TEXT: occasion=Easter; may be repeated.
         value_columns: The same, out of columns: query=search_term. `title` needs a query, `answer`
             a question, `intention` a behaviour, such as what was bought before.
@@ -201,7 +204,7 @@ def _config(told: Mapping[str, Any]) -> WriteConfig:
     from adwright.authoring.writer.config import WriteConfig
 
     same = ("variants", "voice", "temperature", "variety", "seed", "batch", "attempts")
-    more = ("sample", "budget", "prices", "rewrite", "again", "over_edits")
+    more = ("train", "sample", "budget", "prices", "rewrite", "again", "over_edits")
     columns = name_pairs("--value-columns", told["value_columns"]) or {}
     return WriteConfig(
         slots=comma_list(told["slots"]),
@@ -291,8 +294,9 @@ def _run(
 
     judge = judge_of_texts(asked.judges) if asked.judges else None
     spec = asked.writer
-    if judge is not None and config.by == "plan" and not config.labels:
-        spec = replace(spec, model=RULE, url="", engine="auto")  # the judge chooses
+    # A judge chooses, or what rows with labels teach: no model is asked.
+    if config.by == "plan" and not config.labels and (judge is not None or config.train):
+        spec = replace(spec, model=RULE, url="", engine="auto")
     try:
         with open_writer(spec, scores=config.by == "plan") as opened:
             report = run_job(table, out, config, opened, judge=judge)
@@ -332,6 +336,9 @@ def _show(report: WriteReport, out: Path) -> None:
     for rule, count in report.findings.items():
         facts[rule] = f"{count['before']:,} before repair, {count['after']:,} after"
     show_facts(facts)
+    for line in report.said:
+        if "accuracy" in line:
+            typer.echo(line)
     typer.echo(f"next: adwright author review {out}")
 
 
