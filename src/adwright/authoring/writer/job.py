@@ -27,6 +27,7 @@ from adwright.authoring.checks.verdict import usable
 from adwright.authoring.instructions.rows import drawn
 from adwright.authoring.plan.names import Naming
 from adwright.authoring.plan.planning import PlannedRow, Planner, TextJudge
+from adwright.authoring.tasks import Product
 from adwright.authoring.writer.asking import (
     AskedRow,
     Asker,
@@ -47,7 +48,12 @@ from adwright.authoring.writer.drafts import (
     WriteRow,
     make_plan,
 )
-from adwright.authoring.writer.labelling import TrainedLabels, label_text, scored_labels
+from adwright.authoring.writer.labelling import (
+    TrainedLabels,
+    label_text,
+    scored_labels,
+    sentence_vectors,
+)
 from adwright.authoring.writer.products import ProductTable
 from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_same_recipe, room_of
 from adwright.core.atomic import atomic_write_text, claim
@@ -369,34 +375,40 @@ class _Run:
     def _label_group(self, asked: Sequence[AskedRow]) -> bool:
         """Give labels by what was trained, or by the model's scores; whether that can be done."""
         start = self._clock.monotonic()
+        found: Sequence[str | None] | None = None
         if self._known:
-            if self._trained is None:
-                products = {one.id: one for one in self._table.products}
-                texts = [label_text(products[one]) for one in self._known]
-                self._trained = TrainedLabels.fit(
-                    texts, list(self._known.values()), seed=self._config.seed
-                )
-                self._said += self._trained.choice.sentences("accuracy")
-            told = self._trained.predict([label_text(one.row.product) for one in asked])
-            pairs = zip(asked, told, strict=True)
-            found = [self._known.get(one.row.product.id, label) for one, label in pairs]
+            found = self._trained_labels([one.row.product for one in asked])
         elif self._opened.model is not None:
-            scored = scored_labels(self._opened.model, [one.request for one in asked])
-            if scored is None:
-                return False
-            found = scored
-        else:
+            found = scored_labels(self._opened.model, [one.request for one in asked])
+        if found is None:
             return False
         share = (self._clock.monotonic() - start) / max(len(asked), 1)
-        made = [
-            planned_draft(one, label, self._checks(one.row), self._source, share)
-            for one, label in zip(asked, found, strict=True)
-        ]
-        self._tally.made["labels, " + ("trained" if self._known else "scored")] += len(made)
-        for done in made:
-            self._open.discard(done.answer.asked.row.key)
-        self._write([done.draft for done in made if done.draft is not None])
+        kept, failures = [], []
+        for one, label in zip(asked, found, strict=True):
+            key = one.row.key
+            if label is None:
+                failures.append(RowFailure(*key, "nothing tells its label", one.row.inputs, 1))
+                continue
+            done = planned_draft(one, label, self._checks(one.row), self._source, share)
+            self._open.discard(key)
+            kept += [done.draft] if done.draft else []
+        self._tally.made["labels, " + ("trained" if self._known else "scored")] += len(kept)
+        self._write(kept)
+        self._fail(failures)
         return True
+
+    def _trained_labels(self, products: Sequence[Product]) -> list[str | None]:
+        """Of each the label that it has, else what the others teach; None where that is nothing."""
+        if self._trained is None:
+            texts = [label_text(one) for one in self._table.products if one.id in self._known]
+            labels = [self._known[one.id] for one in self._table.products if one.id in self._known]
+            self._trained = TrainedLabels.fit(
+                texts, labels, sentences=sentence_vectors(), seed=self._config.seed
+            )
+            self._said += self._trained.choice.sentences("accuracy")
+        told = self._trained.predict([label_text(one) for one in products])
+        others: Sequence[str | None] = told or [None] * len(products)
+        return [self._known.get(one.id, label) for one, label in zip(products, others, strict=True)]
 
     def _planned_row(self, asked: AskedRow) -> PlannedRow:
         row, request = asked.row, asked.request

@@ -160,8 +160,8 @@ def write(
         variants: Texts of each slot, for A/B tests.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
         labels: File with the categories to choose from, one a line.
-        train: Column in which some rows have their category: what of majority, nearest and TF-IDF
-            validation keeps gives that of the others.
+        train: Column in which some rows have their category, which teach that of the others: by
+            words, letters or sentences, whichever validation prefers; or none is given.
         value: What else the model is told, NAME=TEXT: occasion=Easter; may be repeated.
         value_columns: The same, out of columns: query=search_term. `title` needs a query, `answer`
             a question, `intention` a behaviour, such as what was bought before.
