@@ -7,13 +7,16 @@ rivals, gibberish, nothing, a text that is too long), and adds up to two product
 the request and of rivals' facts. Every score is the ranker's own, of the product by itself, so that
 a list is put together from scores that are known. outside: of attacks, those in which any product
 stands outside of what the certificate says. honest_gain: ranks that the real description brings
-within eps, over none, to the product that answers the request; eps is a quarter of the spread of
-the facts' scores.
+within eps, over none, to the product that answers the request. The certificate and its eps are what
+`adwright audit certify` writes by its defaults, but for the shop's own rule, a function, which
+takes eps as the command does.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,19 @@ import numpy as np
 
 from adwright.audit.attacks.search import templates
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
-from adwright.audit.certificate.certificate import BoundedScores, colluding_bounds, rank_bounds
+from adwright.audit.certificate.certificate import (
+    BoundedScores,
+    RankCertificate,
+    colluding_bounds,
+    rank_bounds,
+    read_signed,
+)
 from adwright.audit.defences.stack import BoundedTarget, IsolatedTarget
 from adwright.audit.targets.search import search_target
 from adwright.audit.targets.target import FunctionTarget, Target
 from adwright.metrics.text.agreement import words_of
 from benchmarks.strangers._guard import products
+from benchmarks.strangers.kit import run_command
 
 _EACH, _ADDED, _TOGETHER = 1200, 2, 2
 #: Products of a list, and lists, by the kind of ranker.
@@ -41,7 +51,7 @@ def figures(name: str, seed: int, folder: Path) -> dict[str, Any]:
     for kind, (count, lists) in KINDS.items():
         for _ in range(lists):
             shop = _shop(name, [rows[at] for at in rng.permutation(len(rows))[: 2 * count]], count)
-            _attacked(shop, _ranker(kind, shop), found, rng, few=kind == "likelihood")
+            _attacked(kind, shop, found, rng, folder)
     return {"kinds": ", ".join(KINDS), **found}
 
 
@@ -81,20 +91,37 @@ def _ranker(kind: str, shop: ShopCatalogue) -> Target:
     return FunctionTarget(own, name="the shop's own")
 
 
+def _certified(kind: str, shop: ShopCatalogue, folder: Path) -> RankCertificate:
+    """What the command writes by its defaults."""
+    file, out = folder / "shop.csv", folder / f"{kind}.json"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(("name", "Description"))
+        rows.writerows((one.name, one.texts["Description"]) for one in shop.listings)
+    run_command(
+        *("audit", "certify", file, "--ranker", kind, "--request", shop.request, "--force"),
+        *("--columns", "name=name,texts=Description", "--out", out, "--key", folder / "key.pem"),
+    )
+    return read_signed(out)
+
+
 def _attacked(
-    shop: ShopCatalogue,
-    ranker: Target,
-    found: dict[str, int],
-    rng: np.random.Generator,
-    *,
-    few: bool,
+    kind: str, shop: ShopCatalogue, found: dict[str, int], rng: np.random.Generator, folder: Path
 ) -> None:
-    alone, listings = IsolatedTarget(ranker), list(shop.listings)
-    facts = alone.scored([one.without_texts() for one in listings], shop.request)[0]
-    eps = float(facts.std()) / 4
+    ranker, few = _ranker(kind, shop), kind == "likelihood"
+    alone, listings, count = IsolatedTarget(ranker), list(shop.listings), len(shop)
+    if kind == "own":
+        eps = alone.usual_eps(listings, shop.request)
+        made = None
+    else:
+        made = _certified(kind, shop, folder)
+        eps = made.eps
     bounded = BoundedTarget(alone, alone, eps)
     scores = bounded.scores(listings, shop.request)
-    count = len(listings)
+    if made is not None and not np.allclose(
+        scores.honest, np.add(made.facts, np.clip(made.texts, -eps, eps)), atol=1e-6
+    ):
+        raise RuntimeError(f"{kind}: the certificate is of other scores")
     pool = _pool(shop, rng)[: 4 if few else None]
     terms = np.array([
         bounded.scores([one.with_text("Description", text) for one in listings], shop.request).texts
@@ -159,4 +186,4 @@ def _joining(shop: ShopCatalogue, rng: np.random.Generator) -> list[ShopListing]
 
 
 if __name__ == "__main__":
-    print(figures(os.environ.get("SET", "dummyjson"), 0, Path()))
+    print(figures(os.environ.get("SET", "dummyjson"), 0, Path(tempfile.mkdtemp())))

@@ -19,16 +19,11 @@ from adwright.audit.certificate.certificate import (
     FORMAT,
     AuditKey,
     BoundedScores,
-    BoundPoint,
-    GradedList,
     RankBounds,
     RankCertificate,
-    bound_curve,
     checked_scores,
     colluding_bounds,
-    curve_picture,
-    curve_table,
-    epsilons,
+    honest_gain,
     make_certificate,
     make_key,
     rank_bounds,
@@ -37,9 +32,18 @@ from adwright.audit.certificate.certificate import (
     read_signed,
     require_eps,
     signed_text,
+    usual_eps,
     verifier_source,
-    write_curve,
     write_signed,
+)
+from adwright.audit.certificate.curve import (
+    BoundPoint,
+    GradedList,
+    bound_curve,
+    curve_picture,
+    curve_table,
+    epsilons,
+    write_curve,
 )
 from adwright.core.errors import (
     ConfigError,
@@ -180,10 +184,31 @@ def test_it_speaks_plainly() -> None:
     said = made().in_words()
     assert "3 products of kettles, ranked by rules" in said
     assert "at most 0.25" in said
+    assert "ranks on average over no text" in said
     empty = make_certificate(
         "none", "?", (), BoundedScores(np.zeros(0), np.zeros(0), 1.0), ranker="r", made=WHEN
     )
     assert "0 products" in empty.in_words()
+
+
+@given(small())
+@settings(max_examples=60, deadline=None)
+def test_what_texts_bring_is_the_rank_with_each_less_that_without(scores: BoundedScores) -> None:
+    found = honest_gain(scores)
+    for row in range(len(scores)):
+        texts = scores.texts.copy()
+        texts[row] = 0.0
+        without = BoundedScores(scores.facts, texts, scores.eps).ranks()[row]
+        assert found[row] == without - scores.ranks()[row]
+
+
+def test_the_usual_bound_is_in_the_unit_of_the_facts() -> None:
+    facts = np.array([1.0, 2.0, np.nan, 3.0])
+    assert usual_eps(facts) == pytest.approx(np.std([1, 2, 3]) / 4)
+    assert usual_eps(1000 * facts) == pytest.approx(1000 * usual_eps(facts))
+    for alike in (np.full(3, 0.1), np.zeros(2), np.zeros(0), np.full(2, np.nan)):
+        with pytest.raises(ConfigError, match="no bound follows"):
+            usual_eps(alike)
 
 
 def test_it_comes_back_from_json() -> None:

@@ -450,7 +450,7 @@ def test_as_a_target_no_text_gets_far() -> None:
     bare = StackConfig(certain=False, normalise=False, guard=False, isolated=False, eps=None)
     assert DefenceStack(bare).target(plain) is plain
     assert plain.rank(asks)[0].order[0] == 0
-    bounded = DefenceStack(StackConfig(guard=False)).target(plain, facts=facts)
+    bounded = DefenceStack(StackConfig(guard=False, eps=0.5)).target(plain, facts=facts)
     assert bounded.rank(asks)[0].order == (1, 2, 3, 0)
     assert "within 0.5" in bounded.name
     alone = DefenceStack(StackConfig(guard=False, eps=None)).target(plain)
@@ -466,7 +466,7 @@ def test_impossible_stacks_are_refused() -> None:
     with pytest.raises(ConfigError, match="needs a schema"):
         DefenceStack(StackConfig(guard=False, extract=True))
     with pytest.raises(ConfigError, match="needs each listing by itself"):
-        StackConfig(isolated=False)
+        StackConfig(isolated=False, eps=0.5)
     with pytest.raises(ConfigError, match="no order to average"):
         StackConfig(orders=2)
 
@@ -559,6 +559,9 @@ def test_a_text_that_cannot_be_read_is_named_and_stops_nobody() -> None:
     scores = target.scores(shouting(999), "?")
     assert target.broken == ("Alpha",)
     assert scores.texts.tolist() == [-0.25, 0, 0, 0]
+    alone = IsolatedTarget(FunctionTarget(capacity, name="c"))
+    facts = [capacity([one], "?")[0] for one in kettles()]
+    assert alone.usual_eps(shouting(9), "?") == pytest.approx(np.std(facts) / 4)
 
 
 def test_what_is_certain_is_left_out() -> None:

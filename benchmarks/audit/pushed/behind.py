@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from adwright.audit.certificate.certificate import (
     BoundedScores,
-    bound_curve,
-    epsilons,
     make_certificate,
     rank_bounds,
     read_certificate,
+)
+from adwright.audit.certificate.curve import (
+    bound_curve,
+    epsilons,
 )
 from adwright.audit.report.audit_report import crossed_interval
 from adwright.audit.report.trials import RankTable

@@ -15,6 +15,7 @@ from adwright.audit.defences.stack import DefenceStack, StackConfig
 from adwright.audit.found_texts import AttackPlan, ModelWeights, choosing_orders, find_texts
 from adwright.audit.report.audit_report import AuditRunConfig, GateBounds, run_audit
 from adwright.lm.engine.weights import SMOLLM2
+from benchmarks.audit.pushed.defences import HALF
 from benchmarks.audit.pushed.lab import VisibilityLab, shop
 
 _COMPETE, _PUSHED = 4, 2
@@ -29,7 +30,10 @@ def ci_audit(*, calls: int = 24, orders: int = 2) -> dict[str, Any]:
     few = shop("coffee_machines").only(range(_COMPETE))
     network, tokens, _ = lab.loaded
     weights = ModelWeights(network, tokens, SMOLLM2)
-    target, behind = lab.searched, DefenceStack(StackConfig(guard=False)).target(lab.searched)
+    target, behind = (
+        lab.searched,
+        DefenceStack(StackConfig(guard=False, eps=HALF)).target(lab.searched),
+    )
     config, gate = AuditRunConfig(orders=orders), GateBounds(20)
     pushed = few.names[:_PUSHED]
     plan = AttackPlan(_OPEN, pushed, calls=calls, orders=orders)

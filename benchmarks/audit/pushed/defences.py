@@ -20,7 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.audit.catalogue import Order, ShopCatalogue
-from adwright.audit.certificate.certificate import BoundPoint, GradedList, bound_curve, epsilons
+from adwright.audit.certificate.curve import (
+    BoundPoint,
+    GradedList,
+    bound_curve,
+    epsilons,
+)
 from adwright.audit.defences.guard.guard import GuardText, TextGuard, guard_texts
 from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema, NormaliseCleaner
 from adwright.audit.defences.stack import (

@@ -67,7 +67,7 @@ _PROTOCOL = (
     f"bounded (facts, the mean of ten turns of the catalogue, and the text within eps), averaged "
     f"(mean rank of five orders), and as stack normalise, guard, isolated and bounded. eps of the "
     f"stack: the smallest that loses at most 2% of NDCG against the undefended order on books and "
-    f"cameras, beside what no bound loses; of bounded and stack_half {HALF}, that of --defend, "
+    f"cameras, beside what no bound loses; of bounded and stack_half {HALF}, "
     f"which attacks that know the defence go through; of stack_facts too, which has extract before "
     f"isolated. rating: no model at all, a list by the shop's ratings, which are the grades of "
     f"NDCG too. minus_control: net less that of random tokens behind the same defence. ndcg_loss: "

@@ -30,7 +30,10 @@ from adwright.core.errors import ArtifactError, ConfigError, ResourceError
 
 if TYPE_CHECKING:
     from adwright.audit.catalogue import ShopCatalogue, ShopListing
-    from adwright.audit.certificate.certificate import BoundedScores, RankCertificate
+    from adwright.audit.certificate.certificate import (
+        BoundedScores,
+        RankCertificate,
+    )
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.report.audit_report import AuditReport, GateVerdict
     from adwright.audit.targets.target import Target
@@ -131,7 +134,7 @@ def certify(
     offline: bool = False,
     force: bool = False,
 ) -> None:
-    """Certify how far any text can move each product, where a text may move its score by eps.
+    """Certify how far any text can move each product, where a text moves its score by at most eps.
 
     A product's score is that of its facts, and what its own text adds, clipped to eps, each scored
     by itself. So the best and the worst rank that texts can bring are known exactly, also for
@@ -139,13 +142,13 @@ def certify(
     check. --defend scores the texts as the defences leave them, as in an audit with it. A text that
     the ranker cannot read counts as -eps, and its product is named.
 
-        adwright audit certify coffee.jsonl --facts-by Rating --eps 0.2
+        adwright audit certify coffee.jsonl --facts-by Rating
 
-        adwright audit certify coffee.jsonl --ranker mixture --eps 0.05 --added 3
+        adwright audit certify coffee.jsonl --ranker mixture --added 3
 
         adwright audit certify coffee.jsonl --ranker endpoint --server http://127.0.0.1:8080/v1
 
-        adwright audit certify coffee.jsonl --eps 0.2 --grades Rating --curve runs/curve
+        adwright audit certify coffee.jsonl --grades Rating --curve runs/curve
 
     Options:
         file: The products: JSON lines, CSV or Parquet, a row each.
@@ -190,7 +193,8 @@ def certify(
     signer = read_key(key) if key.exists() else make_key(key)
     with closing(_certified_ranker(ranker, shop, model, served, rule, offline=offline)) as opened:
         alone = IsolatedTarget(opened)
-        bounded = BoundedTarget(by_column or alone, alone, safe.eps)
+        facts = IsolatedTarget(by_column) if by_column else alone
+        bounded = BoundedTarget(facts, alone, safe.bound(facts, shop))
         read, behind = safe.cleaned(shop)
         scores = bounded.scores(read, shop.request)
         sizes = Counter(one.merchant for one in shop.listings if one.merchant)
@@ -272,7 +276,10 @@ def verify(
         columns: Of the catalogue, as `certify` was told.
         script: Print the script that checks it without adwright.
     """
-    from adwright.audit.certificate.certificate import read_signed, verifier_source
+    from adwright.audit.certificate.certificate import (
+        read_signed,
+        verifier_source,
+    )
 
     if script:
         typer.echo(verifier_source(), nl=False)
@@ -303,7 +310,7 @@ def _show_curve(shop: ShopCatalogue, scores: BoundedScores, graded: Target, fold
     """What other bounds would cost and buy, where the grades are those of a column."""
     import numpy as np
 
-    from adwright.audit.certificate.certificate import (
+    from adwright.audit.certificate.curve import (
         GradedList,
         bound_curve,
         curve_table,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from adwright.audit.catalogue import ShopCatalogue, ShopListing
     from adwright.audit.defences.guard.guard import TextGuard
     from adwright.audit.defences.normalise import FactSchema
-    from adwright.audit.defences.stack import DefenceStack
+    from adwright.audit.defences.stack import DefenceStack, IsolatedTarget
     from adwright.audit.found_texts import ModelWeights
     from adwright.audit.targets.target import Target
     from adwright.lm.open_model import LmSpec
@@ -131,12 +131,13 @@ class DefenceChoice:
             texts enough to fit one, each listing by itself, and the bound on what texts may do.
         typed_facts: With --defend: of a seller's text only quantities, colours, materials and
             categories reach the ranker, in English.
-        eps: The most that a text may move a score, in its unit.
+        eps: The most that a text may move a score, in its unit; a quarter of the spread of the
+            products' scores by facts alone without it.
     """
 
     defend: bool = False
     typed_facts: bool = False
-    eps: Annotated[float, Ge(0)] = 0.5
+    eps: Annotated[float, Ge(0)] | None = None
 
     def __post_init__(self) -> None:
         if self.typed_facts and not self.defend:
@@ -153,7 +154,14 @@ class DefenceChoice:
         """The target behind the defences, the guard fitted to the catalogue."""
         if not self.defend:
             return target
-        return self.stack(shop, eps=self.eps, seed=seed).target(target)
+        from adwright.audit.defences.stack import IsolatedTarget
+
+        alone = IsolatedTarget(target)
+        return self.stack(shop, eps=self.bound(alone, shop), seed=seed).target(alone)
+
+    def bound(self, facts: IsolatedTarget, shop: ShopCatalogue) -> float:
+        """eps, or what follows from the scores of the facts."""
+        return facts.usual_eps(shop.listings, shop.request) if self.eps is None else self.eps
 
     def cleaned(self, shop: ShopCatalogue) -> tuple[list[ShopListing], str]:
         """The listings as the defences leave them, and what to add to the ranker's name."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
@@ -69,6 +70,8 @@ def test_a_certificate_is_signed_and_checked(tmp_path: Path, small: Path) -> Non
     assert "exists already" in call(*usual, "--facts-by", "Rating", code=2)
     again = call(*usual, "--facts-by", "Rating", "--force")
     assert public in again
+    spread = np.std([one["facts"] for one in products])
+    assert json.loads(out.read_text("utf-8"))["certificate"]["eps"] == pytest.approx(spread / 4)
     out.write_text(out.read_text("utf-8").replace("Teapot", "Potion"), "utf-8")
     assert "does not hold" in call("audit", "verify", out, code=2)
 

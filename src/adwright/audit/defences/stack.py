@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwright.audit.catalogue import ShopListing
-from adwright.audit.certificate.certificate import BoundedScores, require_eps
+from adwright.audit.certificate.certificate import BoundedScores, require_eps, usual_eps
 from adwright.audit.defences.certain import certainties
 from adwright.audit.defences.guard.guard import TextGuard, TextVerdict, guard_texts
 from adwright.audit.defences.normalise import (
@@ -116,6 +116,10 @@ class IsolatedTarget:
         bare = [one.without_texts() for one in listings]
         scores, cost = self.scored([*listings, *bare], request)
         return scores[: len(listings)] - scores[len(listings) :], cost
+
+    def usual_eps(self, listings: Sequence[ShopListing], request: str) -> float:
+        """The bound where nobody gives one, see `usual_eps`."""
+        return usual_eps(self.scored([one.without_texts() for one in listings], request)[0])
 
     def close(self) -> None:
         """Close the target."""
@@ -268,7 +272,7 @@ class StackConfig:
     guard: bool = True
     extract: bool = False
     isolated: bool = True
-    eps: float | None = 0.5
+    eps: float | None = None
     orders: Count = 1
 
     def __post_init__(self) -> None:
@@ -397,7 +401,7 @@ class DefenceStack:
         default the target itself, which then reads listings without texts."""
         inner = target
         if self.config.isolated:
-            alone = IsolatedTarget(target)
+            alone = target if isinstance(target, IsolatedTarget) else IsolatedTarget(target)
             inner = alone
             if self.config.eps is not None:
                 inner = BoundedTarget(target if facts is None else facts, alone, self.config.eps)
