@@ -16,7 +16,7 @@ from adwright.authoring.writer.asking import OpenedWriter
 from adwright.authoring.writer.config import WriteConfig
 from adwright.authoring.writer.drafts import Drafts
 from adwright.authoring.writer.job import WriteReport, run_job
-from adwright.authoring.writer.labelling import TrainedLabels, scored_labels
+from adwright.authoring.writer.labelling import TrainedLabels, nearest_labels, scored_labels
 from adwright.authoring.writer.products import read_products
 from adwright.core.errors import DataError, ResourceError, SchemaError
 from adwright.lm.engine.generation import LanguageModel, Prompt, Scores
@@ -87,6 +87,14 @@ def test_a_label_that_is_likely_anyway_does_not_win() -> None:
     model = Likes(anyway, {"Cups": -0.9, "Black teas of Assam": -4.0})
     asked = [request(*anyway), request(*reversed(anyway))]
     assert scored_labels(cast(LanguageModel, model), asked) == ["Black teas of Assam"] * 2
+
+
+def test_the_label_that_is_nearest_is_taken() -> None:
+    def near(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.array([["flush" in one or "teas" in one, "cups" in one] for one in texts], "f")
+
+    asked = [request("teas", "cups"), request("cups", "teas"), request("mugs", "cups")]
+    assert nearest_labels(near, asked) == ["teas", "teas", "mugs"]
 
 
 def test_a_server_that_tells_no_likelihoods_is_asked_otherwise() -> None:

@@ -29,6 +29,7 @@ from adwright.authoring.plan.names import Naming
 from adwright.authoring.plan.planning import PlannedRow, Planner, TextJudge
 from adwright.authoring.tasks import Product
 from adwright.authoring.writer.asking import (
+    RULE,
     AskedRow,
     Asker,
     DraftSource,
@@ -51,6 +52,7 @@ from adwright.authoring.writer.drafts import (
 from adwright.authoring.writer.labelling import (
     TrainedLabels,
     label_text,
+    nearest_labels,
     scored_labels,
     sentence_vectors,
 )
@@ -62,6 +64,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError, DataError, ResourceError, SchemaError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage
+from adwright.lm.engine.weights import SMOLLM2
 
 # --------------------------------------------------------------------------------------------------
 # What a writing job did, in one form whatever the engine: `report.json` in its folder.
@@ -378,6 +381,8 @@ class _Run:
         found: Sequence[str | None] | None = None
         if self._known:
             found = self._trained_labels([one.row.product for one in asked])
+        elif self._is_small() and (encode := sentence_vectors()):
+            found = nearest_labels(encode, [one.request for one in asked])
         elif self._opened.model is not None:
             found = scored_labels(self._opened.model, [one.request for one in asked])
         if found is None:
@@ -392,10 +397,14 @@ class _Run:
             done = planned_draft(one, label, self._checks(one.row), self._source, share)
             self._open.discard(key)
             kept += [done.draft] if done.draft else []
-        self._tally.made["labels, " + ("trained" if self._known else "scored")] += len(kept)
+        self._tally.made["labels, " + ("trained" if self._known else "compared")] += len(kept)
         self._write(kept)
         self._fail(failures)
         return True
+
+    def _is_small(self) -> bool:
+        """Whether no model was named of which more can be hoped than of vectors of sentences."""
+        return self._opened.name in (RULE, SMOLLM2) and not self._opened.adapter
 
     def _trained_labels(self, products: Sequence[Product]) -> list[str | None]:
         """Of each the label that it has, else what the others teach; None where that is nothing."""

@@ -2,13 +2,15 @@
 
     found = TrainedLabels.fit(texts, labels, sentences=SentenceEncoder().encode)
     found.predict(["Green tea, 80 bags"])           # ["Teas"], None where nothing tells them
-    scored_labels(model, requests)                  # without a labelled row
+    nearest_labels(encode, requests)                # without a labelled row
+    scored_labels(model, requests)                  # the same, by a large model
 
 Learners read TF-IDF of words and pairs, of pieces of words, or vectors of sentences. Which of them,
 or their mixture, or none, is kept is chosen by `metrics.choosing` on rows held out, as those are
-that want a label. Without such rows a label is scored by how much likelier the product makes each
-of its tokens than they are anyway (Holtzman et al., "Surface form competition", EMNLP 2021), so
-that neither a frequent nor a long one wins everywhere.
+that want a label. Without such rows it is the label whose name is nearest to the product as a
+sentence; or by a model the one that the product makes likelier most, a token of it, than it is
+anyway (Holtzman et al., "Surface form competition", EMNLP 2021), so that neither a frequent nor a
+long one wins everywhere.
 """
 
 from __future__ import annotations
@@ -182,6 +184,17 @@ _LEARNERS: Mapping[str, tuple[str, Callable[[Block, Rows, int], Predict]]] = {
     "sentences": ("sentences", _logistic),
 }
 _RULES = ("majority", "tf-idf", "nearest")
+
+
+def nearest_labels(encode: Encode, requests: Sequence[AuthoringRequest]) -> list[str]:
+    """The label of each request whose vector is nearest to that of its product."""
+    names = sorted({label for one in requests for label in one.labels})
+    place = {name: at for at, name in enumerate(names)}
+    near = encode([label_text(one.product) for one in requests]) @ encode(names).T
+    return [
+        max(one.labels, key=lambda label: float(row[place[label]]))
+        for one, row in zip(requests, near, strict=True)
+    ]
 
 
 def scored_labels(model: LanguageModel, requests: Sequence[AuthoringRequest]) -> list[str] | None:
