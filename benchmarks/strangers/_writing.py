@@ -2,8 +2,10 @@
 
 34 products of a catalogue a seed, drawn by the command's own --sample: 306 of three catalogues and
 three seeds. The reader's rules are written apart from the product's checks: a length, a verb, no
-loop, no cut word, no end that leads nowhere, the words of the name as they are, no figure and no
-capitalised word that the row lacks.
+loop, no word twice in a headline, no cut word, no end that leads nowhere, the name with its first
+word, no words that nobody can say, no notes of the trade, no figure and no capitalised word that
+the row lacks. Counted beside them, as no error: headlines that are words of the name alone, those
+that add an order (shop, discover) and no fact, and texts with a number of a part.
 
 Planted: values of two attributes exchanged in sentences of ours, and the same sentences as they
 are, which must raise no alarm. Pairs: the command's texts beside title and attributes in a row, and
@@ -21,6 +23,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,7 @@ def figures(name: str, seed: int, folder: Path) -> dict[str, Any]:
         wrong = read(text, key[1], by_id[key[0]])
         counts["texts"] += 1
         counts["usable"] += not wrong
+        counts.update(_beside(text, key[1], by_id[key[0]]))
         counts.update(wrong)
     report = json.loads((folder / "out" / "report.json").read_text("utf-8"))
     planted = _planted([by_id[one] for one in dict.fromkeys(key[0] for key in texts)])
@@ -149,7 +153,9 @@ def figures(name: str, seed: int, folder: Path) -> dict[str, Any]:
         "loops": counts["loop"],
         "cut": counts["cut"],
         "stumps": counts["stump"],
-        "wrong": {k: v for k, v in counts.items() if k not in ("texts", "usable")},
+        "headlines": sum(key[1] == "headline" for key in texts),
+        **{name: counts[name] for name in _BESIDE},
+        "wrong": {k: v for k, v in counts.items() if k not in ("texts", "usable", *_BESIDE)},
         **planted,
         **pairs,
         "examples": [[*key, text] for key, text in list(texts.items())[:20]],
@@ -175,8 +181,21 @@ def read(text: str, slot: str, row: Row) -> set[str]:
     if len(set(parts)) < len(parts) or (fours and max(fours.values()) > 2):
         wrong.add("loop")
     name = re.findall(r"[^\W_]+", row["title"].lower())
-    if not set(name) & set(re.findall(r"[^\W_]+", text.lower())):
+    plain = re.findall(r"[^\W_]+", text.lower())
+    if not set(name) & set(plain):
         wrong.add("name")
+    first = [one for one in name if one.isalpha() and one not in ("the", "a", "an", "new")]
+    if first and first[0] not in plain:
+        wrong.add("front")
+    long = [one for one in low if len(one) > 3]
+    clauses = (re.findall(r"[^\W_]+", one.lower()) for one in re.split(r"[.!?:|]", text))
+    if any(one == other for part in clauses for one, other in pairwise(part)) or (
+        slot == "headline" and len(set(long)) < len(long)
+    ):
+        wrong.add("again")
+    unsaid = [one for one in low if len(one) > 4 and one.isascii() and one.isalpha()]
+    if any(not set(one) & set("aeiouy") for one in unsaid) or _TRADE.search(text):
+        wrong.add("code")
     figures_there = {_figure(one) for one in re.findall(r"\d+(?:[.,]\d+)*", source)}
     if any(_figure(one) not in figures_there for one in re.findall(r"\d+(?:[.,]\d+)*", text)):
         wrong.add("figure")
@@ -189,6 +208,27 @@ def read(text: str, slot: str, row: Row) -> set[str]:
     ):
         wrong.add("markup")
     return wrong
+
+
+#: Counted and no error.
+_BESIDE = ("name_only", "order_only", "part_number")
+_TRADE = re.compile(r"\bnot auth\b|\btd not\b|\bupsell\b|retail pack|\boem\b", re.IGNORECASE)
+
+
+def _beside(text: str, slot: str, row: Row) -> set[str]:
+    """What is no error: words of the name alone, with an order before it; a number of a part."""
+    name = set(re.findall(r"[^\W_]+", row["title"].lower()))
+    words = re.findall(r"[^\W_]+", text.lower())
+    more = [one for one in words if one not in name]
+    found = set()
+    if slot == "headline" and not more:
+        found.add("name_only")
+    elif slot == "headline" and set(more) <= _VERBS | {"today", "now"}:
+        found.add("order_only")
+    mixed = [one for one in words if re.search(r"\d", one) and re.search(r"[a-z]", one)]
+    if any(len(one) > 6 for one in mixed):
+        found.add("part_number")
+    return found
 
 
 def _figure(text: str) -> str:

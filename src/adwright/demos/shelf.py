@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from adwright.authoring.plan.names import code_words
+from adwright.authoring.checks.names import code_words
 from adwright.authoring.tasks import Product
 
 #: Characters after which the data set cuts a name.
@@ -51,7 +51,7 @@ def readable_name(name: str, category: str = "") -> str:
         words += [word for word in _words(category) if word not in words]
     while len(words) > 2 and words[-2] == "and" and words[-1].upper() in vague:
         del words[-2:]
-    text = " ".join(words)
+    text = " ".join(_led(words))
     while text.count(" and ") > 1:
         text = text.replace(" and ", ", ", 1)
     text = re.sub(r"^(?:and )+|(?: (?:and|with|for|non|in))+$", "", text).strip()
@@ -99,6 +99,17 @@ def shelf_products(frame: pl.DataFrame, ids: Iterable[str]) -> tuple[Product, ..
     )
     found = {str(cells["product_id"]): shelf_product(cells) for cells in rows.iter_rows(named=True)}
     return tuple(product for one in wanted if (product := found.get(one)) is not None)
+
+
+def _led(words: list[str]) -> list[str]:
+    """ "eggs x large" as "extra large eggs"; of a row with "and" the order stays."""
+    leads, at = set(_read()["leads"]), len(words)
+    while at > 1 and words[at - 1] in leads:
+        at -= 1
+    if "and" in words or at in (0, len(words)):
+        return words
+    plain = " ".join((*words[at:], *words[:at]))
+    return re.sub(r"\bx large\b", "extra large", plain).split(" ")
 
 
 def _turned(name: str) -> str:

@@ -52,12 +52,12 @@ def written(product: Product, kind: TextKind, most: int = 200, **values: str) ->
 
 def test_facts_are_said_whole() -> None:
     found = {one.kind: one for one in phrases_of(TIN, TIN.title)}
-    assert found["colour"].sentence == "The colour is green."
+    assert found["colour"].sentence == "It comes in green."
     assert found["colour"].tail == "in green"
     assert found["holds"].sentence == "It holds 500 g."
-    assert found["height"].sentence == "The height is 12,5 cm."
+    assert found["height"].sentence == "It is 12,5 cm high."
     assert found["price"].value == "12.50 EUR"
-    assert found["category"].value == "Tea tins"
+    assert "category" not in found  # which the name says
     assert found["told"].sentence == "The tin keeps the tea dry for long."
     assert not {"width", "sku", "dishwasher safe"} & found.keys()
 
@@ -65,9 +65,9 @@ def test_facts_are_said_whole() -> None:
 @pytest.mark.parametrize(
     ("kind", "most", "text"),
     [
-        ("headline", 30, "Steel tea tin in green"),
-        ("ad", 90, "Choose Steel tea tin by Leaf in green."),
-        ("title", 150, "Leaf Steel tea tin, green, 500 g"),
+        ("headline", 30, "Steel Tea Tin in green"),
+        ("ad", 90, "Choose Steel Tea Tin by Leaf in green."),
+        ("title", 150, "Leaf Steel Tea Tin, green, 500 g"),
     ],
 )
 def test_the_rule_takes_the_first_frame(kind: TextKind, most: int, text: str) -> None:
@@ -76,12 +76,26 @@ def test_the_rule_takes_the_first_frame(kind: TextKind, most: int, text: str) ->
 
 def test_a_description_has_facts_and_the_sellers_sentence() -> None:
     text = written(TIN, "description", 600)
-    assert text.startswith("Meet Steel tea tin by Leaf. The tin keeps the tea dry for long. The ")
-    assert written(Product("1", "Steel tea tin"), "description") == "Meet Steel tea tin."
+    assert text.startswith("Discover Steel Tea Tin by Leaf. The tin keeps the tea dry for long. ")
+    assert text.endswith(" It comes in green. It holds 500 g.")
+    assert written(Product("1", "Steel tea tin"), "description") == "Discover Steel Tea Tin today."
+
+
+def test_a_fact_is_said_before_the_name_stands_alone() -> None:
+    bare = Product("1", "Bedside Table African Cherry")
+    assert written(bare, "headline", 40) == "Shop Bedside Table African Cherry"
+    assert written(bare, "headline", 30) == "Bedside Table African Cherry"
+    sorted_under = Product("1", "Pan", category="home > kitchen-accessories")
+    assert written(sorted_under, "headline", 30) == "Pan | Kitchen accessories"
+    named = Product("1", "Mulberry", description="Sweet and juicy mulberries, good for desserts.")
+    assert (
+        written(named, "description")
+        == "Discover Mulberry: sweet and juicy mulberries, good for desserts."
+    )
 
 
 def test_answers_are_facts_or_that_nobody_says_it() -> None:
-    assert written(TIN, "answer", question="What colour is it?") == "The colour is green."
+    assert written(TIN, "answer", question="What colour is it?") == "It comes in green."
     assert written(TIN, "answer", question="How much does it cost?") == "The price is 12.50 EUR."
     assert written(TIN, "answer", question="Is it vegan?") == "The seller does not say."
 

@@ -51,7 +51,7 @@ _CUES = {
     "storage": (r"storage", r"(?:of )?storage"),
     "memory": (r"memory|ram", r"(?:of )?(?:memory|ram)"),
     "warranty": (r"warranty|guarantee", r"warranty|guarantee"),
-    "category": (r"category|(?:find it|listed) (?:in|under)", r""),
+    "category": (r"category|(?:find it|listed) under|listed in", r""),
     "department": (r"department", r"department"),
 }
 _ALIKE = {"color": "colour", "colours": "colour", "colors": "colour", "fabric": "material"} | {
@@ -66,8 +66,11 @@ _ALIKE = {"color": "colour", "colours": "colour", "colors": "colour", "fabric": 
     "materials": "material",
     "volume": "capacity",
     "vendor": "brand",
+    "warranty information": "warranty",
     "breadth": "width",
 }
+#: Between the words of warrantyInformation.
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 #: What may stand between an attribute and its value.
 _BETWEEN = re.compile(
     r"\W{0,3}(?:(?:is|are|was|of|in|at|to|has|comes?|being|about|around|approximately|only|just|a|an|the|from)"
@@ -103,6 +106,7 @@ def _swapped(text: str, product: Product) -> Iterator[Finding]:
     said = _said(text, frozenset(word for _, words in known.values() for word in words))
     free = _keys(f"{product.title}. {product.description}")
     loose = _loose(f"{product.title} {product.description}")
+    titled = set(_loose(product.title).split())
     for one in said:
         cues = [(name, span) for name, span in _cues(text, one, said, tuple(known))]
         if not cues:
@@ -113,7 +117,8 @@ def _swapped(text: str, product: Product) -> Iterator[Finding]:
         owners = {name for name, (keys, _) in known.items() if one.keys & keys}
         start = min(at for _, (at, _) in cues)
         end = max(at for _, (_, at) in cues)
-        if _loose(text[start:end]) in loose:
+        span = _loose(text[start:end])
+        if span in loose or titled >= set(span.split()):
             continue
         its = names & known.keys()
         if not its and (not owners or one.keys & free):
@@ -128,7 +133,8 @@ def _swapped(text: str, product: Product) -> Iterator[Finding]:
 
 def _values(product: Product) -> dict[str, tuple[frozenset[Hashable], frozenset[str]]]:
     """Name of an attribute -> by what its values are known, and its values in small letters."""
-    pairs = [(name.lower().replace("_", " "), value) for name, value in product.attributes]
+    split = ((_CAMEL.sub(" ", name), value) for name, value in product.attributes)
+    pairs = [(name.lower().replace("_", " "), value) for name, value in split]
     pairs += [("brand", product.brand), ("price", f"{product.price} {product.currency}".strip())]
     pairs += [("category", re.split(r"[>|/]", product.category)[-1].strip())]
     found: dict[str, tuple[frozenset[Hashable], frozenset[str]]] = {}

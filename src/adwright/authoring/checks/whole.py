@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from adwright.authoring.checks.limits import Finding
+from adwright.authoring.checks.names import says_name
 from adwright.authoring.tasks import AuthoringRequest
 from adwright.core.config import read_toml
 from adwright.metrics.text.mentions import language_of
@@ -123,8 +124,8 @@ def check_whole(text: str, request: AuthoringRequest, *, sentences: bool) -> tup
     found = []
     end = len(text)
     is_answer = request.task.wanted.name == "answer"
-    if not is_answer and not names_product(text, request.product.title):
-        said = "it does not name its product"
+    if not is_answer and not says_name(text, request.product):
+        said = "it does not say its product's name, or a part that can stand for it"
         found.append(Finding("form/no-name", 0, end, "error", said, "name it"))
     if not sentences:
         return tuple(found)
@@ -138,16 +139,6 @@ def check_whole(text: str, request: AuthoringRequest, *, sentences: bool) -> tup
         if why:
             found.append(Finding("form/no-sentence", start, at, "error", why, "write it whole"))
     return tuple(found)
-
-
-def names_product(text: str, title: str) -> bool:
-    """Whether a text names the product of a title: half of its words, or its longest ones."""
-    words = {one for one in _plain(title) if len(one) > 2} or set(_plain(title))
-    said = set(_plain(text))
-    if not words:
-        return True
-    shared = {one for one in words if one in said or one.rstrip("s") in said or f"{one}s" in said}
-    return 2 * len(shared) >= min(len(words), 4) if shared else _joined(title) in _joined(text)
 
 
 def _plain(text: str) -> list[str]:

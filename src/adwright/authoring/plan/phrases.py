@@ -15,14 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from adwright.authoring.checks.names import code_words, is_shouted, says_form, titled
 from adwright.authoring.checks.policy import plain_text
 from adwright.authoring.checks.whole import sentences_of, unfinished, why_no_sentence
-from adwright.authoring.plan.names import code_words, grammar, is_shouted
+from adwright.authoring.plan.names import grammar
 from adwright.authoring.tasks import AuthoringRequest, Product
+from adwright.metrics.text.agreement import singular, words_of
 from adwright.metrics.text.mentions import lexicon, unit_after
 
 #: Characters of a value, and of a sentence of the seller's.
 _LONGEST, _TOLD = 60, (25, 200)
+#: Of what a seller writes without a verb, at least; and of the first words of that, at most.
+_NOTED, _CLAUSE = 12, 30
+#: Marks that stand apart.
+_LOOSE = re.compile(r"\s[,.;:!?')]|\(\s|\d-\d+-")
 _NAME = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,3}")
 _UNIT_IN = re.compile(r"(?<!\s)\s*+[\[(](?:in )?([^()\[\]]{1,12})[\])]\s*$")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -38,11 +44,18 @@ _GOES_ON = re.compile(
 )
 
 
+#: Classes of attributes, and none, whose quantities hang on a name.
+_SIZES = ("", "width", "height", "depth", "length", "weight")
+
+
 @dataclass(frozen=True)
 class Phrase:
-    """A fact as it may be said. kind: brand, price, category, told (a sentence of the seller's),
-    or what the attribute is called. sentence: whole. tail: behind a name; "" for none. value: as
-    the seller has it. plain: whether the value alone says what it is."""
+    """A fact as it may be said.
+
+    kind: brand, price, category, told (a sentence of the seller's), lead (one that names the
+    product), or what the attribute is called. sentence: whole, "" for none. tail: behind a name; ""
+    for none. value: as the seller has it. plain: whether the value alone says what it is.
+    """
 
     kind: str
     sentence: str
@@ -68,9 +81,13 @@ def phrases_of(
     than English there are values, and sentences of the seller's.
     """
     found: dict[str, Phrase] = {}
+    own = {singular(one) for one in words_of(name)}
     for one in (*_named(product), *_attributes(product), *_told(product, language)):
         said = one.value or one.sentence
-        if said.casefold() not in name.casefold() or one.kind in ("price", "told"):
+        new = {singular(word) for word in words_of(said)} - own
+        if one.kind == "kind" and len(new) < len(own & set(map(singular, words_of(said)))):
+            continue
+        if new or one.kind in ("price", "told", "lead"):
             found.setdefault(said.casefold(), one)
     if request is not None:
         values = dict(request.values)
@@ -99,6 +116,7 @@ def sayable(text: str) -> str:
 def _named(product: Product) -> Iterator[Phrase]:
     brand = sayable(product.brand)
     if brand:
+        brand = titled(brand) if brand.islower() else brand
         yield Phrase("brand", f"The brand is {brand}.", f"by {brand}", brand)
     price = " ".join(product.price.split())
     if (
@@ -114,8 +132,9 @@ def _named(product: Product) -> Iterator[Phrase]:
     category = next((one for one in reversed(parts) if one and not one[:1].isdigit()), "")
     if category.islower() and " " not in category:
         category = re.sub(r"[-_]", " ", category)  # of an address
+        category = re.sub(r"\b(men|women|children)s\b", r"\1's", category)
     if category and " - " not in category and len(category) <= 40:
-        yield Phrase("category", f"It is listed under {category}.", "", category)
+        yield Phrase("category", f"You will find it under {category}.", "", category)
 
 
 def _attributes(product: Product) -> Iterator[Phrase]:
@@ -152,7 +171,17 @@ def _attribute(name: str, value: str) -> Phrase:
             one.lower() in terms or one.lower() in ("and", "light", "dark") for one in value.split()
         )
         value = value.lower() if known else value
-    if "sentence" in told:
+    known = kind in ("colour", "material") and not value.istitle() and value.islower()
+    known = known or (kind not in ("colour", "material") and measured)
+    warranty = re.fullmatch(r"(?:(\d+)[ -])?([a-z]+?)s? warranty", value.lower())
+    if kind == "warranty" and warranty:
+        told, known = grammar()["attributes"][kind], True
+        length = f"{warranty[1]}-" if warranty[1] else ""
+        article = "an" if length in ("8-", "11-", "18-") else "a"
+        value = f"{article} {length}{warranty[2]} warranty"
+    if known and "known" in told:
+        sentence = told["known"].format(value=value)
+    elif "sentence" in told:
         sentence = told["sentence"].format(value=value)
     elif re.search(r" (?:with|for|by|in|of|from)$", name):
         sentence = f"It is {name} {value}."
@@ -162,22 +191,11 @@ def _attribute(name: str, value: str) -> Phrase:
     tail = told.get("measured" if measured and "measured" in told else "tail", "").format(
         value=value
     )
-    if not tail and measured and not kind and not name.endswith("s"):
+    if not tail and measured and kind in _SIZES and not name.endswith("s"):
         article = "an" if name[0] in "aeiou" else "a"
         tail = f"with {article} {name} of {value}"
     plain = kind in ("colour", "material") or (
-        (measured and kind in ("size", "holds", ""))
-        and name
-        in (
-            "size",
-            "holds",
-            "weight",
-            "volume",
-            "capacity",
-            "net weight",
-            "package size",
-            "pack size",
-        )
+        measured and name in ("size", "holds", "volume", "capacity", "package size", "pack size")
     )
     return Phrase(kind or name, sentence, tail, value, plain)
 
@@ -189,8 +207,24 @@ def _told(product: Product, language: str) -> Iterator[Phrase]:
         said = " ".join(one.split())
         least, most = _TOLD
         fits = least <= len(said) <= most and said[0].isupper() and said[-1] in ".。"
+        fits = fits or (said[:1].isupper() and _NOTED <= len(said) <= most and one == text.strip())
         if not fits or _GOES_ON.search(said) or is_shouted(said) or code_words(said):
             continue
         if language == "en" and why_no_sentence(said):
+            if not unfinished(said) and not _LOOSE.search(said):
+                yield from _note(said, product)
             continue
-        yield Phrase("told", said, "", "")
+        leads = says_form(said, product) and not said.startswith(("It ", "This "))
+        yield Phrase("lead" if leads else "told", said)
+
+
+def _note(said: str, product: Product) -> Iterator[Phrase]:
+    """What the seller writes without a verb: as it stands behind a name, and its first words as
+    what kind of thing it is."""
+    first = said.split(" ", maxsplit=1)[0]
+    named = {one.casefold() for one in words_of(product.title + " " + product.brand)}
+    small = first[1:].islower() and first.casefold() not in named
+    yield Phrase("note", said[:1].lower() + said[1:] if small else said)
+    clause = re.split(r"[,;(.]", said)[0].strip()
+    if len(clause) <= _CLAUSE and not unfinished(clause):
+        yield Phrase("kind", "", "", clause)

@@ -14,14 +14,14 @@ the order of the table, and the first frame that fits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from adwright.authoring.plan.names import Naming, SayableName, grammar, known_words
+from adwright.authoring.plan.names import Naming, SayableName, grammar
 from adwright.authoring.plan.phrases import Phrase, phrases_of
 from adwright.authoring.tasks import (
     AuthoringRequest,
@@ -42,8 +42,12 @@ Floats = npt.NDArray[np.float64]
 _FACTS, _TEXTS, _TRIED = 6, 5, 40
 #: Facts of a text of sentences: as many as fit, at most.
 _MOST_FACTS = 3
+#: Kinds of phrases that are no sentence of a fact by themselves, the last where several are said.
+_NO_FACTS = ("told", "lead", "note", "kind", "occasion", "brand", "category")
+#: Characters with which no two facts of a text begin.
+_AGAIN = 14
 #: Share of its longest form that a name must have.
-_NEARLY = 0.6
+_NEARLY = 0.5
 #: What a model is shown of a product to choose by.
 _BOUNDS = PromptBounds(title=150, text=160, value=60, attributes=6)
 #: In the place of the product, where it is asked how likely a text is anyway.
@@ -108,6 +112,7 @@ class Planner:
 
     def write(self, rows: Sequence[PlannedRow]) -> list[PlannedText]:
         """A text of each row."""
+        rows = [self._read(row) for row in rows]
         names = [self._naming.name(row.request.product) for row in rows]
         self._order(rows, names)
         made = [self._candidates(row, name) for row, name in zip(rows, names, strict=True)]
@@ -116,6 +121,10 @@ class Planner:
             PlannedText(texts[at] if texts else "", why, len(texts))
             for (texts, why), at in zip(made, chosen, strict=True)
         ]
+
+    def _read(self, row: PlannedRow) -> PlannedRow:
+        product = self._naming.read(row.request.product)
+        return replace(row, request=replace(row.request, product=product))
 
     def _order(self, rows: Sequence[PlannedRow], names: Sequence[SayableName]) -> None:
         """Let the model order the facts of products that are new to it."""
@@ -126,7 +135,7 @@ class Planner:
                 found = phrases_of(row.request.product, name.forms[0], row.request, name.language)
                 new[key] = row, found
         pairs = [(row, one) for row, found in new.values() for one in found[:_FACTS]]
-        scores = self._likely([(row.request, one.sentence) for row, one in pairs])
+        scores = self._likely([(row.request, _said(one)) for row, one in pairs])
         at = 0
         for key, (_, found) in new.items():
             some = found[:_FACTS]
@@ -143,18 +152,15 @@ class Planner:
         if not name.forms:
             return [], name.why
         facts = self._orders.get(_key(row.request), ())
-        if row.kind == "answer":
-            texts = _answers(row, facts)
-        else:
-            texts = [text for text in _texts(row, name, facts) if text]
-        kept: list[str] = []
-        for text in dict.fromkeys(texts[:_TRIED]):
-            if len(text) <= row.most and row.fits(text) and not _is_like(text, row.others):
-                kept.append(text)
-            if len(kept) == _TEXTS:
-                break
-        if kept:
-            return kept, ""
+        for texts in [_answers(row, facts)] if row.kind == "answer" else _texts(row, name, facts):
+            kept: list[str] = []
+            for text in dict.fromkeys(texts[:_TRIED]):
+                if row.fits(text) and not _is_like(text, row.others):
+                    kept.append(text)
+                if len(kept) == _TEXTS:
+                    break
+            if kept:
+                return kept, ""
         if name.language != "en" and row.kind in ("ad", "description"):
             said = name.language or "another language"
             return [], f"no sentence of the seller's fits, and ours are English ({said})"
@@ -227,24 +233,21 @@ def _key(request: AuthoringRequest) -> str:
     return repr((request.product.id, request.values))
 
 
-def _texts(row: PlannedRow, name: SayableName, facts: tuple[Phrase, ...]) -> list[str]:
-    """Every frame with the facts in their order, then with them begun one later, and so on."""
-    rules = grammar()["frames" if name.language == "en" else "neutral"]
-    frames: list[str] = rules[row.kind]
+def _texts(row: PlannedRow, name: SayableName, facts: tuple[Phrase, ...]) -> Iterator[list[str]]:
+    """Of each tier every frame with the facts in their order, then with them begun one later, and
+    so on."""
+    tiers: list[list[str]] = grammar()["frames" if name.language == "en" else "neutral"][row.kind]
     turns = [facts[at:] + facts[:at] for at in range(max(1, min(3, len(facts))))]
     # A shorter name where a fact would not fit beside the longest.
-    whole = [one for one in name.whole if len(one) <= row.most]
-    fit = whole or [one for one in name.forms if len(one) <= row.most]
-    forms = [one for one in fit[:4] if len(one) > _NEARLY * len(fit[0])]
-    found = []
-    for turned in turns:
-        for frame in frames:
-            for form in forms:
-                text = _filled(frame, form, turned, row)
-                if text and len(text) <= row.most:
-                    found.append(text)
-                    break
-    return found
+    fit = name.spoken(row.most) if row.kind in ("ad", "description") else name.within(row.most)
+    forms = [one for one in fit if len(one) > _NEARLY * len(fit[0])]
+    for frames in tiers:
+        found = []
+        for turned in turns:
+            for frame in frames:
+                filled = (_filled(frame, form, turned, row) for form in forms)
+                found += [next((one for one in filled if one and len(one) <= row.most), "")]
+        yield [one for one in found if one]
 
 
 def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> str:
@@ -253,9 +256,9 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
     kinds = {one.kind: one for one in facts}
 
     def take(fits: Callable[[Phrase], bool]) -> Phrase | None:
-        found = next((one for one in facts if one.sentence not in used and fits(one)), None)
+        found = next((one for one in facts if _said(one) not in used and fits(one)), None)
         if found:
-            used.add(found.sentence)
+            used.add(_said(found))
         return found
 
     parts: list[str] = []
@@ -268,12 +271,18 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
                 put: str | None = name
             case "by":
                 brand = kinds.get("brand")
-                used |= {brand.sentence} if brand else set()
                 put = f" by {brand.value}" if brand else ""
-            case "brand" | "price" | "category" | "occasion":
+            case "brand" | "price" | "category" | "occasion" | "kind":
                 one = kinds.get(field[1])
-                used |= {one.sentence} if one else set()
+                used |= {_said(one)} if one else set()
                 put = one.value if one else None
+                if put and field[1] in ("category", "kind"):
+                    put = put[:1].upper() + put[1:]
+                    put = None if _stems(put) & _stems(name) else put
+            case "range":
+                one = kinds.get("category")
+                used |= {_said(one)} if one else set()
+                put = _range(one.value) if one else None
             case "tail":
                 own = take(
                     lambda one: bool(one.tail) and one.kind not in ("brand", "price", "author")
@@ -283,10 +292,11 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
                 own = take(lambda one: one.plain)
                 put = own.value if own else None
             case "fact":
-                own = take(lambda one: one.kind not in ("told", "occasion", "category"))
+                own = take(lambda one: bool(one.sentence) and one.kind not in _NO_FACTS)
                 put = own.sentence if own else None
-            case "told":
-                own = take(lambda one: one.kind == "told")
+            case "told" | "lead" | "note":
+                kind = field[1]
+                own = take(lambda one, kind=kind: one.kind == kind)  # type: ignore[misc]
                 put = own.sentence if own else None
             case _:
                 room = row.most - sum(map(len, parts)) - len(frame[at:])
@@ -300,14 +310,31 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
     return text[:1].upper() + text[1:] if first.islower() else text  # not of iPhone
 
 
+def _said(one: Phrase) -> str:
+    return one.sentence or one.value
+
+
+def _range(category: str) -> str | None:
+    """A category as what people browse: of several things, in small letters; None for another."""
+    last = category.casefold().split(" ")[-1]
+    several = last.endswith("s") and not last.endswith(("ss", "us", "is"))
+    if not several and last not in grammar()["words"]["ranges"]:
+        return None
+    return category[:1].lower() + category[1:] if category[1:].islower() else category
+
+
 def _sentences(facts: Sequence[Phrase], used: set[str], room: int, *, paired: bool) -> str | None:
     """As many facts as fit, a sentence each, or two in a sentence; None where not one does."""
     kept: list[str] = []
     for one in facts:
-        if one.kind in ("told", "occasion") or one.sentence in used or len(kept) == _MOST_FACTS:
+        if one.kind in _NO_FACTS[:-1] or not one.sentence or _said(one) in used:
             continue
+        if len(kept) == _MOST_FACTS:
+            break
+        if any(other[:_AGAIN] == one.sentence[:_AGAIN] for other in kept):
+            continue  # not twice where it is found
         if sum(map(len, kept)) + len(kept) + len(one.sentence) <= room:
-            used.add(one.sentence)
+            used.add(_said(one))
             kept.append(one.sentence)
     if not kept:
         return None
@@ -326,14 +353,14 @@ def _answers(row: PlannedRow, facts: Sequence[Phrase]) -> list[str]:
         return len((_stems(f"{one.kind} {one.sentence}") - title) & asked)
 
     found = sorted((one for one in facts if shared(one)), key=lambda one: -shared(one))
-    best = [one.sentence for one in found if shared(one) == shared(found[0])]
+    best = [one.sentence for one in found if one.sentence and shared(one) == shared(found[0])]
     return best or [_NO_ANSWER]
 
 
 def _stems(text: str) -> set[str]:
     words = re.findall(r"[^\W_]+", text.casefold())
     meant: dict[str, str] = grammar()["words"]["meant"]
-    bare = [word.rstrip("s") for word in words if word not in known_words("stop")]
+    bare = [word.rstrip("s") for word in words if word not in grammar()["words"]["stop"]]
     return {meant.get(one, one) for one in bare}
 
 

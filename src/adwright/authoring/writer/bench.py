@@ -20,6 +20,7 @@ import numpy as np
 
 from adwright.authoring.checks.limits import Finding, brands_of
 from adwright.authoring.checks.verdict import usable
+from adwright.authoring.plan.names import Naming, fronts_of
 from adwright.authoring.plan.planning import PlannedRow, Planner
 from adwright.authoring.tasks import AuthoringRequest
 from adwright.authoring.writer.asking import AskedRow, Asker, OpenedWriter, RowAnswer
@@ -69,9 +70,10 @@ def bench_ways(table: ProductTable, config: WriteConfig, opened: OpenedWriter) -
     rows = [row for row in make_plan(table, config, recipe.digests).rows if _is_text(row)]
     if not rows:
         raise DataError("there is no text to write", hint="name slots of texts")
-    asked = []
+    asked, naming = [], Naming(dict(config.codes), fronts_of(table.products))
     for row in rows:
         request = row.request(())
+        request = replace(request, product=naming.read(request.product))
         asked.append(AskedRow(row, request, recipe.prompts[row.slot.name].messages(request)))
 
     def wrong(request: AuthoringRequest, row: WriteRow, text: str) -> tuple[Finding, ...]:
@@ -92,8 +94,8 @@ def bench_ways(table: ProductTable, config: WriteConfig, opened: OpenedWriter) -
 
     free = _free(asked, opened, config)
     ways = {
-        "by plan": [(text, False) for text in planned(Planner(opened.model))],
-        "by the rule": [(text, False) for text in planned(Planner(None))],
+        "by plan": [(text, False) for text in planned(Planner(opened.model, naming=naming))],
+        "by the rule": [(text, False) for text in planned(Planner(None, naming=naming))],
         "template": [(_template(one), False) for one in asked],
         "free": [(one.text or "", one.cut) for one in free],
     }

@@ -23,9 +23,10 @@ from typing import Any, Literal
 import polars as pl
 
 from adwright.authoring.checks.limits import CheckConfig, Finding, brands_of, errors_of
+from adwright.authoring.checks.names import is_bare
 from adwright.authoring.checks.verdict import usable
 from adwright.authoring.instructions.rows import drawn
-from adwright.authoring.plan.names import Naming
+from adwright.authoring.plan.names import Naming, fronts_of
 from adwright.authoring.plan.planning import PlannedRow, Planner, TextJudge
 from adwright.authoring.tasks import Product
 from adwright.authoring.writer.asking import (
@@ -88,8 +89,8 @@ class WriteReport:
     share of the texts without an unsupported span before and after repair; None where nothing was
     checked. usable: share of the wanted texts that are written without an error; None where none
     was wanted. made: how the written texts came about: by plan, free, mended, or by plan
-    instead of what a model wrote. left_out: why texts are left out -> how many. said: what a person
-    should know.
+    instead of what a model wrote. name_only: texts by plan that are the name alone. left_out: why
+    texts are left out -> how many. said: what a person should know.
     """
 
     end: JobEnd
@@ -120,6 +121,7 @@ class WriteReport:
     grounded: dict[str, float | None]
     usable: float | None = None
     made: dict[str, int] = field(default_factory=dict)
+    name_only: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     said: tuple[str, ...] = ()
 
@@ -141,6 +143,7 @@ class WriteTally:
     usage: Usage = field(default_factory=Usage)
     checked: int = 0
     wrong: int = 0
+    bare: int = 0
     made: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     _before: Counter[str] = field(default_factory=Counter)
@@ -250,7 +253,8 @@ class _Run:
                 opened.model, clock=clock, attempts=config.attempts, pause=config.pause, sleep=sleep
             )
         )
-        naming = Naming(dict(config.codes))
+        naming = Naming(dict(config.codes), fronts_of(table.products))
+        self._naming = naming
         self._planner = Planner(opened.model, naming=naming, judge=judge)
         # What takes the place of free text that cannot be used: chosen by the rule, at no cost.
         self._instead = Planner(None, naming=naming)
@@ -317,6 +321,7 @@ class _Run:
             grounded=tally.grounded,
             usable=self._usable_share(),
             made=dict(tally.made),
+            name_only=tally.bare,
             left_out=dict(tally.left_out),
             said=tuple(self._said),
         )
@@ -367,6 +372,7 @@ class _Run:
                 continue
             done = planned_draft(one, text.text, self._checks(row), self._source, share)
             self._tally.found(done.before, done.after)
+            self._tally.bare += is_bare(text.text, one.request.product)
             self._open.discard(row.key)
             kept += [done.draft] if done.draft else []
         self._tally.answered(self._planner.take_usage())
@@ -446,6 +452,7 @@ class _Run:
             prompt = self._recipe.prompts[row.slot.name]
             try:
                 request = row.request(self._config.labels)
+                request = replace(request, product=self._naming.read(request.product))
                 found.append(AskedRow(row, request, prompt.messages(request)))
             except DataError as error:
                 failures.append(RowFailure(*row.key, str(error), row.inputs, 0))

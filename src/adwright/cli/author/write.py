@@ -326,6 +326,8 @@ def _show(report: WriteReport, out: Path) -> None:
         facts["usable"] = f"{report.usable:.1%} of {wanted:,} texts"
     if report.made:
         facts["made"] = ", ".join(f"{count:,} {how}" for how, count in report.made.items())
+    if report.name_only:
+        facts["the name alone"] = f"{report.name_only:,} texts, for which no fact fits"
     for why, many in report.left_out.items():
         facts[f"left out, {many:,}"] = why
     if report.cost:
