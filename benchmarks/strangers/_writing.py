@@ -7,10 +7,11 @@ word, no words that nobody can say, no notes of the trade, no figure and no capi
 the row lacks. Counted beside them, as no error: headlines that are words of the name alone, those
 that add an order (shop, discover) and no fact, and texts with a number of a part.
 
-Planted: values of two attributes exchanged in sentences of ours, and the same sentences as they
-are, which must raise no alarm. Pairs: the command's texts beside title and attributes in a row, and
-beside the model's own words, judged blindly by two judges that ship with the package, of clicks
-(headlines of news) and of recall (sentences); neither chose among the texts.
+Planted: values of two attributes exchanged, and parts that no row has, in sentences of ours, and
+the same sentences where they are right, which must raise no alarm; who wrote the sentences knows
+the checks. Pairs: the command's texts beside title and attributes in a row, and beside the model's
+own words, judged blindly by two judges that ship with the package, of clicks (headlines of news)
+and of recall (sentences); neither chose among the texts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -345,16 +347,33 @@ def _written(
 
 
 # --------------------------------------------------------------------------------------------------
-# Values of two attributes, exchanged.
+# Values of two attributes, exchanged; parts that no row has.
 
 _FRAMES: Mapping[str, Sequence[str]] = {
-    "width": ("It is {v} wide.", "The width comes to {v}."),
-    "height": ("It stands {v} high.", "Its height is {v}."),
-    "weight": ("It weighs {v}.", "With a weight of {v}, it is easy to move."),
-    "material": ("It is made of {v}.", "The material is {v}."),
-    "colour": ("The colour is {v}.", "It comes in the colour {v}."),
-    "capacity": ("It has a capacity of {v}.", "The capacity is {v}."),
+    "width": ("It is {v} wide.", "The width comes to {v}.", "From side to side it has {v}."),
+    "height": ("It stands {v} high.", "Its height is {v}.", "It rises to {v}."),
+    "weight": (
+        "It weighs {v}.",
+        "With a weight of {v}, it is easy to move.",
+        "It brings {v} to the scales.",
+    ),
+    "material": ("It is made of {v}.", "The material is {v}.", "It is built from {v}."),
+    "colour": ("The colour is {v}.", "It comes in the colour {v}.", "It comes in {v}."),
+    "capacity": ("It has a capacity of {v}.", "The capacity is {v}.", "There is room for {v}."),
 }
+_PARTS = (
+    "a carrying case",
+    "two batteries",
+    "a remote control",
+    "a cleaning cloth",
+    "a wall bracket",
+)
+_WITH = (
+    "It comes with {p}.",
+    "In the box you will find {p}.",
+    "It ships with {p}.",
+    "It includes {p}.",
+)
 _VALUES: Mapping[str, Sequence[str]] = {
     "width": ("40 cm", "62 cm", "1.2 m", "15 in"),
     "height": ("80 cm", "95 cm", "30 in", "2.1 m"),
@@ -366,9 +385,11 @@ _VALUES: Mapping[str, Sequence[str]] = {
 
 
 def _planted(rows: Sequence[Row]) -> dict[str, int]:
-    """Names of the set, each with two attributes of ours; exchanged, and as they are."""
+    """Names of the set, each with two attributes of ours, exchanged, and a part that none has; and
+    the same sentences where they are right."""
     kinds = list(_FRAMES)
-    counts = Counter({"planted": 0, "planted_found": 0, "honest": 0, "false_alarms_count": 0})
+    names = ("swaps", "swaps_found", "parts", "parts_found", "honest", "false_alarms_count")
+    counts = Counter(dict.fromkeys(names, 0))
     for at, row in enumerate(rows):
         one, other = kinds[at % 6], kinds[(at + 1 + at // 6 % 5) % 6]
         if one == other:
@@ -380,14 +401,32 @@ def _planted(rows: Sequence[Row]) -> dict[str, int]:
         for swapped in (False, True):
             values = (second, first) if swapped else (first, second)
             said = [
-                _FRAMES[kind][(at + number) % 2].format(v=value)
+                _FRAMES[kind][(at + number) % 3].format(v=value)
                 for number, (kind, value) in enumerate(zip((one, other), values, strict=True))
             ]
-            rules = {found.rule for found in check(" ".join(said), request)}
-            alarm = any(rule.startswith(("relation/", "grounding/")) for rule in rules)
-            counts["planted" if swapped else "honest"] += 1
-            counts["planted_found" if swapped else "false_alarms_count"] += alarm
-    return dict(counts)
+            counts["swaps" if swapped else "honest"] += 1
+            found = _alarms(" ".join(said), request)
+            counts["swaps_found" if swapped else "false_alarms_count"] += found
+        part, frame = _PARTS[at % 5], _WITH[at // 5 % 4]
+        bare = {"title": row["title"], "id": row["id"]}
+        if set(part.split()) & set(" ".join(bare.values()).lower().split()) - {"a"}:
+            continue
+        for has in (False, True):
+            more = (*attributes, ("includes", part)) if has else attributes
+            told = replace(request, product=replace(product, attributes=more))
+            counts["honest" if has else "parts"] += 1
+            found = _alarms(frame.format(p=part), told)
+            counts["false_alarms_count" if has else "parts_found"] += found
+    return {
+        "planted": counts["swaps"] + counts["parts"],
+        "planted_found": counts["swaps_found"] + counts["parts_found"],
+        **counts,
+    }
+
+
+def _alarms(text: str, request: AuthoringRequest) -> bool:
+    rules = {found.rule for found in check(text, request)}
+    return any(rule.startswith(("relation/", "grounding/")) for rule in rules)
 
 
 # --------------------------------------------------------------------------------------------------

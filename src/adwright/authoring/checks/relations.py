@@ -79,7 +79,9 @@ _BETWEEN = re.compile(
 )
 _PARTS = re.compile(
     r"\b(?:includes|comes (?:complete )?with|complete with|equipped with|features|featuring"
-    r"|contains|along with|is supplied with|included (?:is|are)|has)\b\s+([^.;!?\n]{3,160})",
+    r"|contains|along with|(?:supplied|bundled|delivered|shipped) with|(?:ships|arrives) with"
+    r"|you(?:['’]ll| will)(?: also)? (?:find|get|receive)(?! it\b)|in the box:|included (?:is|are)"
+    r"|has)\s+([^.;!?\n]{3,160})",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r",\s*+(?:and\s+)?|(?<!\s)\s++(?:and|plus|as well as)\s+")
