@@ -67,13 +67,14 @@ def ask(
     shown: Count = 10,
     columns: str | None = None,
     model: str = "",
+    served: LmServer = LmServer(),
     rule: RankingRule = "sum",
     average: Count = 1,
     reasons: bool = True,
     seed: Natural = 0,
     offline: bool = False,
 ) -> None:
-    """Let a local model answer a shopper: it finds products, ranks them and says why.
+    """Let a model answer a shopper: it finds products, ranks them and says why.
 
     It can name nothing but products of the catalogue, and a reason that claims what no fact of the
     shop supports is left out.
@@ -88,20 +89,24 @@ def ask(
         columns: Which column is which, OURS=THEIRS,...: name, facts (which the shop vouches for)
             and texts (which sellers write; each again for several), merchant. Others are guessed,
             and told.
-        model: A model by its usual name, a folder, or its name at --url.
+        model: A model by its usual name, or a folder.
         rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
-            the sum less what the name is worth without its record.
+            the sum less what the name is worth without its record; a server is asked for a list.
         average: Rank by the mean over so many orders of the products.
         reasons (--reasons/--facts-alone): Whether the model writes reasons.
     """
     from adwright.audit.assistant import ShopAssistant
+    from adwright.audit.targets.chat import ChatTarget, ChatTargetConfig
     from adwright.audit.targets.likelihood import LikelihoodConfig, LikelihoodTarget
     from adwright.audit.targets.target import AveragedTarget
     from adwright.lm.open_model import open_lm
 
     shop = open_shop(file, request, columns)
-    with closing(open_lm(language_model(model, offline=offline))) as opened:
+    spec = served.spec(model, offline=offline)
+    with closing(open_lm(language_model(spec.model, spec.url, offline=offline))) as opened:
         target: Target = LikelihoodTarget(opened, LikelihoodConfig(rule=rule))
+        if served.server:
+            target = ChatTarget(opened, ChatTargetConfig(seed=seed))
         if average > 1:
             target = AveragedTarget(target, average, seed=seed)
         assistant = ShopAssistant(shop, target, model=opened if reasons else None, shown=shown)

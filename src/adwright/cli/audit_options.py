@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adwright.cli.shared import (
+    LmServer,
     column_pairs,
     name_pairs,
 )
@@ -68,9 +69,10 @@ class TargetChoice:
         ranker: likelihood: by how likely the model finds each name as the first of its list,
             which needs no answer of it; chat: by the list that it answers, as an endpoint
             always is.
-        model: A model by its usual name, a folder, or its name at --url.
-        url: An OpenAI-compatible endpoint, http://HOST:PORT/v1, which is asked for a list; its
-            key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        model: A model by its usual name, a folder, or its name at --server.
+        url (--server --url): An OpenAI-compatible server, http://HOST:PORT/v1, which is asked for
+            a list; its key is read from ADWRIGHT_LM_KEY or OPENAI_API_KEY.
+        served_model: Name of the model there; by default that of --model.
         rule (--likelihood): Of likelihoods: their sum over a name's tokens, their mean, or prior,
             the sum less what the name is worth without its record.
         average: Rank by the mean over so many orders of the products.
@@ -79,6 +81,7 @@ class TargetChoice:
     ranker: Literal["likelihood", "chat"] | None = None
     model: str = ""
     url: str = ""
+    served_model: str = ""
     rule: RankingRule = "sum"
     average: Count = 1
 
@@ -96,11 +99,12 @@ class TargetChoice:
         if self.url and self.ranker == "likelihood":
             raise ConfigError(
                 "an endpoint is asked for a list",
-                where=f"--url {self.url}",
-                hint="leave --ranker out, or --url for a model on this machine",
+                where=f"--server {self.url}",
+                hint="leave --ranker out, or --server for a model on this machine",
             )
         if weights is None:
-            model = open_lm(language_model(self.model, self.url, offline=offline))
+            served = LmServer(self.url, self.served_model).spec(self.model, offline=offline)
+            model = open_lm(language_model(served.model, served.url, offline=offline))
         else:
             from adwright.lm.torch_engine.model import TorchModel
 

@@ -20,6 +20,7 @@ from tests.support.audit.chats import gullible_chat, kettle_files
 from tests.support.audit.scripted_targets import gullible
 from tests.support.audit.shops import KETTLES, kettles
 from tests.support.audit.texts import praise, quiet
+from tests.support.chat_server import chatting
 from tests.support.commands import call
 
 
@@ -37,6 +38,18 @@ def test_an_assistant_names_products_of_the_shop(tmp_path: Path, small: Path) ->
     assert len(lines) == 2
     assert all(line[3:].partition(":")[0] in KETTLES for line in lines)
     assert "Price: $" in lines[0]
+
+
+def test_a_server_ranks_for_an_assistant(tmp_path: Path) -> None:
+    shop, _ = kettle_files(tmp_path)
+    with chatting(lambda asked: "\n".join(f"{at}. {one}" for at, one in enumerate(KETTLES, 1))) as (
+        url,
+        server,
+    ):
+        options = ("--server", url, "--served-model", "served", "--facts-alone")
+        said = call("audit", "ask", shop, "glass", "-k", 2, *options)
+    assert {one["model"] for one in server.asked} == {"served"}
+    assert any(line[3:].partition(":")[0] in KETTLES for line in said.splitlines())
 
 
 def test_reasons_of_a_model_of_no_sense_are_the_facts_or_harmless(

@@ -23,8 +23,10 @@ from adwright.creative.seed.measures import Measured, StepCost, TextMeasures
 from adwright.creative.seed.rounds import RoundResult, SeedReport, run_seed, write_report
 from adwright.creative.seed.texts import KnownAd, SeedBudget, SeedData, run_parts
 from adwright.creative.seed.writer import TuneCost, WriterRow, read_json, write_json
+from adwright.lm.open_model import LmSpec
 from adwright.metrics.bootstrap import Interval
 from adwright.metrics.reports.charts import to_svg
+from tests.support.chat_server import chatting
 from tests.support.creative.seed_rounds import (
     CONFIG,
     RepeatingWriter,
@@ -413,6 +415,15 @@ def test_what_was_written_is_not_written_again(folder_improve: Path) -> None:
     assert writer.asked == []
     improve(ADS, folder_improve, CONFIG, writer, *JUDGES, samples=2)
     assert len(writer.asked) == 2 * len(ADS)
+
+
+def test_a_server_writes_in_the_place_of_the_writer(folder_improve: Path) -> None:
+    with chatting(lambda asked: "Fresh bread every morning") as (url, server):
+        served = LmSpec("served", url=url)
+        writer = RepeatingWriter()
+        improve(ADS[:2], folder_improve, CONFIG, writer, *JUDGES, samples=2, served=served)
+    assert writer.asked == []
+    assert {one["model"] for one in server.asked} == {"served"}
 
 
 def test_what_the_writer_read_is_no_new_ad(folder_improve: Path) -> None:

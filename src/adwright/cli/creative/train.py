@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from adwright.cli.creative.ads import WAS, AdColumnsGiven, AdsGiven, ad_columns, look_at, opened_ads
-from adwright.cli.shared import IntoStore, Training, allowed_to_replace, show_table
+from adwright.cli.shared import IntoStore, LmServer, Training, allowed_to_replace, show_table
 from adwright.cli.verbs import verb
 from adwright.core.assets import cache_folder
 from adwright.core.config import Count, Ge, Natural
@@ -242,6 +242,7 @@ def improve(
     out: Path | None = None,
     creatives: Path | None = None,
     samples: Count = 8,
+    served: LmServer = LmServer(),
     named: AdColumnsGiven = AdColumnsGiven(),
     offline: bool = False,
     force: bool = False,
@@ -249,6 +250,8 @@ def improve(
     into: IntoStore = IntoStore(),
 ) -> None:
     """Write ads anew where both judges find the new one better; the others stay as they are.
+
+    The run's own writer writes, or a server's model; the judges are the run's.
 
     Scores are estimates of judges: nobody was asked what he remembers. Try what is written beside
     the original before it replaces it.
@@ -274,7 +277,8 @@ def improve(
         return
     for place in filter(None, (out, creatives)):
         allowed_to_replace(place, force=force)
-    done = rewrite(table, model, samples=samples, offline=offline)
+    spec = served.spec("") if served.server or served.served_model else None
+    done = rewrite(table, model, samples=samples, served=spec, offline=offline)
     changed = sum(one.changed for one in done.found)
     rows = [
         {

@@ -87,8 +87,10 @@ def improve(
     second: AdJudge,
     *,
     samples: int = 8,
+    served: LmSpec | None = None,
 ) -> tuple[ImprovedAd, ...]:
-    """Write each ad anew. out: folder of the run, whose chosen round writes.
+    """Write each ad anew. out: folder of the run, whose chosen round writes. served: a server's
+    model that writes in its place.
 
     Raises ResumeError where the run has no report yet, DataError without an ad, and as writer and
     judges.
@@ -103,11 +105,12 @@ def improve(
         )
     folder = place / f"round-{report['chosen']}" / "writer"
     briefs = [ad.brief for ad in ads]
-    told = json.dumps([[one.id, one.known] for one in briefs] + [[str(samples), (folder.name,)]])
+    by = f"{served.url} {served.model}" if served else folder.name
+    told = json.dumps([[one.id, one.known] for one in briefs] + [[str(samples), (by,)]])
     with locked(place / ".lock"):
         written = write_ads(
             briefs,
-            lambda: writer.opened(folder),
+            lambda: writer.opened(folder) if served is None else closing(open_lm(served)),
             config,
             place / f"improve-{content_hash(told)[:_DIGITS]}.jsonl",
             samples=samples,
@@ -211,8 +214,16 @@ def train_writer(
         return run_seed(config, data, writer, *judges, out)
 
 
-def rewrite(table: AdTable, out: Path, *, samples: int = 8, offline: bool = False) -> Rewritten:
-    """Write ads anew by the writer of a folder, see `improve`. Raises ArtifactError where there is
+def rewrite(
+    table: AdTable,
+    out: Path,
+    *,
+    samples: int = 8,
+    served: LmSpec | None = None,
+    offline: bool = False,
+) -> Rewritten:
+    """Write ads anew by the writer of a folder, or by a server's model in its place, see `improve`;
+    its judges say which are better. Raises ArtifactError where there is
     no such folder, DataError where no ad has what its kind needs, and as `improve`."""
     asked = _asked(out)
     labelled = [from_jsonable(KnownAd, told) for told in asked["labelled"]]
@@ -225,9 +236,10 @@ def rewrite(table: AdTable, out: Path, *, samples: int = 8, offline: bool = Fals
         )
     with _judges(labelled, config, asked["model"], offline=offline) as judges:
         writer = TunedWriter(model=asked["model"], offline=offline)
-        found = improve(ads, out, config, writer, *judges, samples=samples)
+        found = improve(ads, out, config, writer, *judges, samples=samples, served=served)
     ids = tuple(rows[ad.brief.id] for ad in ads)
-    made = changed_creatives(ids, ads, found, maker=f"{MODEL}SEED on {asked['model']}")
+    by = asked["model"] if served is None else served.model
+    made = changed_creatives(ids, ads, found, maker=f"{MODEL}SEED on {by}")
     return Rewritten(ids, found, len(table) - len(ads), made)
 
 
