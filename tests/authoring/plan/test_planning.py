@@ -81,6 +81,14 @@ def test_a_description_has_facts_and_the_sellers_sentence() -> None:
     assert written(Product("1", "Steel tea tin"), "description") == "Discover Steel Tea Tin today."
 
 
+def test_several_things_are_they() -> None:
+    told = "The Party Glasses are designed to add flair to your party."
+    warranty = (("warrantyInformation", "3 months warranty"),)
+    glasses = Product("1", "Party Glasses", description=told, attributes=warranty)
+    text = written(glasses, "description")
+    assert text == f"{told} They come with a 3-month warranty."
+
+
 def test_a_fact_is_said_before_the_name_stands_alone() -> None:
     bare = Product("1", "Bedside Table African Cherry")
     assert written(bare, "headline", 40) == "Shop Bedside Table African Cherry"

@@ -278,6 +278,8 @@ def _brand_and_noun(part: str, brand: str) -> Iterator[str]:
         low |= {one.casefold() for one in words[-many:-1] if one.casefold() in ("plus", "-")}
         if low & {"and", "&", "or", "/", "+", "of", "plus", "-"} or low & name_words("denies"):
             continue
+        if low & name_words("whose"):
+            continue
         first, before = words[-many], gone[-1].casefold()
         if any(one.isdecimal() for one in (before, *words[-many:])):
             continue

@@ -46,6 +46,10 @@ _MOST_FACTS = 3
 _NO_FACTS = ("told", "lead", "note", "kind", "occasion", "brand", "category")
 #: Characters with which no two facts of a text begin.
 _AGAIN = 14
+#: A seller's sentence of several things.
+_MANY = re.compile(
+    r"(?:(?! is | has | was ).){3,80}? (?:are|were|have|offer|come|feature|provide|include|add)\b"
+)
 #: Share of its longest form that a name must have.
 _NEARLY = 0.5
 #: What a model is shown of a product to choose by.
@@ -262,7 +266,7 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
         return found
 
     parts: list[str] = []
-    at = 0
+    at, many = 0, False
     for field in _FIELD.finditer(frame):
         parts.append(frame[at : field.start()])
         at = field.end()
@@ -298,9 +302,11 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
                 kind = field[1]
                 own = take(lambda one, kind=kind: one.kind == kind)  # type: ignore[misc]
                 put = own.sentence if own else None
+                many = many or (kind == "lead" and bool(_MANY.match(put or "")))
             case _:
                 room = row.most - sum(map(len, parts)) - len(frame[at:])
                 put = _sentences(facts, used, room, paired=field[1] == "pairs")
+                put = _of_many(put) if put and many else put
         if put is None:
             return ""
         parts.append(put)
@@ -308,6 +314,17 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
     text = re.sub(r"([.!?])\.(?=\s|$)", r"\1", " ".join(text.split()))
     first = text.split(" ", 1)[0]
     return text[:1].upper() + text[1:] if first.islower() else text  # not of iPhone
+
+
+def _of_many(text: str) -> str:
+    """Sentences of ours about several things: they come with, you will find them."""
+    text = re.sub(r"\b(I|i)t (is|has|\w+s)\b", _they, text)
+    return text.replace("You will find it ", "You will find them ")
+
+
+def _they(found: re.Match[str]) -> str:
+    verb = {"is": "are", "has": "have"}.get(found[2], found[2][:-1])
+    return f"{'They' if found[1] == 'I' else 'they'} {verb}"
 
 
 def _said(one: Phrase) -> str:
