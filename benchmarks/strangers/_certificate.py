@@ -96,11 +96,11 @@ def _certified(kind: str, shop: ShopCatalogue, folder: Path) -> RankCertificate:
     file, out = folder / "shop.csv", folder / f"{kind}.json"
     with file.open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream)
-        rows.writerow(("name", "Description"))
+        rows.writerow(("Name", "Description"))
         rows.writerows((one.name, one.texts["Description"]) for one in shop.listings)
     run_command(
         *("audit", "certify", file, "--ranker", kind, "--request", shop.request, "--force"),
-        *("--columns", "name=name,texts=Description", "--out", out, "--key", folder / "key.pem"),
+        *("--columns", "name=Name,texts=Description", "--out", out, "--key", folder / "key.pem"),
     )
     return read_signed(out)
 
