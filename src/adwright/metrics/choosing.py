@@ -67,6 +67,7 @@ _CONFIDENCE = 0.95
 #: Folds differ by more than their units do, where chance has that in so many.
 _APART = 0.1
 _NONE = Interval(0.0, 0.0, 0.0)
+_NEIGHBOURS = 500
 
 
 @dataclass(frozen=True)
@@ -229,22 +230,38 @@ def _standard(values: Floats) -> Floats:
 
 def pairs_of(truth: ArrayLike, groups: ArrayLike, *, apart: float = 0.0) -> Measure:
     """Pairs within groups [N] (below 0: none) that are put in the right order, ties count half.
-    apart: truths of a pair differ by more. Each row of a pair has half of it."""
+    apart: truths of a pair differ by more. Each row of a pair has half of it. Of a large group a
+    row stands with the `_NEIGHBOURS` that follow it."""
     found, group = np.asarray(truth, np.float64), np.asarray(groups)
+    known: dict[bytes, tuple[Rows, Rows, Floats]] = {}
 
-    def measure(rows: Rows, predicted: Floats) -> Told:
-        above, below = np.zeros(len(rows)), np.zeros(len(rows))
+    def paired(rows: Rows) -> tuple[Rows, Rows, Floats]:
+        """Places of the pairs among the rows, and which of each is the higher."""
         order = np.argsort(group[rows], kind="stable")
         starts = np.flatnonzero(np.diff(group[rows][order], prepend=np.nan) != 0)
-        for some in np.split(order, starts[1:]):
-            if len(some) < 2 or group[rows[some[0]]] < 0:
-                continue
-            y, p = found[rows[some]], predicted[some]
-            sign = np.sign(y[:, None] - y) * (np.abs(y[:, None] - y) > apart)
-            right = (1 + sign * np.sign(p[:, None] - p)) / 2
-            above[some] = (right * (sign != 0)).sum(1) / 2
-            below[some] = (sign != 0).sum(1) / 2
-        return Told(above, below)
+        ends = np.append(starts[1:], len(rows))
+        pairs = [np.zeros((2, 0), np.int64)]
+        # Each with the next one of its group, with the one after that, and so on.
+        last = np.repeat(ends, ends - starts)[group[rows][order] >= 0]
+        place = np.flatnonzero(group[rows][order] >= 0)
+        for step in range(1, min(_NEIGHBOURS, int((ends - starts).max(initial=0)))):
+            first = place[place + step < last]
+            pairs.append(np.stack([order[first], order[first + step]]))
+        one, other = np.concatenate(pairs, 1)
+        off = found[rows[one]] - found[rows[other]]
+        told = np.abs(off) > apart
+        return one[told], other[told], np.sign(off[told])
+
+    def measure(rows: Rows, predicted: Floats) -> Told:
+        if (key := rows.tobytes()) not in known:
+            known[key] = paired(rows)
+        one, other, sign = known[key]
+        right = (1 + sign * np.sign(predicted[one] - predicted[other])) / 4
+        above, below = (
+            np.bincount(np.append(one, other), np.append(part, part), len(rows))
+            for part in (right, np.full(len(one), 0.5))
+        )
+        return Told(np.asarray(above, np.float64), np.asarray(below, np.float64))
 
     return measure
 

@@ -28,6 +28,7 @@ reference.json        ids and titles of training ads
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,8 +74,10 @@ from adwright.creative.response.learners import (
     RidgePart,
     Taught,
     TreesPart,
+    components_of,
     fit_ridge,
     fit_trees,
+    joined,
 )
 from adwright.creative.response.models import (
     APART,
@@ -392,8 +395,6 @@ def _built(artifact: Artifact, texts: EncodedTexts | None) -> FittedClickRate:
 # --------------------------------------------------------------------------------------------------
 # Training.
 
-Fitted = Callable[[Mapping[str, Block], Rows], Part]
-
 
 def fit_click_rate(
     outcomes: CreativeOutcomes,
@@ -437,24 +438,17 @@ def _fitted(
     taught = Taught(y, weights, outcomes.tests, stories, outcomes.times)
     if outcomes.scores is not None:
         taught = taught._replace(tests=np.full(len(outcomes), -1))
-    blocks: dict[bytes, dict[str, Block]] = {}
-
-    def encoded(rows: Rows) -> dict[str, Block]:
-        if (key := rows.tobytes()) not in blocks:
-            blocks.clear()
-            blocks[key] = read.fitted(rows).blocks(read)
-        return blocks[key]
-
+    # Terms, their IDF and scales are of all rows: they tell nothing of what came of them.
     every = np.arange(len(outcomes))
-    fits = _fits(read.fitted(every), taught, config, hashed=texts.name.startswith("hash"))
+    encoding = read.fitted(every)
+    blocks = encoding.blocks(read)
+    fits = _fits(blocks, taught, config, hashed=texts.name.startswith("hash"))
 
-    # Folds outside, candidates inside: the blocks of a fold are made once.
     unseen: dict[tuple[str, bytes], Floats] = {}
     for train, held in zip(folds.train, folds.held, strict=True):
-        own = encoded(train)
+        asked = {key: block[held] for key, block in blocks.items()}
         for name, fit in fits.items():
-            made = fit(own, train).predict({key: block[held] for key, block in own.items()})
-            unseen[name, train.tobytes()] = made
+            unseen[name, train.tobytes()] = fit(train).predict(asked)
 
     def candidate(name: str) -> Candidate:
         return Candidate(name, lambda rows: lambda _: unseen[name, rows.tobytes()], name in _SIMPLE)
@@ -464,9 +458,8 @@ def _fitted(
         [candidate(name) for name in fits], y, folds, measure,
         units=units, chance=0.5 if pairs else 0.0, seed=config.seed,
     )  # fmt: skip
-    own, encoding = encoded(every), read.fitted(every)
     wanted = found.parts or {"constant": 1.0}
-    parts = {name: fits[name](own, every) for name in wanted}
+    parts = {name: fits[name](every) for name in wanted}
     answer = np.concatenate([unseen["constant", train.tobytes()] for train in folds.train])
     if found.kept:
         answer = found.unseen[np.concatenate(folds.held)]
@@ -524,49 +517,39 @@ def _calibrated(
     )
 
 
+#: Blocks of form, of fields, of vectors, and of grams.
+_KINDS = tuple(map(re.compile, ("^form ", "^(level|number) ", "^vector ", " (words|letters)$")))
 #: Candidates that are rules.
 _SIMPLE = ("constant", "length", "fields", "tf-idf")
 
 
 def _fits(
-    encoding: AdEncoding, taught: Taught, config: ClickRateConfig, *, hashed: bool
-) -> dict[str, Fitted]:
-    """The candidates from the simplest on, each of the blocks that there are."""
-    grams, levels = list(encoding.grams), [f"level {name}" for name in encoding.levels]
-    form = [name for name in encoding.scales if name.startswith("form ")]
-    fields = levels + [name for name in encoding.scales if name.startswith("number ")]
-    vectors = [name for name in encoding.scales if name.startswith("vector ")]
+    blocks: Mapping[str, Block], taught: Taught, config: ClickRateConfig, *, hashed: bool
+) -> dict[str, Callable[[Rows], Part]]:
+    """The candidates from the simplest on, each of the blocks that there are, fitted on rows."""
     if hashed:
         # Hashed grams say nothing that TF-IDF does not.
-        vectors = [name for name in vectors if name not in ("vector title", "vector rest")]
+        blocks = {n: b for n, b in blocks.items() if n not in ("vector title", "vector rest")}
+    form, fields, vectors, grams = (
+        [name for name in blocks if pattern.search(name)] for pattern in _KINDS
+    )
 
-    def constant(blocks: Mapping[str, Block], rows: Rows) -> Part:
+    def constant(rows: Rows) -> Part:
         return ConstantPart(float(np.average(taught.y[rows], weights=taught.weights[rows])))
 
-    def ridge(names: Sequence[str]) -> Fitted:
-        def fit(blocks: Mapping[str, Block], rows: Rows) -> Part:
-            there = [name for name in names if name in blocks]
-            return fit_ridge(blocks, there, taught, rows) if there else constant(blocks, rows)
-
-        return fit
-
-    def trees(blocks: Mapping[str, Block], rows: Rows) -> Part:
-        if hashed:
-            blocks = {n: b for n, b in blocks.items() if n not in ("vector title", "vector rest")}
-        return fit_trees(blocks, taught, rows, seed=config.seed)
-
-    made: dict[str, Fitted] = {"constant": constant}
+    made: dict[str, Callable[[Rows], Part]] = {"constant": constant}
     for name, read in (
-        ("length", ["length"] if "length" in encoding.scales else []),
+        ("length", ["length"] if "length" in blocks else []),
         ("fields", fields),
         ("tf-idf", grams),
         ("vectors", vectors + form if vectors else []),
         ("linear", grams + form + fields + vectors),
     ):
         if read and not (name == "linear" and len(made) < 3):
-            made[name] = ridge(read)
-    if len(taught.y) <= config.most:
-        made["boosting"] = trees
+            made[name] = partial(fit_ridge, joined(blocks, read), read, taught)
+    if len(taught.y) <= config.most and blocks:
+        alike = components_of(blocks, seed=config.seed)
+        made["boosting"] = lambda rows: fit_trees(blocks, taught, rows, alike, seed=config.seed)
     return made
 
 

@@ -37,7 +37,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,6 @@ from adwright.core.errors import DataError, MissingExtraError
 from adwright.core.progress import say
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import Encoder, HashedText, VectorStore
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import CountVectorizer
 
 #: title; words: the first paragraph of its text; more: the others; shown: text on the screen;
 #: speech; scenes: what their captions say.
@@ -205,7 +202,7 @@ Rows = npt.NDArray[np.int64]
 Block: TypeAlias = Any
 _PLACES = 1024
 #: Values of a category that are kept, and how often each has to occur.
-_MOST_VALUES, _LEAST_COUNT = 512, 2
+_MOST_VALUES, _LEAST_COUNT = 20_000, 2
 #: Of each kind of gram: how it is cut, and terms that are kept at most, the most frequent ones.
 _GRAMS: Mapping[str, tuple[Mapping[str, Any], int]] = {
     "words": ({"token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}, 30_000),
@@ -274,12 +271,10 @@ class AdReader:
         made = {}
         for name, doc in self.docs.items():
             for kind in _GRAMS:
-                counter = _counter(kind)
                 try:
-                    counted = counter.fit_transform(doc)
+                    made[f"{name} {kind}"] = _counted(doc, kind)
                 except ValueError:  # no term occurs twice
                     continue
-                made[f"{name} {kind}"] = (counter.get_feature_names_out().tolist(), counted)
         return made
 
     def fitted(self, rows: Rows) -> AdEncoding:
@@ -326,13 +321,18 @@ class AdReader:
 
     def counted(self, name: str, terms: tuple[str, ...]) -> Block:
         """Sparse counts [N, V] of these terms of a text and kind of gram."""
+        from scipy.sparse import csr_matrix
+
         if "counts" in self.__dict__ and name in self.counts:
             known, counts = self.counts[name]
             place = {term: at for at, term in enumerate(known)}
             if all(term in place for term in terms):
                 return counts[:, [place[term] for term in terms]]
         doc, kind = name.split(" ")
-        return _counter(kind, terms).transform(self.docs[doc])
+        try:
+            return _counted(self.docs[doc], kind, terms)[1]
+        except ValueError:  # not a word in any
+            return csr_matrix((self.rows, len(terms)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -418,11 +418,28 @@ class AdEncoding:
         return made
 
 
-def _counter(kind: str, terms: tuple[str, ...] | None = None) -> CountVectorizer:
-    """Counts of terms: of these, or of the most frequent ones that occur twice."""
+def _counted(
+    doc: Sequence[str], kind: str, terms: tuple[str, ...] | None = None
+) -> tuple[list[str], Block]:
+    """Terms and their sparse counts [N, V]: of these, or of the most frequent ones that occur
+    twice. Raises ValueError where there is none."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     how, most = _GRAMS[kind]
+    counter = CountVectorizer(vocabulary=None if terms is None else list(terms), **how)
+    if kind == "words":
+        if terms is None:
+            counter.set_params(min_df=_LEAST_COUNT, max_features=most)
+        counted = counter.fit_transform(doc)
+        return counter.get_feature_names_out().tolist(), counted
+    # Grams lie within words: those of each word are counted once, by words of each text.
+    between = CountVectorizer(token_pattern=r"(?u)\S+")
+    words = between.fit_transform(doc)
+    counted = words @ counter.fit_transform(between.get_feature_names_out())
     if terms is not None:
-        return CountVectorizer(vocabulary=list(terms), **how)
-    return CountVectorizer(min_df=_LEAST_COUNT, max_features=most, **how)
+        return list(terms), counted
+    often = np.bincount(counted.indices, minlength=counted.shape[1])
+    total = np.asarray(counted.sum(0)).ravel()
+    found = np.flatnonzero(often >= _LEAST_COUNT)
+    found = np.sort(found[np.argsort(-total[found], kind="stable")[:most]])
+    return counter.get_feature_names_out()[found].tolist(), counted[:, found]

@@ -1,7 +1,7 @@
 """The candidates of a click rate that are learned, and what is kept of each.
 
-    made = fit_ridge(blocks, names, y, weights, rows, inner)       # RidgePart
-    made = fit_trees(blocks, y, weights, rows, inner)              # TreesPart
+    made = fit_ridge(joined(blocks, names), names, taught, rows)         # RidgePart
+    made = fit_trees(blocks, taught, rows, components_of(blocks, seed=0), seed=0)      # TreesPart
     made.predict(blocks)                                           # float64 [N]
 
 A ridge reads blocks side by side. What a test's audience, day and story do to all its creatives is
@@ -19,7 +19,7 @@ nodes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ from adwright.metrics.choosing import dealt
 #: a creative.
 _PENALTIES, _TESTS = (0.1, 1.0, 3.0, 10.0, 30.0), 3.0
 _INNER, _COMPONENTS, _ROUNDS = 4, 24, 150
+#: Steps of a ridge at most, and what is left at its end; cuts of an input of trees.
+_STEPS, _ENOUGH, _CUTS = 80, 1e-3, 128
 _SHRUNK = 5.0
 _TREE = ("value", "feature_idx", "num_threshold", "left", "right", "is_leaf")
 
@@ -95,13 +97,21 @@ class TreesPart:
             found += self.nodes["value"][at]
         return found
 
-    def inputs(self, blocks: Mapping[str, Block]) -> Floats:
-        """[N, D]."""
+    def inputs(self, blocks: Mapping[str, Block], alike: Floats | None = None) -> Floats:
+        """[N, D]. alike: [N, C], the components of the grams where they are known."""
         parts = [np.asarray(blocks[name]) for name in self.blocks]
         if self.grams:
-            parts.append(_joined(blocks, self.grams) @ self.components.T)
+            parts.append(joined(blocks, self.grams) @ self.components.T if alike is None else alike)
         parts += [np.asarray(blocks[n] @ effect)[:, None] for n, effect in self.levels.items()]
         return np.hstack(parts)
+
+
+class Components(NamedTuple):
+    """blocks: that are read. weights: [C, V]. values: [N, C] of the rows they were made of."""
+
+    blocks: tuple[str, ...]
+    weights: Floats
+    values: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,36 +129,82 @@ class ConstantPart:
 Part = RidgePart | TreesPart | ConstantPart
 
 
-def fit_ridge(
-    blocks: Mapping[str, Block], names: Sequence[str], taught: Taught, rows: Rows
-) -> RidgePart:
-    """A ridge of the blocks `names` on these rows."""
-    x = _joined(blocks, names)
+def fit_ridge(x: Block, names: Sequence[str], taught: Taught, rows: Rows) -> RidgePart:
+    """A ridge on these rows of x [N, D], the blocks `names` that are `joined`."""
     inner = _inner(taught, rows)
-    errors = []
-    for penalty in _PENALTIES:
-        made = _ridge(x, taught, rows[~inner], penalty)
-        held = rows[inner]
-        errors.append(_error(taught, held, np.asarray(x[held] @ made[0]).ravel()))
-    weight, bias = _ridge(x, taught, rows, _PENALTIES[int(np.argmin(errors))])
-    return RidgePart(tuple(names), weight, bias)
+    held = rows[inner]
+    tried = x[held] @ _path(x[rows[~inner]], taught, rows[~inner])[0]
+    errors = [_error(taught, held, one) for one in tried.T]
+    weights, biases = _path(x[rows], taught, rows)
+    best = int(np.argmin(errors))
+    return RidgePart(tuple(names), weights[:, best], float(biases[best]))
 
 
-def _ridge(x: Block, taught: Taught, rows: Rows, penalty: float) -> tuple[Floats, float]:
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.linear_model import Ridge
+def _path(x: Block, taught: Taught, rows: Rows) -> tuple[Floats, Floats]:
+    """Weights [D, P] and biases [P] of ridges with each of `_PENALTIES`, of one Krylov space.
 
-    some, tests = x[rows], taught.tests[rows]
-    there = np.flatnonzero(tests >= 0)
-    if len(there):
-        _, code = np.unique(tests[there], return_inverse=True)
-        size = np.full(len(there), np.sqrt(penalty * _TESTS))
-        some = hstack(
-            [some, csr_matrix((size, (there, code)), (len(rows), code.max() + 1))]
-        ).tocsr()
-    model = Ridge(penalty, solver="sparse_cg", tol=1e-4, max_iter=300)
-    model.fit(some, taught.y[rows], taught.weights[rows])
-    return np.asarray(model.coef_[: x.shape[1]], np.float64), float(model.intercept_)
+    A random intercept of variance T times that of a creative makes errors of a test have the
+    covariance 1 / w + T; rows are turned (R, below) so that they have that of the identity, the
+    level is taken out (P), and P R x x' R' P is brought to a tridiagonal form by Lanczos' steps, in
+    which all penalties are solved at once. Steps end where the residual of the least penalty does.
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    weight, tests = taught.weights[rows], taught.tests[rows]
+    alone = np.where(tests >= 0, tests, -1 - np.arange(len(tests)))
+    code = np.unique(alone, return_inverse=True)[1]
+    root = np.sqrt(weight)
+    size = np.bincount(code, weight)
+    shared = np.bincount(code, tests >= 0) > 0
+    # (1 - share)^2 = 1 / (1 + T size), of what is common to a test.
+    share = np.where(shared, 1 - 1 / np.sqrt(1 + _TESTS * size), 0.0)
+
+    def turned(values: Floats, *, back: bool = False) -> Floats:
+        """R values, R = (I - share u u') W^1/2, u = W^1/2 1 / |.| of each test; or R' values."""
+        scaled = values if back else root * values
+        common = np.bincount(code, root * scaled) / size * share
+        left = scaled - root * common[code]
+        return np.asarray(root * left if back else left)
+
+    level = turned(np.ones(len(rows)))
+    level /= np.linalg.norm(level)
+
+    def straight(values: Floats) -> Floats:
+        return values - level * (level @ values)
+
+    y = taught.y[rows]
+    off = straight(turned(y))
+    first = float(np.linalg.norm(off))
+    width = x.shape[1]
+    if first < 1e-12 * max(1.0, float(np.linalg.norm(turned(y)))):
+        return np.zeros((width, len(_PENALTIES))), np.full(len(_PENALTIES), float(y.mean()))
+    steps = min(_STEPS, len(rows) - 1, width)
+    basis, seen = np.zeros((steps, len(rows))), np.zeros((steps, width), np.float32)
+    diagonal, beside = np.zeros(steps), np.zeros(steps)
+    now, many, transposed = off / first, 0, x.T.tocsr()
+    ratio, left = 0.0, first
+    for step in range(steps):
+        basis[step], many = now, step + 1
+        seen[step] = transposed @ turned(now, back=True).astype(np.float32)
+        following = straight(turned(np.asarray(x @ seen[step], np.float64)))
+        diagonal[step] = following @ now
+        # The last place of what solves the system of the least penalty, by its elimination.
+        pivot = diagonal[step] + _PENALTIES[0] - ratio * beside[step - 1] * (step > 0)
+        left *= -ratio if step else 1.0
+        # Twice, since rounding brings back what was taken out.
+        for _ in range(2):
+            following -= basis[:many].T @ (basis[:many] @ following)
+        beside[step] = np.linalg.norm(following)
+        if beside[step] * abs(left / pivot) < _ENOUGH * first:
+            break
+        now, ratio = following / beside[step], beside[step] / pivot
+    values, vectors = eigh_tridiagonal(diagonal[:many], beside[: many - 1])
+    solved = vectors @ (vectors[0][:, None] * first / (values[:, None] + np.array(_PENALTIES)))
+    weights = np.asarray(seen[:many].T @ solved, np.float64)
+    # The level: what is left, by the same weights of rows.
+    gain = turned(turned(np.ones(len(rows))), back=True)
+    said = np.asarray(x @ weights)
+    return weights, (gain @ y - gain @ said) / gain.sum()
 
 
 def _inner(taught: Taught, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -173,26 +229,34 @@ def _error(taught: Taught, rows: Rows, found: Floats) -> float:
     return float(np.average((off - mean[code]) ** 2, weights=weight))
 
 
-def fit_trees(blocks: Mapping[str, Block], taught: Taught, rows: Rows, *, seed: int) -> TreesPart:
-    """Boosting on all blocks, on these rows."""
+def components_of(blocks: Mapping[str, Block], *, seed: int) -> Components:
+    """What is alike among texts: the first components of their TF-IDF and vectors."""
     from sklearn.decomposition import TruncatedSVD
+
+    names = [n for n in blocks if n.endswith((" words", " letters")) or n.startswith("vector ")]
+    none = Components((), np.zeros((0, 0)), np.zeros((next(iter(blocks.values())).shape[0], 0)))
+    if not names:
+        return none
+    x = joined(blocks, names)
+    many = min(_COMPONENTS, x.shape[1] - 1, x.shape[0] - 1)
+    if many < 1:
+        return none
+    found = TruncatedSVD(many, n_iter=2, random_state=seed).fit(x).components_.astype(np.float64)
+    return Components(tuple(names), found, np.asarray(x @ found.T))
+
+
+def fit_trees(
+    blocks: Mapping[str, Block], taught: Taught, rows: Rows, alike: Components, *, seed: int
+) -> TreesPart:
+    """Boosting on all blocks, on these rows."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     dense = tuple(n for n in blocks if n.startswith(("length", "form ", "number ")))
-    grams = tuple(n for n in blocks if n.endswith((" words", " letters")))
-    vectors = tuple(n for n in blocks if n.startswith("vector "))
-    read = grams + vectors
-    components = np.zeros((0, 0))
-    if read:
-        joined = _joined(blocks, read)[rows]
-        many = min(_COMPONENTS, joined.shape[1] - 1, len(rows) - 1)
-        read = read if many > 0 else ()
-        if read:
-            components = TruncatedSVD(many, n_iter=2, random_state=seed).fit(joined).components_
     names = [name for name in blocks if name.startswith("level ")]
     levels = {name: _effects(blocks[name][rows], taught, rows) for name in names}
-    part = TreesPart(dense, read, components, levels, {}, np.zeros(0, np.int64), 0.0)
-    x = part.inputs({name: block[rows] for name, block in blocks.items()})
+    part = TreesPart(dense, alike.blocks, alike.weights, levels, {}, np.zeros(0, np.int64), 0.0)
+    some = {name: blocks[name][rows] for name in (*dense, *names)}
+    x = part.inputs(some, alike.values[rows])
     # What a value does to a row comes from other rows.
     fold = dealt(taught.kin[rows], min(5, len(np.unique(taught.kin[rows]))), seed=seed)
     for at, name in enumerate(names, x.shape[1] - len(names)):
@@ -204,7 +268,7 @@ def fit_trees(blocks: Mapping[str, Block], taught: Taught, rows: Rows, *, seed: 
         learning_rate=0.06, max_iter=_ROUNDS, max_leaf_nodes=15, l2_regularization=1.0,
         early_stopping=False, random_state=seed,
     )  # fmt: skip
-    model.fit(x, taught.y[rows], taught.weights[rows])
+    model.fit(np.stack([_cut(one) for one in x.T], 1), taught.y[rows], taught.weights[rows])
     trees = [one.nodes for (one,) in model._predictors]
     roots = np.cumsum([0, *(len(one) for one in trees)])
     nodes = {name: np.concatenate([one[name] for one in trees]) for name in _TREE}
@@ -214,7 +278,16 @@ def fit_trees(blocks: Mapping[str, Block], taught: Taught, rows: Rows, *, seed: 
     nodes["feature_idx"] = nodes["feature_idx"].astype(np.int64)
     nodes["is_leaf"] = nodes["is_leaf"].astype(np.bool_)
     base = float(np.ravel(model._baseline_prediction)[0])
-    return TreesPart(dense, read, components, levels, nodes, roots[:-1].astype(np.int64), base)
+    return replace(part, nodes=nodes, roots=roots[:-1].astype(np.int64), base=base)
+
+
+def _cut(column: Floats) -> Floats:
+    """Each value as the nearest of a few that occur, so that scikit-learn, which cuts half way
+    between values, need not look for weighted quantiles, which takes it most of its time."""
+    if len(known := np.unique(column)) <= _CUTS:
+        return column
+    known = np.unique(np.quantile(column, np.linspace(0, 1, _CUTS), method="nearest"))
+    return np.asarray(known[np.searchsorted((known[1:] + known[:-1]) / 2, column)])
 
 
 def _effects(block: Block, taught: Taught, rows: Rows) -> Floats:
@@ -225,7 +298,8 @@ def _effects(block: Block, taught: Taught, rows: Rows) -> Floats:
     return np.asarray(np.asarray(block.T @ off).ravel() / (total + _SHRUNK))
 
 
-def _joined(blocks: Mapping[str, Block], names: Sequence[str]) -> Block:
+def joined(blocks: Mapping[str, Block], names: Sequence[str]) -> Block:
+    """Blocks side by side, sparse float32 [N, D]."""
     from scipy.sparse import csr_matrix, hstack
 
-    return hstack([csr_matrix(blocks[name]) for name in names]).tocsr()
+    return hstack([csr_matrix(blocks[name], dtype=np.float32) for name in names]).tocsr()

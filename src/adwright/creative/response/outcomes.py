@@ -40,6 +40,7 @@ from adwright.creative.records.ads_table import AdColumns, AdTable, read_ads
 from adwright.creative.records.cells import LARGEST_COUNT, check_rows, find_decimal, read_number
 from adwright.data.schema import Check, Locate, is_category
 from adwright.data.sources.bounds import USUAL_BOUNDS, ReadBounds, reading
+from adwright.data.sources.csvfile import format_of
 from adwright.data.sources.frames import Tabular, as_frame
 from adwright.data.table_door import find_column, listed, table_specs
 from adwright.metrics.arrays import check_positive_integer
@@ -312,8 +313,10 @@ def read_groups(table: CountedTable, column: str) -> tuple[str | None, ...]:
 
 
 _OUTCOMES = ("impressions", "clicks", "test", "image_id", "score")
-#: Numbers of so few values are categories too; a weekday tells from so many days on.
-_FEW_VALUES, _FEW_DAYS = 50, 14
+#: Numbers of so few values are categories too; whole ones, of so many rows a value as well.
+_FEW_VALUES, _ROWS_PER_VALUE = 50, 2
+#: A weekday tells from so many days on; days since 1970 that a table of ads may have.
+_FEW_DAYS, _DAYS = 14, (3_650, 40_000)
 _AS_NUMBER, _CLOCK = " as number", (" weekday", " hour")
 _MONTHS = {
     name: at
@@ -321,20 +324,10 @@ _MONTHS = {
         ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
     )
 }
-#: Tried in turn; the first that reads most cells is taken.
+#: Tried in turn beside those of day and month in numbers; the first that reads most cells is taken.
 _FORMATS = (
-    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M"),
-    *("%d/%m/%Y %H:%M", "%m/%d/%y %I:%M:%S %p", "%m/%d/%y %H:%M", "%Y-%m-%d", "%Y/%m/%d"),
-    *(
-        "%m/%d/%Y",
-        "%d/%m/%Y",
-        "%d.%m.%Y",
-        "%m/%d/%y",
-        "%d-%b-%y",
-        "%d-%b-%Y",
-        "%b %d, %Y",
-        "%Y%m%d",
-    ),
+    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d"),
+    *("%m/%d/%y %I:%M:%S %p", "%d-%b-%y", "%d-%b-%Y", "%b %d, %Y", "%Y%m%d"),
 )
 
 
@@ -541,8 +534,8 @@ def find_fields(ads: AdTable, asked: OutcomeColumns) -> tuple[list[str], list[st
 
 
 def fields_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Name -> [N, 1]: numbers where nine of ten cells are, else texts; a number of few values is a
-    category too."""
+    """Name -> [N, 1]: numbers where nine of ten cells are, else texts. A number of few values, or
+    a whole one that repeats as ids do, is a category too: which view tells more, training finds."""
     made: dict[str, NDArray[Any]] = {}
     for name in names:
         if name not in frame.columns:
@@ -551,11 +544,22 @@ def fields_of(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, NDArray[An
         filled, numbers = column.drop_nulls(), _numbers(column)
         if len(filled) and np.isfinite(numbers).sum() >= 0.9 * len(filled):
             made[name + _AS_NUMBER] = numbers[:, None]
-            if filled.n_unique() > _FEW_VALUES:
+            known = numbers[np.isfinite(numbers)]
+            values = len(np.unique(known))
+            repeats = values * _ROWS_PER_VALUE <= len(known) and bool((known % 1 == 0).all())
+            if values > _FEW_VALUES and not repeats:
                 continue
-        texts = column.cast(pl.String, strict=False).fill_null("").str.strip_chars()
-        made[name] = np.array(texts.to_list(), np.str_)[:, None]
+        made[name] = _texts(column)[:, None]
     return made
+
+
+def _texts(column: pl.Series) -> NDArray[np.str_]:
+    """[N], "" for what is missing; 7.0 is 7, as a column with a missing cell may write it."""
+    if column.dtype.is_float():
+        whole = (column.fill_nan(None) % 1 == 0).all()
+        column = column.fill_nan(None).cast(pl.Int64, strict=False) if whole else column
+    texts = column.cast(pl.String, strict=False).fill_null("").str.strip_chars()
+    return np.array(texts.to_list(), np.str_)
 
 
 def known_fields(ads: AdTable, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -571,15 +575,15 @@ def known_fields(ads: AdTable, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         # Of a few rows numbers may look like categories, and categories like numbers.
         bare = name.removesuffix(_AS_NUMBER)
         if name not in made and bare in ads.frame.columns:
-            texts = ads.frame[bare].cast(pl.String, strict=False).fill_null("").str.strip_chars()
-            both = {bare: np.array(texts.to_list(), np.str_), name: _numbers(ads.frame[bare])}
-            made[name] = both[name][:, None]
+            read = _texts if bare == name else _numbers
+            made[name] = read(ads.frame[bare])[:, None]
     return {name: made[name] for name in names if name in made}
 
 
 def clock_of(times: Floats, *, every: bool = False) -> dict[str, NDArray[Any]]:
-    """Fields of times in days: the weekday, and the hour where times have any (or `every`)."""
-    known = np.isfinite(times)
+    """Fields of times in days: the weekday, and the hour where times have any (or `every`). Of
+    numbers in another unit there is none."""
+    known = np.isfinite(times) & (times > _DAYS[0]) & (times < _DAYS[1])
     day = np.where(known, np.floor(np.nan_to_num(times)), 0)
     made: dict[str, NDArray[Any]] = {}
     if every or len(np.unique(day[known])) > _FEW_DAYS:
@@ -621,12 +625,16 @@ def read_times(frame: pl.DataFrame, name: str) -> Floats:
 
 
 def _parsed(texts: pl.Series) -> Floats:
-    """Days of texts, by the format that reads most of them."""
+    """Days of texts, by the format that reads most of them. Of a day and a month in numbers the
+    larger tells which is which; where none does, the month comes first between slashes."""
     best = np.full(len(texts), np.nan)
-    for form in _FORMATS:
-        dtype = pl.Datetime("us") if "%H" in form else pl.Date
+    counted = format_of(texts.unique().drop_nulls().to_list())
+    counted = counted[::-1] if any("/" in one for one in counted) else counted
+    for form in (*counted, *_FORMATS):
+        dtype = pl.Datetime("us") if "%H" in form or "%I" in form else pl.Date
         read = texts.str.strptime(dtype, form, strict=False, exact=False)
         found = _floats(read.cast(pl.Datetime("us")).to_physical()) / 86_400e6
+        found[(found < _DAYS[0]) | (found > _DAYS[1])] = np.nan
         if np.isfinite(found).sum() > np.isfinite(best).sum():
             best = found
     return best
