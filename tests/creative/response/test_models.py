@@ -114,7 +114,7 @@ def _drawn_calibration(seed: int, rows: int = 1500) -> tuple[np.ndarray, ...]:
 
 def test_expected_clicks_are_those_found() -> None:
     known, clicks, impressions = _drawn_calibration(0)
-    made = RateCalibration.fit(known - 1, clicks, impressions, BetaPrior(2, 100))
+    made = RateCalibration.fit(known - 1, clicks, impressions)
     value, _, _ = made.rates(known - 1)
     assert (value * impressions).sum() == pytest.approx(clicks.sum())
     assert made.level == pytest.approx(1 + 0.045, abs=0.05)
@@ -123,8 +123,7 @@ def test_expected_clicks_are_those_found() -> None:
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 def test_rates_of_new_ads_are_covered_noise_and_all(coverage: float) -> None:
     known, clicks, impressions = _drawn_calibration(1)
-    prior = BetaPrior(2, 100)
-    made = RateCalibration.fit(known, clicks, impressions, prior, coverage=coverage)
+    made = RateCalibration.fit(known, clicks, impressions, coverage=coverage)
     known, clicks, impressions = _drawn_calibration(2, 4000)
     value, low, high = made.rates(known)
     inside = (low <= clicks / impressions) & (clicks / impressions <= high)
@@ -137,7 +136,28 @@ def test_rates_of_new_ads_are_covered_noise_and_all(coverage: float) -> None:
 def test_no_level_without_a_click() -> None:
     known, clicks, impressions = _drawn_calibration(0)
     with pytest.raises(DataError, match="no held-out ad"):
-        RateCalibration.fit(known, clicks * 0, impressions, BetaPrior(2, 100))
+        RateCalibration.fit(known, clicks * 0, impressions)
+
+
+def test_what_levels_move_from_step_to_step_is_in_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    steps = np.repeat(np.arange(40), 50)
+    moved = np.cumsum(rng.normal(0, 0.4, 41))
+    known, impressions = rng.normal(-4, 0.3, 2000), np.full(2000, 20_000)
+    clicks = rng.binomial(impressions, np.exp(known + moved[steps]))
+    made = RateCalibration.fit(known, clicks, impressions, steps=steps)
+    still = RateCalibration.fit(known + moved[steps], clicks, impressions)
+    assert made.level == pytest.approx(moved[39], abs=0.05)
+    (_, low, high), (_, least, most) = made.rates(known), still.rates(known)
+    assert np.median(high / low) > 2 * np.median(most / least)
+
+
+def test_a_rate_of_nothing_is_near_a_small_one() -> None:
+    rng = np.random.default_rng(0)
+    known = np.full(2000, np.log(0.001))
+    clicks = rng.binomial(1000, np.exp(known))
+    value, low, high = RateCalibration.fit(known, clicks, np.full(2000, 1000)).rates(known[:1])
+    assert low == 0 < value < high < 0.005
 
 
 ADS = AdColumns(id="id", title="headline", words=("body",))

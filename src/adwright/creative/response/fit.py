@@ -463,7 +463,7 @@ def _fitted(
     answer = np.concatenate([unseen["constant", train.tobytes()] for train in folds.train])
     if found.kept:
         answer = found.unseen[np.concatenate(folds.held)]
-    calibration = _calibrated(answer, y, outcomes, folds, prior, config)
+    calibration = _calibrated(answer, y, outcomes, folds, config)
     novelty = Novelty.fit(_reference_of(read, encoding), stories, seed=config.seed)
     some = outcomes.take(novelty.rows)
     titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
@@ -498,22 +498,18 @@ def _measure(outcomes: CreativeOutcomes) -> tuple[Measure, bool]:
 
 
 def _calibrated(
-    answer: Floats,
-    y: Floats,
-    outcomes: CreativeOutcomes,
-    folds: Folds,
-    prior: BetaPrior | None,
-    config: ClickRateConfig,
+    answer: Floats, y: Floats, outcomes: CreativeOutcomes, folds: Folds, config: ClickRateConfig
 ) -> Calibration:
     """Level of the latest fold and interval, of answers for the held rows of all folds."""
-    held = np.concatenate(folds.held)
-    latest = np.isin(held, folds.held[-1]) if folds.how == "time" else np.ones(len(held), np.bool_)
-    if prior is not None:
+    held, steps = np.concatenate(folds.held), None
+    if folds.how == "time":
+        steps = np.repeat(np.arange(len(folds)), [len(rows) for rows in folds.held])
+    if outcomes.scores is None:
         counts = outcomes.clicks[held], outcomes.impressions[held]
-        return RateCalibration.fit(answer, *counts, prior, latest=latest, coverage=config.coverage)
+        return RateCalibration.fit(answer, *counts, steps=steps, coverage=config.coverage)
     logged = ScoreCalibration.is_logged(outcomes.rate)
     return ScoreCalibration.fit(
-        answer, y[held], latest=latest, logged=logged, coverage=config.coverage
+        answer, y[held], logged=logged, steps=steps, coverage=config.coverage
     )
 
 

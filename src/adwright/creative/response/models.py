@@ -20,14 +20,17 @@ a prior; that it is fitted by likelihood, and the weights, are our choice.
 
 From log rates that order well to click rates that are right on average, with intervals.
 
-    calibration = RateCalibration.fit(held_out, clicks, impressions, prior)
+    calibration = RateCalibration.fit(held_out, clicks, impressions, steps=steps)
     value, low, high = calibration.rates(log_rates)          # click rates, 0 to 1
 
 The mean of a log is not the log of a mean: a level is added, so that on held-out ads (the latest
 ones) the expected clicks are those that were found, sum_i n_i exp(s_i + level) = sum_i clicks_i.
-The interval is split conformal on log rates, scaled by how far off they are expected to be. What it
-covers is the click rate that is measured of an ad which is shown as often as those held out were,
-so the noise of its clicks counts; a rate of 0 lies below any bound.
+The interval is split conformal. Of ads that were held out in steps of time each is off by what the
+level moved since the step before, either way, so that what levels move counts, as it will. It is
+made on roots of rates, where the noise of clicks is the same at any rate, 1 / (4 n), and ads differ
+in proportion: a line of the root says how far off it is expected to be, and a rate of 0 is not far
+from a small one. What is covered is the click rate that is measured of an ad which is shown as
+often as those held out were.
 
 How well answers order creatives, in a few numbers, for benchmarks.
 
@@ -37,6 +40,7 @@ How well answers order creatives, in a few numbers, for benchmarks.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -175,13 +179,9 @@ def _newton(at: Floats, k: Floats, n: Floats) -> Floats:
     return np.asarray(gradient / (float(np.linalg.norm(gradient)) + 1e-12))
 
 
-#: Stands for a click rate of 0 where its logarithm is needed.
-_LEAST_RATE = 1e-9
-
-
 @dataclass(frozen=True)
 class RateCalibration:
-    """level: added to log rates. scale, interval: of log rates with it."""
+    """level: added to log rates. scale, interval: of roots of rates with it."""
 
     level: float
     scale: ResidualScale
@@ -193,35 +193,57 @@ class RateCalibration:
         held_out: Floats,
         clicks: npt.NDArray[np.int64],
         impressions: npt.NDArray[np.int64],
-        prior: BetaPrior,
         *,
-        latest: npt.NDArray[np.bool_] | None = None,
+        steps: npt.NDArray[np.int64] | None = None,
         coverage: float = 0.9,
     ) -> RateCalibration:
         """Of log rates [N] by a model that saw nothing of the ads, and how often they were shown
-        and clicked. The scale is fitted to smoothed rates. latest: [N], those whose level is that
-        of new ads; all by default.
+        and clicked. steps: [N], their steps in time, from 0.
 
         Raises DataError where none was clicked, and as `ConformalInterval.fit`.
         """
         if not clicks.sum():
             raise DataError("no held-out ad was clicked", hint="hold out more ads")
-        now = np.ones(len(clicks), np.bool_) if latest is None else latest
-        now = now if clicks[now].sum() else np.ones(len(clicks), np.bool_)
-        expected = float((impressions[now] * np.exp(held_out[now])).sum())
-        level = float(np.log(clicks[now].sum() / expected))
-        values = held_out + level
-        found = np.log(np.maximum(clicks / impressions, _LEAST_RATE))
-        scale = ResidualScale.fit(values, np.log(prior.smoothed(clicks, impressions)))
-        interval = ConformalInterval.fit(values, found, scale(values), coverage=coverage)
-        return cls(level, scale, interval)
+
+        def level(rows: npt.NDArray[np.bool_]) -> float:
+            expected = float((impressions[rows] * np.exp(held_out[rows])).sum())
+            # A click of the level of all, so that a step without one has a level too.
+            whole = clicks.sum() / (impressions * np.exp(held_out)).sum()
+            return float(np.log((clicks[rows].sum() + 1) / (expected + 1 / whole)))
+
+        levels, latest, rows = _levels(level, len(clicks), steps)
+        values = np.exp((held_out[rows] + levels) / 2)
+        found = np.sqrt(clicks / impressions)[rows]
+        scale = ResidualScale.fit(values, found)
+        return cls(
+            latest, scale, ConformalInterval.fit(values, found, scale(values), coverage=coverage)
+        )
 
     def rates(self, log_rates: Floats) -> tuple[Floats, Floats, Floats]:
         """(value, low, high), click rates [N] of log rates [N], at most 1."""
-        values = log_rates + self.level
+        values = np.exp(np.minimum((log_rates + self.level) / 2, 0.0))
         low, high = self.interval.bounds(values, self.scale(values))
-        value, low, high = (np.exp(np.minimum(one, 0.0)) for one in (values, low, high))
-        return value, low, high
+        return values**2, np.maximum(low, 0.0) ** 2, np.minimum(high, 1.0) ** 2
+
+
+def _levels(
+    level: Callable[[npt.NDArray[np.bool_]], float],
+    count: int,
+    steps: npt.NDArray[np.int64] | None,
+) -> tuple[Floats, float, Whole]:
+    """Levels of rows [R], that of new ones, and which rows they are: of steps in time each row
+    twice, with the level of its own step, and what that moved since the step before, either way,
+    by as much more as Student's t is wider of so few steps."""
+    from scipy.special import ndtri, stdtrit
+
+    every = np.ones(count, np.bool_)
+    if steps is None:
+        return np.full(count, level(every)), level(every), np.arange(count)
+    known = np.array([level(steps == step) for step in range(int(steps.max()) + 1)])
+    moved = np.diff(known, prepend=known[0]) * stdtrit(len(known) - 1, 0.95) / ndtri(0.95)
+    rows = np.flatnonzero(steps > 0)
+    own, off = known[steps[rows]], moved[steps[rows]]
+    return np.concatenate([own + off, own - off]), float(known[-1]), np.tile(rows, 2)
 
 
 @dataclass(frozen=True)
@@ -249,16 +271,20 @@ class ScoreCalibration:
         held_out: Floats,
         found: Floats,
         *,
-        latest: npt.NDArray[np.bool_],
         logged: bool,
+        steps: npt.NDArray[np.int64] | None = None,
         coverage: float = 0.9,
     ) -> ScoreCalibration:
         """Of values [N] by a model that saw nothing of the ads, and what was found."""
-        level = float(np.mean((found - held_out)[latest]))
-        values = held_out + level
-        scale = ResidualScale.fit(values, found)
-        interval = ConformalInterval.fit(values, found, scale(values), coverage=coverage)
-        return cls(level, scale, interval, logged)
+
+        def level(rows: npt.NDArray[np.bool_]) -> float:
+            return float(np.mean((found - held_out)[rows]))
+
+        levels, latest, rows = _levels(level, len(found), steps)
+        values, there = held_out[rows] + levels, found[rows]
+        scale = ResidualScale.fit(values, there)
+        interval = ConformalInterval.fit(values, there, scale(values), coverage=coverage)
+        return cls(latest, scale, interval, logged)
 
     def rates(self, values: Floats) -> tuple[Floats, Floats, Floats]:
         """(value, low, high), scores [N]."""
