@@ -35,8 +35,8 @@ def put_click_model(copy: Copied) -> None:
             "from adwright.creative.response.weighed import fit_weighed\n",
         ),
         (
-            "    if len(taught.y) <= config.most:\n",
-            '    made["weighed"] = lambda blocks, rows: fit_weighed(blocks, taught, rows)\n'
-            "    if len(taught.y) <= config.most:\n",
+            "    if len(taught.y) <= config.most and blocks:\n",
+            '    made["weighed"] = lambda rows: fit_weighed(blocks, taught, rows)\n'
+            "    if len(taught.y) <= config.most and blocks:\n",
         ),
     )

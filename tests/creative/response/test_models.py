@@ -21,7 +21,6 @@ from adwright.creative.response.models import (
     BetaPrior,
     RateCalibration,
     fit_prior,
-    order_measures,
 )
 from adwright.creative.response.outcomes import (
     CountedTable,
@@ -40,22 +39,6 @@ from adwright.creative.response.outcomes import (
 )
 from adwright.data.schema import in_file
 from benchmarks.creative._time_split import split_by_week
-from tests.support.data.small_creatives import small_creatives
-
-
-def test_the_rates_themselves_order_everything() -> None:
-    outcomes = small_creatives(20)
-    found = order_measures(outcomes.rate, outcomes)
-    assert found == {"rho": 1.0, "best_of_test": 1.0, "pairs": 1.0, "rho_within": 1.0}
-    turned = order_measures(-outcomes.rate, outcomes)
-    assert turned["pairs"] == turned["best_of_test"] == 0
-
-
-def test_what_cannot_be_measured_is_left_out() -> None:
-    outcomes = small_creatives(4)
-    alone = outcomes.take(np.array([0, 3, 6]))
-    assert set(order_measures(alone.rate, alone)) == {"rho"}
-    assert "rho" not in order_measures(np.zeros(12), outcomes)
 
 
 def _drawn_rates(a: float, b: float, rows: int = 2000) -> tuple[np.ndarray, np.ndarray]:

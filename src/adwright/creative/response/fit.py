@@ -101,7 +101,7 @@ from adwright.metrics.choosing import (
 from adwright.training.model_artifacts import load_trained
 from adwright.training.search import require_free
 
-KIND, _FORMAT = "click_rate", 2
+KIND, _FORMAT = "click_rate", 3
 _AT_ONCE = 4096
 #: Pairs within tests are what counts from so many tests on that can tell.
 _LEAST_TESTS = 20

@@ -215,10 +215,9 @@ def _some(taught: Taught, rows: Rows) -> Rows:
     if len(rows) <= _MOST:
         return rows
     if taught.times is not None:
-        return np.sort(
-            rows[np.argsort(np.nan_to_num(taught.times[rows], nan=-np.inf), kind="stable")[-_MOST:]]
-        )
-    return rows[dealt(taught.kin[rows], -(-len(rows) // _MOST)) == 0]
+        order = np.argsort(np.nan_to_num(taught.times[rows], nan=-np.inf), kind="stable")
+        return np.sort(rows[order[-_MOST:]])
+    return np.asarray(rows[dealt(taught.kin[rows], -(-len(rows) // _MOST)) == 0])
 
 
 def _inner(taught: Taught, rows: Rows) -> npt.NDArray[np.bool_]:

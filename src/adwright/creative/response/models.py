@@ -31,15 +31,10 @@ made on roots of rates, where the noise of clicks is the same at any rate, 1 / (
 in proportion: a line of the root says how far off it is expected to be, and a rate of 0 is not far
 from a small one. What is covered is the click rate that is measured of an ad which is shown as
 often as those held out were.
-
-How well answers order creatives, in a few numbers, for benchmarks.
-
-    order_measures(log_rates, outcomes)    # {"rho": .53, "best_of_test": .33, "pairs": .61, ...}
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -49,9 +44,6 @@ import numpy.typing as npt
 
 from adwright.core.errors import ConfigError, DataError, ValueInvalidError
 from adwright.creative.judging import ConformalInterval, ResidualScale
-from adwright.creative.response.outcomes import CreativeOutcomes
-from adwright.metrics.bootstrap import best_of_test, pair_accuracy, rho_within
-from adwright.metrics.ranking import spearman
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -300,22 +292,3 @@ Calibration: TypeAlias = RateCalibration | ScoreCalibration
 
 #: Rates of a pair are apart by this at least.
 APART = 0.001
-
-
-def order_measures(answers: npt.ArrayLike, outcomes: CreativeOutcomes) -> dict[str, float]:
-    """Spearman's rho over all creatives [N], and within the tests that have several titles: how
-    often the best is picked, pairs that are ordered rightly, the mean rho. What cannot be measured
-    is left out."""
-    found = {}
-    try:
-        found["rho"] = spearman(answers, outcomes.rate)
-    except DataError:
-        found["rho"] = math.nan
-    if outcomes.varied.any():
-        rows = outcomes.varied.nonzero()[0]
-        some = outcomes.take(rows)
-        scores = np.asarray(answers, np.float64)[rows]
-        found["best_of_test"] = best_of_test(scores, some.rate, some.tests).value
-        found["pairs"] = pair_accuracy(scores, some.rate, some.tests, apart=APART).value
-        found["rho_within"] = rho_within(scores, some.rate, some.tests)
-    return {name: value for name, value in found.items() if math.isfinite(value)}
