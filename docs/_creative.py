@@ -1,4 +1,4 @@
-"""The tables of judges of ads: clickrate, memorability, seed and verbaliser of the results."""
+"""The tables of judges of ads: memorability, seed and verbaliser of the results."""
 
 from __future__ import annotations
 
@@ -18,32 +18,6 @@ SEEN = {
     "tags": "things",
     "cached": "everything, a second time",
 }
-
-
-def clicks() -> Iterator[str]:
-    """Each system on Upworthy, by folds of stories."""
-    yield "| system | best of a test | pairs | rho | rho within | best, later weeks | 90% cover |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in result("clickrate").get("rows", ()):
-        keys = ("best_of_test_text", "pair_accuracy", "rho_log_ctr", "rho_within")
-        cells = [_with_ends(row, key) for key in keys]
-        cells += [_with_ends(row, "best_of_test_text_time"), _three(row.get("interval_cover_90"))]
-        yield f"| {row['title']} | {' | '.join(cells)} |"
-    yield ""
-    yield _protocol("clickrate", "Click rates are")
-    yield from source("clickrate")
-
-
-def clicks_form() -> Iterator[str]:
-    """The form of the paper's table."""
-    keys = ("mae", "mape", "ndcg10", "ndcg50", "spearman", "kendall")
-    yield "| system | MAE | MAPE | NDCG@10 | NDCG@50 | Spearman | Kendall | training, CPU s |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for row in result("clickrate").get("rows", ()):
-        cells = [number(row[key]) if key in row else "" for key in keys]
-        cells.append(number(row["train_cpu_seconds"], ".0f"))
-        yield f"| {row['title']} | {' | '.join(cells)} |"
-    yield from source("clickrate")
 
 
 def recall() -> Iterator[str]:
@@ -125,8 +99,6 @@ def _cost(value: float) -> str:
 
 
 CREATIVE: Mapping[str, Callable[[], Iterator[str]]] = {
-    "judging-clicks": clicks,
-    "judging-clicks-form": clicks_form,
     "judging-recall": recall,
     "judging-seed": seed,
     "judging-seeing": seeing,
