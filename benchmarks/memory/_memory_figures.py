@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adwright.creative.judging import ConformalInterval, ResidualScale
-from adwright.creative.memory.fitted import MemoryParts, brand_share_of, rho_interval
-from adwright.metrics.bootstrap import Interval, MethodInterval, with_seeds
+from adwright.creative.memory.fitted import MemoryParts
+from adwright.metrics.bootstrap import Interval, MethodInterval, draw_counts, with_seeds
 from adwright.metrics.ranking import spearman
 from benchmarks.common.result import Lead, write_result
 from benchmarks.memory._memory_cells import SEEDS, MemoryCell, kept
@@ -272,3 +272,58 @@ def _draws(groups: NDArray[np.int64], draws: int = 500) -> Iterator[NDArray[np.i
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
     for _ in range(draws):
         yield np.concatenate([members[one] for one in rng.integers(0, len(members), len(members))])
+
+
+def rho_interval(
+    predicted: Floats,
+    found: Floats,
+    groups: NDArray[np.int64],
+    rng: np.random.Generator,
+    *,
+    draws: int = 1000,
+) -> MethodInterval:
+    """Mean over S seeds of Spearman's rho of `predicted` [S, N] with `found` [S, N] or [N].
+
+    groups: int64 [N], whose members are drawn together. A prediction that never varies has rho 0.
+    """
+    target = np.broadcast_to(found, predicted.shape)
+    values = np.array([_ranked(*pair) for pair in zip(predicted, target, strict=True)])
+    _, codes = np.unique(groups, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))
+    members = np.split(order, ends[:-1])
+    counts = np.concatenate(list(draw_counts(len(members), draws, rng)))
+    drawn = np.empty(len(counts))
+    for at, count in enumerate(counts):
+        rows = np.concatenate(
+            [np.tile(members[one], int(count[one])) for one in np.flatnonzero(count)]
+        )
+        drawn[at] = np.mean(
+            [_ranked(one[rows], two[rows]) for one, two in zip(predicted, target, strict=True)]
+        )
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    people = Interval(float(values.mean()), float(low), float(high))
+    return with_seeds(people, values)
+
+
+def _ranked(predicted: Floats, found: Floats) -> float:
+    rho = spearman(predicted, found)
+    return 0.0 if np.isnan(rho) else rho
+
+
+def brand_share_of(parts: Sequence[MemoryParts], found: Floats) -> float:
+    """r2 of the brand's part over that of both, from 0 to 1, both means over seeds; NaN where both
+    explain nothing.
+
+    r2 is the squared correlation, 0 where it is negative: what a line of best fit would explain, so
+    that too wide or too narrow a prediction does not count against its order.
+    """
+    brand = float(np.mean([_explained(one.brand, found) for one in parts]))
+    explained = max(brand, float(np.mean([_explained(one.value, found) for one in parts])))
+    return brand / explained if explained > 0 else float("nan")
+
+
+def _explained(predicted: Floats, found: Floats) -> float:
+    if np.ptp(predicted) == 0 or np.ptp(found) == 0:
+        return 0.0
+    return max(float(np.corrcoef(predicted, found)[0, 1]), 0.0) ** 2

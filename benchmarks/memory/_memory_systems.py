@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,15 @@ from sklearn.linear_model import Ridge
 
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
-from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig, fit_blocks, group_folds
-from adwright.creative.memory.fitted import cross_fitted
+from adwright.creative.memory.block_ridge import (
+    AdBlocks,
+    BlockConfig,
+    Blocks,
+    brand_key,
+    fit_blocks,
+    group_folds,
+)
+from adwright.creative.memory.fitted import MemoryParts, fit_head
 from adwright.creative.memory.language import (
     Example,
     LanguageConfig,
@@ -55,6 +62,40 @@ _KINDS: Mapping[str, Mapping[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
 }
 _SPEED_ROWS = 200
+
+
+def cross_fitted(
+    table: RecallTable,
+    blocks: Blocks,
+    *,
+    split: Literal["brands_seen", "brands_out"] = "brands_out",
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> MemoryParts:
+    """Both parts of each of N ads, by a head that had not seen its fold.
+
+    Raises DataError for fewer brands (ads, where `split` is brands_seen) than folds.
+    """
+    groups = table.groups
+    apart = groups if split == "brands_out" else np.arange(len(table))
+    of, keys = group_folds(apart, folds, seed=seed), [brand_key(one) for one in table.brands]
+    brand, content = np.empty(len(table)), np.empty(len(table))
+    weights = table.weights
+    for fold in range(folds):
+        kept, held = np.flatnonzero(of != fold), np.flatnonzero(of == fold)
+        head = fit_head(
+            {name: one[kept] for name, one in blocks.items()},
+            [keys[row] for row in kept],
+            table.targets[kept],
+            groups[kept],
+            weights=weights[kept],
+            seed=seed,
+        )
+        parts = head.parts(
+            {name: one[held] for name, one in blocks.items()}, [keys[row] for row in held]
+        )
+        brand[held], content[held] = parts.brand, parts.content
+    return MemoryParts(brand, content)
 
 
 def encoder(part: str, seed: int) -> dict[str, Any]:

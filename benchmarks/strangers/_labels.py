@@ -25,7 +25,7 @@ from adwright.authoring.writer.labelling import TrainedLabels, sentence_vectors
 from benchmarks.strangers._writing import data_home, rows_of
 from benchmarks.strangers.kit import Held
 
-MOST, LEAST, SHARE = 2400, 5, 0.7
+MOST, LEAST, SHARE = 1200, 5, 0.7
 #: Tables of each kind, of one seed.
 _NULLS = 34
 

@@ -31,7 +31,7 @@ def run(slogans: Path) -> Path:
 
 def test_a_run_keeps_its_report(run: Path, slogans: Path) -> None:
     report = json.loads((run / "report.json").read_text("utf-8"))
-    assert -1 <= report["brands_out"]["value"] <= 1
+    assert -1 <= report["told"][0] <= 1
     assert "exists already" in call("creative", "train", "recall", slogans, "--out", run, code=2)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 from sklearn.linear_model import Ridge
 
-from adwright.core.errors import ConfigError, DataError, ResourceError, ValueInvalidError
+from adwright.core.artifacts import load_artifact
+from adwright.core.errors import DataError, ResourceError, ValueInvalidError
 from adwright.creative.judging import AdJudge
 from adwright.creative.memory import block_ridge as ad_blocks
 from adwright.creative.memory.block_ridge import (
@@ -28,17 +30,15 @@ from adwright.creative.memory.block_ridge import (
 from adwright.creative.memory.fitted import (
     KIND,
     FittedMemory,
-    cross_fitted,
     fit_head,
     fit_memory,
-    measure_memory,
-    rho_interval,
     train_recall,
 )
 from adwright.creative.memory.outcomes import RecallTable, d_prime, read_recall, scores_of_d_prime
 from adwright.creative.records.ad_record import AdRecord, Scene
 from adwright.creative.records.encoders import VectorStore
 from adwright.lm.torch_engine.config import TorchConfig
+from adwright.metrics.choosing import HonestChoice
 from adwright.metrics.ranking import spearman
 from tests.support.lm.digit_llama import digit_model
 
@@ -379,11 +379,11 @@ def test_a_text_that_is_not_there_is_near_nothing() -> None:
 CONFIG = BlockConfig(sentences="hashed", language="")
 
 
-def test_a_run_says_brands_and_content_apart(tmp_path: Path, shared_data: Path) -> None:
+def test_a_run_says_what_is_kept(tmp_path: Path, shared_data: Path) -> None:
     table = read_recall(shared_data / "lambda" / "ads.jsonl")
     run = train_recall(table, tmp_path / "run", CONFIG)
     said = "\n".join(run.sentences())
-    for words in ("brands held out", "brands seen", "of the content, beyond its brand"):
+    for words in ("brands held out", "108 ads of 56 brands", "brand", "network", "mixture"):
         assert words in said
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     assert report["ads"] == 108
@@ -406,57 +406,50 @@ def made_protocol(brands: int = 30, each: int = 4, seed: int = 0) -> tuple[Recal
     return RecallTable(ids, ads, 1 / (1 + np.exp(-targets)), targets), {"surface": surface}
 
 
-def test_no_ad_is_judged_by_what_saw_its_fold() -> None:
-    table, blocks = made_protocol()
-    found = cross_fitted(table, blocks)
-    # A target that no fold but its own could know moves nothing of its brand's prediction.
-    moved = table.targets.copy()
-    moved[table.groups == 3] += 5
-    other = RecallTable(table.ids, table.records, table.scores, moved)
-    same = cross_fitted(other, blocks)
-    own = table.groups == 3
-    np.testing.assert_allclose(same.value[own], found.value[own], atol=1e-9)
-    seen = cross_fitted(table, blocks, split="brands_seen")
-    assert spearman(seen.value, table.targets) > spearman(found.value, table.targets) + 0.1
-    assert not np.allclose(cross_fitted(table, blocks, seed=1).value, found.value)
-    assert not np.allclose(cross_fitted(table, blocks, folds=3).value, found.value)
+def test_what_is_served_is_chosen_by_brands_held_out() -> None:
+    table = made_protocol()[0]
+    # Titles tell nothing, and brands nothing of others.
+    none = fit_memory(table, PLAIN)
+    assert (none.shares, none.told["kept"]) == ({}, None)
+    assert np.ptp(none.parts(table.records).value) == 0
+    assert "nothing here predicts this" in none.told["sentences"][0]
+    some = fit_memory(made(), PLAIN)
+    assert some.told["kept"] in some.told["values"]
+    low, high = some.told["told"][1:]
+    assert low < spearman(some.judge(made(seed=1).records).value, made(seed=1).scores) <= high + 0.1
 
 
-def test_the_report_tells_brand_and_content_apart() -> None:
-    table, blocks = made_protocol()
-    report = measure_memory(table, blocks, rng=np.random.default_rng(0), draws=60, seeds=(0, 1))
-    assert (report.ads, report.brands, report.seeds) == (120, 30, (0, 1))
-    assert report.brands_seen.value > report.brands_out.value > report.brand_rho.value
-    assert report.content_lift.value > 0.7
-    assert 0.4 < report.brand_share < 0.9
-    assert report.brands_out.low < report.brands_out.value < report.brands_out.high
+@pytest.mark.parametrize("shares", [{"tf-idf": 0.5, "network": 0.5}, {"length": 1.0}, {"brand": 1}])
+def test_each_that_is_served_is_kept(
+    shares: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HonestChoice, "parts", property(lambda self: shares))
+    made_one = fit_memory(made(), PLAIN)
+    made_one.save(tmp_path / "memory")
+    ads = [*made(seed=1).records[:9], AdRecord()]
+    found = FittedMemory.load(tmp_path / "memory").judge(ads).value
+    np.testing.assert_allclose(found, made_one.judge(ads).value, atol=1e-6)
 
 
-def test_an_interval_draws_brands_and_not_ads() -> None:
-    rng = np.random.default_rng(0)
-    base = rng.normal(size=40)
-    groups = np.repeat(np.arange(40), 8)
-    predicted = base[groups][None] + 0.01 * rng.normal(size=(1, 320))
-    found = (base + rng.normal(size=40))[groups]
-    by_brand = rho_interval(predicted, found, groups, np.random.default_rng(1), draws=200)
-    by_ad = rho_interval(predicted, found, np.arange(320), np.random.default_rng(1), draws=200)
-    assert by_brand.value == pytest.approx(spearman(predicted[0], found))
-    assert by_brand.high - by_brand.low > 1.7 * (by_ad.high - by_ad.low)
+def test_what_was_kept_before_there_was_a_choice_is_read(
+    fitted: FittedMemory, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "memory")
+    artifact = load_artifact(tmp_path / "memory")
+    told = {key: artifact.config[key] for key in artifact.config if key not in ("shares", "told")}
+    told["blocks"] = {key: one for key, one in told["blocks"].items() if key != "seen"}
+    loaded = FittedMemory.load(replace(artifact, config=told))
+    assert (loaded.shares, loaded.encoders.config.seen) == ({"network": 1.0}, 300)
+    ads = made(seed=1).records
+    expected = fitted.head.parts(fitted.encoders.of(ads), [one.brand for one in ads]).value
+    np.testing.assert_allclose(loaded.parts(ads).value, expected, atol=1e-6)
 
 
-def test_a_prediction_that_never_varies_has_no_rank() -> None:
-    found = rho_interval(
-        np.ones((2, 9)), np.arange(9.0), np.arange(9), np.random.default_rng(0), draws=20
-    )
-    assert (found.value, found.low, found.high, found.seeds) == (0, 0, 0, 2)
-
-
-def test_what_cannot_be_measured_is_refused() -> None:
-    table, blocks = made_protocol(brands=4)
-    rng = np.random.default_rng(0)
-    with pytest.raises(DataError, match="4 brands cannot stand in 5 folds"):
-        measure_memory(table, blocks, rng=rng)
-    with pytest.raises(DataError, match="need a seed"):
-        measure_memory(table, blocks, rng=rng, seeds=())
-    with pytest.raises(ConfigError, match="draws"):
-        measure_memory(table, blocks, rng=rng, draws=0)
+def test_all_of_what_is_seen_is_read() -> None:
+    scenes = tuple(Scene(caption=f"scene {at} " * 20) for at in range(9))
+    ad = AdRecord(kind="video", scenes=scenes)
+    other = AdRecord(kind="video", scenes=(*scenes, Scene(caption="a whale")))
+    whole = AdBlocks(PLAIN).of([ad, other])["scenes"]
+    assert not np.allclose(*whole)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
+    assert np.allclose(*AdBlocks(replace(PLAIN, seen=300)).of([ad, other])["scenes"])

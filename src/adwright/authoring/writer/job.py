@@ -241,7 +241,7 @@ class _Run:
         clock: Clock,
         sleep: Callable[[float], None],
         judge: TextJudge | None,
-        known: Mapping[str, str],
+        known: dict[str, str],
     ) -> None:
         self._table, self._config, self._opened = table, config, opened
         self._drafts, self._plan, self._recipe, self._clock = drafts, plan, recipe, clock
@@ -421,9 +421,10 @@ class _Run:
                 texts, labels, sentences=sentence_vectors(), seed=self._config.seed
             )
             self._said += self._trained.choice.sentences("accuracy")
-        told = self._trained.predict([label_text(one) for one in products])
-        others: Sequence[str | None] = told or [None] * len(products)
-        return [self._known.get(one.id, label) for one, label in zip(products, others, strict=True)]
+        others = [one for one in products if one.id not in self._known]
+        told = self._trained.predict([label_text(one) for one in others]) or []
+        found = self._known | dict(zip([one.id for one in others], told, strict=False))
+        return [found.get(one.id) for one in products]
 
     def _planned_row(self, asked: AskedRow) -> PlannedRow:
         row, request = asked.row, asked.request

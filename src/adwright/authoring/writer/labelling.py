@@ -149,7 +149,7 @@ def _logistic(x: Block, y: Rows, classes: int) -> Predict:
 
     if len(np.unique(y)) < 2:
         return _majority(x, y, classes)
-    model = LogisticRegression(C=10.0, max_iter=300).fit(x, y)
+    model = LogisticRegression(C=10.0, max_iter=200, tol=1e-3).fit(x, y)
 
     def predict(asked: Block) -> Floats:
         found = np.zeros((asked.shape[0], classes))

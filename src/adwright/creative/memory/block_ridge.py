@@ -518,7 +518,8 @@ def ad_facts(record: AdRecord) -> Floats:
 #: Blocks that tell the brand alone.
 BRAND_BLOCKS = ("brand",)
 _BEFORE = 'The slogan of a company: "'
-_SCENES = 300
+#: Characters of a piece: no more than the encoder reads.
+_PIECE = 900
 
 
 @settings
@@ -528,7 +529,8 @@ class BlockConfig:
     sentences: the encoder of sentences; hashed needs no extra. language: a causal model as
     `adwright lm generate --model` takes it, which torch runs; empty for none, and then the blocks
     state and surprisal are missing. layer: whose state is taken, from 0. longest: characters of a
-    text that the language model reads. offline: never download.
+    text that the language model reads. seen: those of what is seen and said in scenes, 0 for all,
+    which is read in pieces. offline: never download.
 
     Raises ConfigError for other choices and for a `longest` below 1.
     """
@@ -537,6 +539,7 @@ class BlockConfig:
     language: str = SMOLLM2
     layer: Natural = 16
     longest: Count = 200
+    seen: Natural = 0
     offline: bool = False
 
 
@@ -572,7 +575,7 @@ class AdBlocks:
             "sentence": self._by(sentences, texts),
             "surface": _rows([text_numbers(text) if text else None for text in texts]),
             "brand": self._by(sentences, [ad.brand.strip() for ad in ads]),
-            "scenes": self._by(sentences, [_seen(ad) for ad in ads]),
+            "scenes": self._pieces(sentences, [seen_in(ad, self.config.seen) for ad in ads]),
             "facts": _rows([None if ad.kind == "text" else ad_facts(ad) for ad in ads]),
         }
         if self.config.language:
@@ -589,6 +592,15 @@ class AdBlocks:
         if self._language is not None:
             self._language.close()
             self._language = None
+
+    def _pieces(self, encoder: Encoder[str], texts: Sequence[str]) -> Block:
+        """[N, D], of each text the mean of its pieces, of length 1; NaN for an empty one."""
+        cut = [[t[at : at + _PIECE] for at in range(0, len(t), _PIECE)] or [""] for t in texts]
+        vectors = self._by(encoder, [piece for own in cut for piece in own])
+        ends = np.cumsum([len(own) for own in cut])[:-1]
+        means = np.stack([part.mean(0) for part in np.split(vectors, ends)])
+        sizes = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.where(sizes > 0, sizes, 1), np.float32)
 
     def _by(self, encoder: Encoder[str], texts: Sequence[str]) -> Block:
         """Vectors of N texts [N, D], each text encoded once; NaN for an empty one."""
@@ -629,13 +641,12 @@ class _TextReader:
         self._model.close()
 
 
-def _seen(ad: AdRecord) -> str:
-    """What is seen and said, the captions of all scenes first, up to so many characters that its
-    vector costs no more than that of the text."""
+def seen_in(ad: AdRecord, longest: int = 0) -> str:
+    """What is seen and said, the captions of all scenes first; so many characters, 0 for all."""
     seen = [scene.caption for scene in ad.scenes]
     words = [" ".join((*one.emotions, *one.tags, *one.words)) for one in ad.scenes]
     parts = (*seen, ad.speech, *words)
-    return "\n".join(filter(None, map(str.strip, parts)))[:_SCENES].strip()
+    return "\n".join(filter(None, map(str.strip, parts)))[: longest or None].strip()
 
 
 def _rows(found: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64]:

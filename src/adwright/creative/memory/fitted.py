@@ -17,42 +17,24 @@ First what the brand explains (`fit_brand`), then a stack of ridges on what it l
 read by `AdBlocks` beside how near the text is to those of the training. An ad of a brand never
 seen gets what the brand's name and its content say; that is what folds by brand measure.
 
-How well recall is predicted: brands seen, brands held out, and content beyond the brand.
-
-    report = measure_memory(table, AdBlocks(BlockConfig()).of(table.records), rng=rng)
-    report.brands_out.text(".2f")                  # "0.81 (0.77 to 0.84)"
-
-Of each seed, five folds; every ad is predicted once, by a head that saw none of its fold.
-Spearman's rho is that of all these predictions together with what was found, and the mean of it
-over seeds.
-
-    brands_seen    folds of single ads: the brand's other ads may have been seen
-    brands_out     folds of whole brands: what to expect of a new advertiser
-    content_lift   folds of single ads: the content's part with what the brand's part leaves
-    brand_share    of the variance that brand and content explain, the part that the brand alone
-                   explains, both out of fold: r2_brand / r2_both, from 0 to 1
-
-Where every brand has one ad, the two kinds of folds are one. Intervals resample brands, and are
-widened by what the seeds show (`metrics.two_level`). Nothing is chosen by these folds: the ridges'
-strengths and the members' weights come from inner folds of the training ads.
-
-A run that trains a judge of recall in its encoder form, measures it, and keeps both.
+What is served is chosen by `metrics.choosing` on brands held out: the length of the text, the
+brand's part alone, a ridge on TF-IDF, one on vectors of sentences, both parts ("network"), or their
+mixture; of ads in which nothing predicts recall, the mean of all.
 
     run = train_recall(read_recall("slogans.csv"), Path("runs/recall"))
-    print("
-".join(run.sentences()))
+    print("\n".join(run.sentences()))
 
-RUN/model is the artifact, RUN/report.json what folds said of it.
+RUN/model is the artifact, RUN/report.json what the validation says.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +42,7 @@ from numpy.typing import NDArray
 from adwright.core.artifacts import Artifact, save_artifact
 from adwright.core.atomic import atomic_write_text
 from adwright.core.clock import Clock
-from adwright.core.config import from_jsonable, require_count, settings, to_jsonable
+from adwright.core.config import from_jsonable, settings, to_jsonable
 from adwright.core.errors import DataError
 from adwright.core.hashing import content_hash
 from adwright.creative.judging import ConformalInterval, Judgements, Novelty, ResidualScale
@@ -76,21 +58,30 @@ from adwright.creative.memory.block_ridge import (
     brand_key,
     fit_blocks,
     fit_brand,
-    group_folds,
     near_numbers,
+    seen_in,
 )
 from adwright.creative.memory.outcomes import Measure, RecallTable, scores_of_d_prime
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.encoders import VectorStore
-from adwright.metrics.bootstrap import Interval, MethodInterval, draw_counts, with_seeds
-from adwright.metrics.ranking import spearman
+from adwright.metrics.choosing import (
+    MIXTURE,
+    Candidate,
+    Fit,
+    HonestChoice,
+    choose,
+    imitating_folds,
+    spearman_of,
+)
 from adwright.training.model_artifacts import load_trained
 from adwright.training.search import require_free
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _SENTENCE = "sentence"
-_SENTENCE, _NEAR = "sentence", "near"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,151 +151,138 @@ def _content(blocks: Blocks, texts: Block, *, own: bool = False) -> dict[str, Bl
     return found
 
 
-Split = Literal["brands_seen", "brands_out"]
-_FOLDS, _SEEDS = 5, (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class MemoryReport:
-    """What the module's head lists. ads, brands: how many. brand_share: NaN where nothing is
-    explained. brand_rho: of the brand's part alone, brands held out. seeds: of the folds."""
-
-    ads: int
-    brands: int
-    brands_seen: MethodInterval
-    brands_out: MethodInterval
-    content_lift: MethodInterval
-    brand_rho: MethodInterval
-    brand_share: float
-    seeds: tuple[int, ...]
-
-
-def cross_fitted(
-    table: RecallTable,
-    blocks: Blocks,
-    *,
-    split: Split = "brands_out",
-    folds: int = _FOLDS,
-    seed: int = 0,
-) -> MemoryParts:
-    """Both parts of each of N ads, by a head that had not seen its fold.
-
-    Raises DataError for fewer brands (ads, where `split` is brands_seen) than folds.
-    """
-    groups = table.groups
-    apart = groups if split == "brands_out" else np.arange(len(table))
-    of, keys = group_folds(apart, folds, seed=seed), [brand_key(one) for one in table.brands]
-    brand, content = np.empty(len(table)), np.empty(len(table))
-    weights = table.weights
-    for fold in range(folds):
-        kept, held = np.flatnonzero(of != fold), np.flatnonzero(of == fold)
-        head = fit_head(
-            _rows(blocks, kept),
-            [keys[row] for row in kept],
-            table.targets[kept],
-            groups[kept],
-            weights=weights[kept],
-            seed=seed,
-        )
-        parts = head.parts(_rows(blocks, held), [keys[row] for row in held])
-        brand[held], content[held] = parts.brand, parts.content
-    return MemoryParts(brand, content)
-
-
-def measure_memory(
-    table: RecallTable,
-    blocks: Blocks,
-    *,
-    rng: np.random.Generator,
-    seeds: Sequence[int] = _SEEDS,
-    draws: int = 1000,
-) -> MemoryReport:
-    """The report on N ads. blocks: of `AdBlocks`. rng: draws brands for the intervals.
-
-    Raises DataError for fewer brands than folds and inner folds take.
-    """
-    require_count("draws", draws)
-    if not seeds:
-        raise DataError("folds need a seed", hint="seeds=(0, 1, 2)")
-    out = [cross_fitted(table, blocks, seed=seed) for seed in seeds]
-    single = len(np.unique(table.groups)) == len(table)
-    seen = out
-    if not single:
-        seen = [cross_fitted(table, blocks, split="brands_seen", seed=seed) for seed in seeds]
-    found, groups = table.targets, table.groups
-
-    def interval(predicted: Sequence[Floats], left: Sequence[Floats]) -> MethodInterval:
-        return rho_interval(np.stack(predicted), np.stack(left), groups, rng, draws=draws)
-
-    every = [found] * len(seeds)
-    return MemoryReport(
-        ads=len(table),
-        brands=len(np.unique(groups)),
-        brands_seen=interval([one.value for one in seen], every),
-        brands_out=interval([one.value for one in out], every),
-        content_lift=interval([one.content for one in seen], [found - one.brand for one in seen]),
-        brand_rho=interval([one.brand for one in out], every),
-        brand_share=brand_share_of(seen, found),
-        seeds=tuple(seeds),
-    )
-
-
-def rho_interval(
-    predicted: Floats, found: Floats, groups: Ints, rng: np.random.Generator, *, draws: int = 1000
-) -> MethodInterval:
-    """Mean over S seeds of Spearman's rho of `predicted` [S, N] with `found` [S, N] or [N].
-
-    groups: int64 [N], whose members are drawn together. A prediction that never varies has rho 0.
-    """
-    target = np.broadcast_to(found, predicted.shape)
-    values = np.array([_rho(*pair) for pair in zip(predicted, target, strict=True)])
-    _, codes = np.unique(groups, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes))
-    members = np.split(order, ends[:-1])
-    counts = np.concatenate(list(draw_counts(len(members), draws, rng)))
-    drawn = np.empty(len(counts))
-    for at, count in enumerate(counts):
-        rows = np.concatenate(
-            [np.tile(members[one], int(count[one])) for one in np.flatnonzero(count)]
-        )
-        drawn[at] = np.mean(
-            [_rho(one[rows], two[rows]) for one, two in zip(predicted, target, strict=True)]
-        )
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    people = Interval(float(values.mean()), float(low), float(high))
-    return with_seeds(people, values)
-
-
-def _rho(predicted: Floats, found: Floats) -> float:
-    rho = spearman(predicted, found)
-    return 0.0 if np.isnan(rho) else rho
-
-
-def brand_share_of(parts: Sequence[MemoryParts], found: Floats) -> float:
-    """r2 of the brand's part over that of both, from 0 to 1, both means over seeds; NaN where both
-    explain nothing.
-
-    r2 is the squared correlation, 0 where it is negative: what a line of best fit would explain, so
-    that too wide or too narrow a prediction does not count against its order.
-    """
-    brand = float(np.mean([_explained(one.brand, found) for one in parts]))
-    explained = max(brand, float(np.mean([_explained(one.value, found) for one in parts])))
-    return brand / explained if explained > 0 else float("nan")
-
-
-def _explained(predicted: Floats, found: Floats) -> float:
-    if np.ptp(predicted) == 0 or np.ptp(found) == 0:
-        return 0.0
-    return max(float(np.corrcoef(predicted, found)[0, 1]), 0.0) ** 2
-
-
 def _rows(blocks: Blocks, rows: Ints) -> dict[str, Block]:
     return {name: block[rows] for name, block in blocks.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class WordRidge:
+    """A ridge on TF-IDF of words and pairs. terms: V of them. idf, weight: float64 [V]."""
+
+    terms: tuple[str, ...]
+    idf: Floats
+    weight: Floats
+    bias: float
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], targets: Floats, weights: Floats) -> WordRidge:
+        """Of N texts; its strength is that of the least error of rows left out, each in turn."""
+        from sklearn.linear_model import RidgeCV
+
+        try:
+            made = _tf_idf().fit(texts)
+        except ValueError:  # not a word in all of them
+            return cls((), np.empty(0), np.empty(0), float(np.average(targets, weights=weights)))
+        model = RidgeCV(_STRENGTHS).fit(made.transform(texts), targets, weights)
+        terms = tuple(made.get_feature_names_out().tolist())
+        return cls(terms, made.idf_, model.coef_, float(model.intercept_))
+
+    def predict(self, texts: Sequence[str]) -> Floats:
+        """float64 [N]."""
+        if not self.terms:
+            return np.full(len(texts), self.bias)
+        made = _tf_idf(vocabulary=self.terms)
+        made.idf_ = self.idf
+        return np.asarray(made.transform(texts) @ self.weight + self.bias)
+
+
+def _tf_idf(**more: Any) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    how = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"(?u)\b\w+\b"}
+    return TfidfVectorizer(**how, **more)
+
+
+def text_of(ad: AdRecord) -> str:
+    """All that is written, seen and said in an ad, and whose it is."""
+    return "\n".join(filter(None, (ad.brand, ad.text, seen_in(ad))))
+
+
+def _lengths(texts: Sequence[str]) -> Block:
+    sizes = [[np.log1p(len(one)), np.log1p(len(one.split()))] for one in texts]
+    return np.array(sizes, np.float32).reshape(-1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Recalled:
+    """Ads of which recall is learned, and what is learned of some of them."""
+
+    table: RecallTable
+    blocks: Blocks
+    seed: int
+
+    @cached_property
+    def keys(self) -> list[str]:
+        return [brand_key(brand) for brand in self.table.brands]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return [text_of(ad) for ad in self.table.records]
+
+    def head(self, rows: Ints) -> MemoryHead:
+        table, weights = self.table, self.table.weights
+        return fit_head(
+            _rows(self.blocks, rows),
+            [self.keys[row] for row in rows],
+            table.targets[rows],
+            table.groups[rows],
+            weights=weights[rows],
+            seed=self.seed,
+        )
+
+    def ridge(self, block: Block, rows: Ints) -> BlockRidge:
+        table, weights = self.table, self.table.weights
+        return fit_blocks(
+            {"own": block[rows]},
+            table.targets[rows],
+            table.groups[rows],
+            weights=weights[rows],
+            seed=self.seed,
+        )
+
+    def words(self, rows: Ints) -> WordRidge:
+        texts = [self.texts[row] for row in rows]
+        return WordRidge.fit(texts, self.table.targets[rows], self.table.weights[rows])
+
+    def choice(self) -> HonestChoice:
+        """Which is kept, by brands held out."""
+        table, blocks, lengths = self.table, self.blocks, _lengths(self.texts)
+        heads: dict[bytes, MemoryHead] = {}
+
+        def parts(some: Ints, rows: Ints) -> MemoryParts:
+            if (key := some.tobytes()) not in heads:
+                heads[key] = self.head(some)
+            return heads[key].parts(_rows(blocks, rows), [self.keys[row] for row in rows])
+
+        def ridge(block: Block) -> Fit:
+            def fit(some: Ints) -> Callable[[Ints], Floats]:
+                made = self.ridge(block, some)
+                return lambda rows: made.predict({"own": block[rows]})
+
+            return fit
+
+        def words(some: Ints) -> Callable[[Ints], Floats]:
+            made = self.words(some)
+            return lambda rows: made.predict([self.texts[row] for row in rows])
+
+        several = len(np.unique(table.groups)) < len(table) or BRAND_BLOCKS[0] in blocks
+        wanted = [Candidate("length", ridge(lengths), True)]
+        if several:
+            brand = Candidate("brand", lambda some: lambda rows: parts(some, rows).brand, True)
+            wanted.append(brand)
+        wanted.append(Candidate("tf-idf", words, True))
+        if _SENTENCE in blocks:
+            wanted.append(Candidate("sentences", ridge(blocks[_SENTENCE])))
+        wanted.append(Candidate("network", lambda some: lambda rows: parts(some, rows).value))
+        folds = imitating_folds(len(table), groups=table.groups, called="brand", seed=self.seed)
+        measure = spearman_of(table.targets)
+        return choose(wanted, table.targets, folds, measure, units=table.groups, seed=self.seed)
+
+
 KIND = "memorability"
 _LEAST = 40
+_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_TERMS = "terms.json"
 _FIELDS = ("mean", "spread", "coefficients")
 
 
@@ -312,7 +290,9 @@ _FIELDS = ("mean", "spread", "coefficients")
 class FittedMemory:
     """A head with what encodes for it.
 
-    head: what was learned. encoders: of the blocks that it reads. scale, interval: how far off it
+    head: what was learned. shares: of what is served its weight, by name; offset: what is added.
+    ridges, words: of those that are served beside the head. told: what the validation says, plain
+    values. encoders: of the blocks that are read. scale, interval: how far off it
     is on ads of brands that it had not seen. novelty: of the training texts. measure: of the
     targets. ads, brands: how many it learned from. data_hash: of them.
     """
@@ -327,6 +307,11 @@ class FittedMemory:
     brands: int = 0
     data_hash: str = ""
     seed: int = 0
+    shares: Mapping[str, float] = field(default_factory=lambda: {"network": 1.0})
+    offset: float = 0.0
+    ridges: Mapping[str, BlockRidge] = field(default_factory=dict)
+    words: WordRidge | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -344,7 +329,7 @@ class FittedMemory:
             none = np.empty(0, np.float32)
             return Judgements(none, none, none, np.empty(0, bool), self.interval.coverage)
         blocks = self.encoders.of(ads)
-        value = self.head.parts(blocks, [brand_key(ad.brand) for ad in ads]).value
+        value = self._parts(ads, blocks).value
         low, high = self.interval.bounds(value, self.scale(value))
         texts = blocks.get(_SENTENCE)
         width = self.novelty.kept.shape[1]
@@ -364,7 +349,22 @@ class FittedMemory:
         targets: recall, or d'."""
         if not ads:
             return MemoryParts(np.empty(0), np.empty(0))
-        return self.head.parts(self.encoders.of(ads), [brand_key(ad.brand) for ad in ads])
+        return self._parts(ads, self.encoders.of(ads))
+
+    def _parts(self, ads: Sequence[AdRecord], blocks: Blocks) -> MemoryParts:
+        own = self.head.parts(blocks, [brand_key(ad.brand) for ad in ads])
+        network = self.shares.get("network", 0.0)
+        brand = (network + self.shares.get("brand", 0.0)) * own.brand
+        content = self.offset + network * own.content
+        texts = [text_of(ad) for ad in ads]
+        if self.words is not None:
+            content = content + self.shares["tf-idf"] * self.words.predict(texts)
+        read = {"length": _lengths(texts), "sentences": blocks.get(_SENTENCE)}
+        for name, ridge in self.ridges.items():
+            block = read[name]
+            said = ridge.intercept if block is None else ridge.predict({"own": block})
+            content = content + self.shares[name] * said
+        return MemoryParts(brand, content)
 
     def save(
         self, folder: str | Path, *, overwrite: bool = False, clock: Clock | None = None
@@ -375,11 +375,14 @@ class FittedMemory:
             "novelty.kept": self.novelty.kept,
             "novelty.rows": self.novelty.rows,
         }
-        ridges = {"name": self.head.brand.name, "content": self.head.content}
+        ridges = {"name": self.head.brand.name, "content": self.head.content, **self.ridges}
+        files = {}
+        if self.words is not None:
+            tensors |= {"words.idf": self.words.idf, "words.weight": self.words.weight}
+            files[_TERMS] = json.dumps({"terms": self.words.terms, "bias": self.words.bias})
         for ridge, own in ridges.items():
             for block, scaled in own.blocks.items():
-                for field in _FIELDS:
-                    tensors[f"{ridge}.{block}.{field}"] = getattr(scaled, field)
+                tensors |= {f"{ridge}.{block}.{key}": getattr(scaled, key) for key in _FIELDS}
         return save_artifact(
             folder,
             kind=KIND,
@@ -401,8 +404,12 @@ class FittedMemory:
                 "measure": self.measure,
                 "ads": self.ads,
                 "brands": self.brands,
+                "shares": dict(self.shares),
+                "offset": self.offset,
+                "told": dict(self.told),
             },
             tensors=tensors,
+            files=files,
             data_hash=self.data_hash,
             seed=self.seed,
             overwrite=overwrite,
@@ -422,8 +429,8 @@ def fit_memory(
     store: VectorStore | None = None,
     seed: int = 0,
 ) -> FittedMemory:
-    """The encoder form, fitted on all ads of a table; its interval comes from five folds of whole
-    brands, in which every ad is judged by a head that had not seen its brand.
+    """The encoder form, fitted on all ads of a table; what is served and its interval come from
+    five folds of whole brands, in which every ad is judged by what had not seen its brand.
 
     store: where vectors are kept between runs. Raises DataError for
     fewer than 40 ads or brands too few for the folds, and as the encoders do.
@@ -436,22 +443,38 @@ def fit_memory(
         )
     encoders = AdBlocks(config or BlockConfig(), store)
     blocks = encoders.of(table.records)
-    unseen = cross_fitted(table, blocks, seed=seed).value
-    keys, groups = [brand_key(brand) for brand in table.brands], table.groups
-    head = fit_head(blocks, keys, table.targets, groups, weights=table.weights, seed=seed)
+    made, every = Recalled(table, blocks, seed), np.arange(len(table))
+    found = made.choice()
+    shares = found.parts
+    unseen = found.unseen if shares else np.full(len(table), table.targets.mean())
     scale = ResidualScale.fit(unseen, table.targets)
     texts = np.nan_to_num(blocks.get(_SENTENCE, np.zeros((len(table), 1), np.float32)))
+    offset = 0.0 if shares else float(table.targets.mean())
+    read = {"length": _lengths(made.texts), "sentences": blocks.get(_SENTENCE)}
+    own = {name: one for name, one in read.items() if name in shares and one is not None}
     return FittedMemory(
-        head=head,
+        head=made.head(every),
         encoders=encoders,
         scale=scale,
         interval=ConformalInterval.fit(unseen, table.targets, scale(unseen)),
-        novelty=Novelty.fit(texts, groups, seed=seed),
+        novelty=Novelty.fit(texts, table.groups, seed=seed),
         measure=table.measure,
         ads=len(table),
-        brands=len(np.unique(groups)),
+        brands=len(np.unique(table.groups)),
         data_hash=content_hash([*map(asdict, table.records), table.targets.tolist()]),
         seed=seed,
+        shares=shares,
+        offset=float(found.offset) if found.kept == MIXTURE else offset,
+        ridges={name: made.ridge(block, every) for name, block in own.items()},
+        words=made.words(every) if "tf-idf" in shares else None,
+        told={
+            "kept": found.kept,
+            "told": [found.told.value, found.told.low, found.told.high],
+            "values": {name: [one.value, one.low, one.high] for name, one in found.values.items()},
+            "weights": {name: one for name, one in found.weights.items() if one},
+            "chance": found.chance,
+            "sentences": found.sentences(),
+        },
     )
 
 
@@ -467,10 +490,16 @@ def _built(artifact: Artifact) -> FittedMemory:
     told = artifact.config
     brand = BrandPart(_ridge("name", artifact), told["effects"], np.empty(0))
     head = MemoryHead(brand, _ridge("content", artifact), artifact.tensors["texts"])
-    novelty = told["novelty"]
+    novelty, words = told["novelty"], None
+    # Those of before served the head alone, and read the beginning of what is seen.
+    shares = told.get("shares", {"network": 1.0})
+    if "tf-idf" in shares:
+        own = json.loads(artifact.text(_TERMS))
+        idf, weight = (artifact.tensors[f"words.{name}"] for name in ("idf", "weight"))
+        words = WordRidge(tuple(own["terms"]), idf, weight, float(own["bias"]))
     return FittedMemory(
         head=head,
-        encoders=AdBlocks(from_jsonable(BlockConfig, told["blocks"])),
+        encoders=AdBlocks(from_jsonable(BlockConfig, {"seen": 300, **told["blocks"]})),
         scale=from_jsonable(ResidualScale, told["scale"]),
         interval=from_jsonable(ConformalInterval, told["interval"]),
         novelty=Novelty(
@@ -484,6 +513,11 @@ def _built(artifact: Artifact) -> FittedMemory:
         brands=int(told["brands"]),
         data_hash=artifact.data_hash,
         seed=artifact.seed,
+        shares=shares,
+        offset=float(told.get("offset", 0.0)),
+        ridges={one: _ridge(one, artifact) for one in ("length", "sentences") if one in shares},
+        words=words,
+        told=told.get("told", {}),
     )
 
 
@@ -492,40 +526,16 @@ _MODEL, _REPORT = "model", "report.json"
 
 @dataclass(frozen=True, eq=False)
 class RecallRun:
-    """model: trained on all ads. id: of its artifact. report: of folds, as `measure_memory`."""
+    """model: trained on all ads. id: of its artifact. folder: the artifact's."""
 
     model: FittedMemory
     id: str
     folder: Path
-    report: MemoryReport
 
     def sentences(self) -> list[str]:
-        """What the folds say of it."""
-        found = self.report
-        said = [
-            f"{found.ads:,} ads of {found.brands:,} brands; Spearman's rho by five folds, "
-            f"{len(found.seeds)} times:",
-            (
-                f"brands held out: {found.brands_out.text('.3f')}"
-                if found.brands < found.ads
-                else f"ads held out (each brand has one): {found.brands_out.text('.3f')}"
-            ),
-        ]
-        if found.brands < found.ads:
-            said += [
-                f"brands seen: {found.brands_seen.text('.3f')}",
-                f"of the brand's name alone, brands held out: {found.brand_rho.text('.3f')}",
-                f"of the content, beyond its brand: {found.content_lift.text('.3f')}",
-            ]
-            if not math.isnan(found.brand_share):
-                said.append(f"the brand explains {found.brand_share:.0%} of what is explained")
-            if not found.content_lift.excludes(0) or found.content_lift.value < 0:
-                said.append("beyond the brand, nothing of the content was found that holds")
-        if not found.brands_out.excludes(0) or found.brands_out.value < 0:
-            said.append(
-                "nothing here predicts recall: for a new brand this is no better than chance"
-            )
-        return said
+        """What the validation says of it: what is kept, and what to expect of a new brand."""
+        made = self.model
+        return [*made.told["sentences"], f"{made.ads:,} ads of {made.brands:,} brands"]
 
 
 def train_recall(
@@ -544,11 +554,7 @@ def train_recall(
     if not overwrite:
         require_free(out / _MODEL, "a model")
     model = fit_memory(table, config, store=store, seed=seed)
-    blocks = AdBlocks(config or BlockConfig(), store).of(table.records)
-    report = measure_memory(table, blocks, rng=np.random.default_rng(seed))
     identity = model.save(out / _MODEL, overwrite=overwrite)
-    told = {"model": identity, **to_jsonable(report)}
-    if math.isnan(report.brand_share):
-        told["brand_share"] = None
+    told = {"model": identity, "ads": model.ads, "brands": model.brands, **model.told}
     atomic_write_text(out / _REPORT, json.dumps(told, indent=1, allow_nan=False) + "\n")
-    return RecallRun(model, identity, out / _MODEL, report)
+    return RecallRun(model, identity, out / _MODEL)
