@@ -110,14 +110,14 @@ def recall(
 ) -> None:
     """Learn how well ads are remembered, from a share, a count, d', or hits and false alarms.
 
-    Five folds with brands held out say what to expect of a new brand, and how much is the brand
-    and how much the content.
+    What predicts best by five folds with brands held out is kept: a simple rule, the network, or
+    their mixture; or it is said that nothing here predicts it, and all get the mean.
 
     Options:
         score: Column of how well it was remembered; usual names are guessed.
         of (--trials): Column of tries, where --score counts how many succeeded.
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
-        form: encoder: frozen encoders and ridges, seconds. language: a language model is tuned
+        form: encoder: frozen encoders and what is chosen on them, a minute. language: a language model is tuned
             to answer in two digits, minutes to hours.
         epochs: Passes of the language form over the ads.
     """
