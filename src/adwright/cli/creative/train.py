@@ -117,8 +117,8 @@ def recall(
         score: Column of how well it was remembered; usual names are guessed.
         of (--trials): Column of tries, where --score counts how many succeeded.
         scale: Of the score: 0 to 1, percent, 00 to 99, d'; guessed by values.
-        form: encoder: frozen encoders and what is chosen on them, a minute. language: a language model is tuned
-            to answer in two digits, minutes to hours.
+        form: encoder: frozen encoders, and what is chosen on them, a minute. language: a language
+            model is tuned to answer in two digits, minutes to hours.
         epochs: Passes of the language form over the ads.
     """
     from adwright.creative.memory.fitted import train_recall
