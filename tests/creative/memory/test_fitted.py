@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import nnls
 from sklearn.linear_model import Ridge
 
 from adwright.core.artifacts import load_artifact
@@ -24,7 +23,6 @@ from adwright.creative.memory.block_ridge import (
     fit_brand,
     group_folds,
     near_numbers,
-    non_negative,
     shrinkage,
 )
 from adwright.creative.memory.fitted import (
@@ -227,14 +225,6 @@ def made_block_ridge(rows: int = 60, seed: int = 0) -> tuple[Blocks, np.ndarray,
     }
     targets = blocks["signal"] @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=rows) + 3
     return blocks, targets, np.arange(rows) // 2
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 6))
-def test_weights_are_those_of_least_squares_above_zero(seed: int, members: int) -> None:
-    rng = np.random.default_rng(seed)
-    matrix, targets = rng.normal(size=(40, members)), rng.normal(size=40)
-    np.testing.assert_allclose(non_negative(matrix, targets), nnls(matrix, targets)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [30, 200])

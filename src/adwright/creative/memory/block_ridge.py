@@ -177,6 +177,8 @@ def fit_blocks(
     the rows, None for equal ones.
     Raises DataError with fewer groups than inner folds.
     """
+    from scipy.optimize import nnls
+
     share = np.ones(len(targets)) if weights is None else np.asarray(weights, float)
     centre = float(np.average(targets, weights=share))
     own = {name: made for name, block in blocks.items() if (made := _scales(block, share))}
@@ -194,7 +196,7 @@ def fit_blocks(
     found = np.ones(1)
     if len(members) > 1:
         root = np.sqrt(share)[:, None]
-        found = non_negative((unseen - base[:, None]) * root, (targets - base) * root[:, 0])
+        found, _ = nnls((unseen - base[:, None]) * root, (targets - base) * root[:, 0])
     whole = _joined(parts, members, found, fits)
     return BlockRidge(
         {name: replace(own[name], coefficients=whole[name]) for name in own},
@@ -202,24 +204,6 @@ def fit_blocks(
         dict(zip(members, map(float, found), strict=True)),
         base + (unseen - base[:, None]) @ found,
     )
-
-
-def non_negative(matrix: Floats, targets: Floats) -> Floats:
-    """argmin over w >= 0 of |matrix w - targets|^2, of matrix [N, M]: float64 [M].
-
-    By cyclic coordinate descent, which reaches the minimum of this convex problem (Franc, Hlavac
-    and Navara 2005).
-    """
-    gram, right = matrix.T @ matrix, matrix.T @ targets
-    found = np.zeros(matrix.shape[1])
-    for _ in range(500):
-        before = found.copy()
-        for at in np.flatnonzero(np.diag(gram) > 0):
-            step = (right[at] - gram[at] @ found) / gram[at, at]
-            found[at] = max(0.0, found[at] + step)
-        if np.abs(found - before).max(initial=0.0) < 1e-10:
-            break
-    return found
 
 
 class _Fit(NamedTuple):
