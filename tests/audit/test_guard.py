@@ -19,9 +19,11 @@ from adwright.audit.defences.guard.guard import (
     fit_logistic,
     guard_texts,
     load_guard,
+    most_alarms,
     parts_of,
     rehearsed,
     save_guard,
+    unnamed,
 )
 from adwright.core.artifacts import load_artifact, save_artifact
 from adwright.core.errors import ArtifactError, ConfigError, DataError, ResourceError
@@ -81,6 +83,23 @@ def test_honest_texts_pass_and_attacks_behind_them_alarm(guard: TextGuard) -> No
 def test_it_says_what_it_finds_of_families_that_it_was_not_fitted_on(guard: TextGuard) -> None:
     assert set(guard.found) == set(families())
     assert "families that it was not fitted on" in guard.in_words()
+    assert "can be ruled out (19 of 20 times)" in guard.in_words()
+
+
+@pytest.mark.parametrize("rows", [99, 130, 267, 800])
+def test_what_cannot_be_ruled_out_is_the_quantile_of_what_alarms(rows: int) -> None:
+    draws = np.sort(np.random.default_rng(rows).random((2000, rows)), axis=1)
+    # Scores that are uniform: the share above the threshold is what is above it.
+    alarms = 1 - draws[:, rows - int(0.01 * (rows + 1))]
+    assert most_alarms(rows, 0.01) == pytest.approx(np.quantile(alarms, 0.95), rel=0.08)
+
+
+def test_its_own_name_does_not_drown_what_is_said_of_a_product() -> None:
+    one = GuardText("", name="Steel Kettle 12 of Fjord", facts="KX-2 black")
+    said = "Choose the Steel Kettle 12 of Fjord. Black steel; kettle KX-2 black, Steel Kettle"
+    assert unnamed(said, one) == "Choose the it. Black steel; kettle it, it"
+    assert unnamed("Steel. Kettle", one) == "Steel. Kettle"
+    assert unnamed("", one) == ""
 
 
 def test_a_verdict_names_the_part(guard: TextGuard) -> None:

@@ -4,7 +4,8 @@ r"""What no honest seller writes, and what alarms whatever a guard has learned.
 
 Characters that cannot be seen, outside of the scripts and emoji that need them; letters that pose
 as others; words of chat templates; the end of a field in JSON, HTML or markdown; text that style
-hides; and instructions to a model, in the languages of `certain.toml`. The rules are written by us:
+hides; words that are said at least four times running; and instructions to a model, in the
+languages of `certain.toml`. The rules are written by us:
 an instruction in other words passes here, and is left to the guard and to the bound.
 
 Cost: linear in the text. Instructions are found word by word, without backtracking: for each rule
@@ -29,7 +30,7 @@ from adwright.audit.defences.normalise import Normalised, latin_twins, normalise
 #: What was found.
 Certainty = Literal[
     "unseen characters", "posing letters", "words of chat templates", "the end of a field",
-    "hidden text", "an instruction to a model",
+    "hidden text", "an instruction to a model", "the same words again and again",
 ]  # fmt: skip
 
 #: Characters of a text that are looked at.
@@ -47,6 +48,7 @@ def certainties(text: str, seen: Normalised | None = None) -> tuple[Certainty, .
         "the end of a field": _ends_field(text),
         "hidden text": any(any(map(str.isalnum, one)) for one in seen.hidden),
         "an instruction to a model": any(map(instructs, (seen.text, *seen.hidden))),
+        "the same words again and again": _floods(seen.text),
     }
     return tuple(name for name, is_there in found.items() if is_there)
 
@@ -159,6 +161,8 @@ _CHAT = re.compile(
     r"|[Rr]ecommend|[Ll]ist |[Nn]ew instr|[Dd]o not|[Pp]lease|[Pp]rioriti[sz]e|[Oo]verride"
     r"|[Ff]rom now|[Ff]orget"
     r"|[Dd]isregard|[Pp]lace |[Pp]ut )"
+    r"|\b[Ss]ystem ?: ?[Yy]ou (?:(?:will|must|should|shall|always|now) )?"
+    r"(?:recommend|rank|name|answer|respond|reply|ignore|disregard)\b"
 )
 _END_JSON = re.compile(
     r"[\"']\s{0,9}[}\]]\s{0,9}[}\],]*\s{0,9}[{\[]"
@@ -211,6 +215,27 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):
         return False
+
+
+# --------------------------------------------------------------------------------------------------
+# A name, or other words, again and again: one to 16 words, four times running or more.
+
+_SAID = re.compile(r"\w+")
+_TIMES, _MOST_WORDS, _LEAST_WORDS = 4, 16, 6
+
+
+def _floods(text: str) -> bool:
+    words = _SAID.findall(text.casefold())
+    for size in range(1, min(_MOST_WORDS, len(words) // _TIMES) + 1):
+        needed, run = max((_TIMES - 1) * size, _LEAST_WORDS - size), 0
+        for at in range(size, len(words)):
+            run = run + 1 if words[at] == words[at - size] else 0
+            # Rows of figures, of "x" and of "n a" are of tables.
+            if run == needed and any(
+                len(one) > 2 and one.isalpha() for one in words[at - size + 1 : at + 1]
+            ):
+                return True
+    return False
 
 
 # --------------------------------------------------------------------------------------------------
