@@ -19,9 +19,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 
+from adwright.core.assets import cache_folder
 from adwright.creative.memory.block_ridge import AdBlocks, BlockConfig
 from adwright.creative.memory.fitted import Recalled, text_of
 from adwright.creative.memory.outcomes import RecallTable, read_recall
+from adwright.creative.records.encoders import VectorStore
 from benchmarks.strangers._writing import data_home
 from benchmarks.strangers.kit import Held, run_command
 
@@ -115,7 +117,8 @@ def nulls(seed: int, folder: Path) -> dict[str, int]:
     """What is said of slogans whose recall was dealt anew, and of as many in which it also follows
     from their length or a word. By what the command calls, on vectors that are read once."""
     table = read_recall(data_home() / "slogans" / "slogans.csv")
-    blocks = AdBlocks(BlockConfig()).of(table.records)
+    store = VectorStore(cache_folder() / "vectors")  # as the command's
+    blocks = AdBlocks(BlockConfig(), store).of(table.records)
     counts = {"told_nothing": 0, "without": 0, "found": 0, "with": 0}
     for turn in range(_NULLS):
         rng = np.random.default_rng([seed, turn])
