@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from adwright.audit.defences.guard.guard import GuardText
-from adwright.authoring.instructions.sources import read_matches
+from benchmarks.common.matches import read_matches
 
 #: The merchants whose formats there are.
 FORMATS = ("abt-buy", "walmart-amazon", "pricerunner", "dummyjson", "visibility")

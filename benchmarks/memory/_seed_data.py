@@ -13,12 +13,12 @@ from pathlib import Path
 
 import polars as pl
 
-from adwright.authoring.instructions.sources import read_matches
 from adwright.creative.memory.outcomes import read_recall
 from adwright.creative.records.ad_record import AdRecord
 from adwright.creative.records.ads_table import AdColumns, read_ads
 from adwright.creative.seed.texts import KnownAd, SeedData, known_ads
 from adwright.metrics.text.agreement import words_of
+from benchmarks.common.matches import read_matches
 from benchmarks.memory._journey_briefs import journey_briefs
 
 _WORDS = range(4, 26)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from adwright.audit.attacks.search import templates
-from adwright.authoring.instructions.sources import read_matches
 from benchmarks.audit._unseen_attacks import FLUENT, gradient_strings
+from benchmarks.common.matches import read_matches
 from benchmarks.strangers.kit import run_command
 
 _HONEST, _ATTACKED, _MOST = 400, 140, 900

@@ -27,9 +27,9 @@ from adwright.authoring.describe.queries import (
 )
 from adwright.authoring.describe.rankers import Bm25, Bm25Ranker, VectorRanker, grams_of, words_of
 from adwright.authoring.describe.search import INDEXES, SearchConfig, compare_search
-from adwright.authoring.instructions.sources import read_matches
 from adwright.authoring.tasks import Product
 from adwright.core.errors import AdwrightError, DataError, SchemaError, ValueInvalidError
+from benchmarks.common.matches import read_matches
 
 
 def written(path: Path, text: str) -> Path:
@@ -393,8 +393,6 @@ def test_seeds_widen_the_interval() -> None:
     assert row.ndcg.seeds == 3
     assert three.row(RANKER.name, "unseen", "original").ndcg.seeds == 0
     assert row.ndcg.width > one.row(RANKER.name, "unseen", "written").ndcg.width
-    assert three.grades[RANKER.name, "written"].shape == (3, COUNT, 10)
-    assert np.isnan(three.grades[RANKER.name, "title"]).sum() == 0
 
 
 @pytest.mark.parametrize(

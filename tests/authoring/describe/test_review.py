@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from adwright.authoring.describe.clicks import (
-    ArmClicks,
-    ClickConfig,
-    ClickResult,
-    SimulatedClickConfig,
-    clicks_from_log,
-    expected_clicks,
-    simulate_clicks,
-)
 from adwright.authoring.describe.queries import DescriptionEcho
 from adwright.authoring.describe.report import (
     DescribeConfig,
@@ -48,175 +37,9 @@ from adwright.core.errors import (
     ConfigError,
     DataError,
     FileUnreadableError,
-    SchemaError,
     ValueInvalidError,
 )
-from adwright.data.schema import validate_events
-from adwright.metrics.bootstrap import Interval, MethodInterval
-from adwright.metrics.offpolicy import WeightSummary
-
-ARMS = {"old": "original", "new": "written"}
-FAST = ClickConfig(draws=100)
-
-
-def log(
-    rows: int = 4000, *, seed: int = 0, rates: tuple[float, float] = (0.1, 0.2)
-) -> pl.DataFrame:
-    """Products that are liked more show the new text less often, which fools the plain rates."""
-    rng = np.random.default_rng(seed)
-    item = rng.integers(0, 8, rows)
-    chance = np.where(item < 4, 0.2, 0.8)
-    new = rng.random(rows) < chance
-    liked = np.array(rates)[new.astype(int)] * np.where(item < 4, 1.5, 0.5)
-    clicked = rng.random(rows) < liked
-    start = datetime(2024, 1, 1, tzinfo=UTC)
-    shown = pl.DataFrame(
-        {
-            "event_id": [f"i{at}" for at in range(rows)],
-            "time": [start + timedelta(seconds=at) for at in range(rows)],
-            "request_id": [f"r{at}" for at in range(rows)],
-            "user_id": [f"u{at % 900}" for at in range(rows)],
-            "kind": ["impression"] * rows,
-            "item_id": [f"p{one}" for one in item],
-            "creative_id": np.where(new, "new", "old"),
-            "propensity": np.where(new, chance, 1 - chance),
-        }
-    )
-    clicks = shown.filter(pl.Series(clicked)).with_columns(
-        event_id=pl.lit("c") + pl.col("event_id"),
-        kind=pl.lit("click"),
-        creative_id=pl.lit(None, pl.String),
-        propensity=pl.lit(None, pl.Float64),
-    )
-    return validate_events(pl.concat([shown, clicks]))
-
-
-@pytest.mark.parametrize("estimator", ["dr", "ips", "snips"])
-def test_the_truth_lies_in_the_interval(estimator: Any) -> None:
-    found = clicks_from_log(log(seed=1), ARMS, ClickConfig(estimator=estimator, draws=200))
-    old, new = found.arms
-    assert old.rate.low < 0.1 < old.rate.high
-    assert new.rate.low < 0.2 < new.rate.high
-    assert found.lead.low < 0.1 < found.lead.high
-    assert found.lead.excludes(0)
-    # The plain rates do not tell the two apart by as much.
-    assert new.logged - old.logged < 0.05
-    assert not found.simulated
-    assert found.warnings == ()
-    assert (found.impressions, found.users, found.left_out) == (4000, 900, 0)
-    assert new.clicks + old.clicks == log(seed=1).filter(kind="click").height
-
-
-def test_a_click_belongs_to_its_creative_where_it_names_one() -> None:
-    events = log(400)
-    named = events.with_columns(
-        creative_id=pl.when(kind="click").then(pl.lit("new")).otherwise("creative_id")
-    )
-    old, _ = clicks_from_log(named, ARMS, FAST).arms
-    assert old.clicks == 0
-
-
-def test_settings_change_the_estimate() -> None:
-    usual = clicks_from_log(log(800), ARMS, FAST)
-    for change in ({"prior": 1.0}, {"folds": 2}, {"draws": 50}, {"confidence": 0.5}, {"seed": 5}):
-        other = clicks_from_log(log(800), ARMS, ClickConfig(**{"draws": 100, **change}))
-        assert other.lead != usual.lead, change
-    turned = clicks_from_log(log(800), ARMS, FAST, compared=("written", "original"))
-    assert turned.lead.value == pytest.approx(-usual.lead.value)
-
-
-def test_wrong_propensities_are_told() -> None:
-    events = log().with_columns(propensity=pl.col("propensity").clip(0.5))
-    found = clicks_from_log(events, ARMS, FAST)
-    assert any("not 1" in one for one in found.warnings)
-
-
-def test_products_that_never_showed_a_kind_are_told() -> None:
-    few = pl.col("item_id").is_in(["p0", "p1", "p2"]) & (pl.col("creative_id") == "new")
-    found = clicks_from_log(log().filter(~few), ARMS, FAST)
-    assert any("never showed written" in one for one in found.warnings)
-
-
-def test_what_cannot_be_valued() -> None:
-    events = log(100)
-    with pytest.raises(DataError, match="no impression shows"):
-        clicks_from_log(events, {"old": "original"}, FAST)
-    with pytest.raises(DataError, match="known creative and a propensity"):
-        clicks_from_log(events, {"else": "original"}, FAST)
-    with pytest.raises(DataError, match="no click"):
-        clicks_from_log(events.filter(kind="impression"), ARMS, FAST)
-    with pytest.raises(ValueInvalidError, match="propensity"):
-        clicks_from_log(events.with_columns(propensity=pl.lit(2.0)), ARMS, FAST)
-
-
-def test_impressions_of_other_kinds_are_left_out_and_told() -> None:
-    events = log(400).with_columns(
-        creative_id=pl.when(item_id="p0").then(pl.lit("none")).otherwise("creative_id")
-    )
-    found = clicks_from_log(events, ARMS, FAST)
-    assert found.left_out == events.filter(kind="impression", item_id="p0").height
-
-
-def test_equals_the_formula() -> None:
-    config = SimulatedClickConfig(decay=0.7, floor=0.1, highest=2)
-    shown = [2, 0, math.nan, 1]
-    want = sum(
-        rank**-0.7 * (0.1 + 0.9 * (2**grade - 1) / 4)
-        for rank, grade in enumerate(shown, start=1)
-        if not math.isnan(grade)
-    )
-    assert expected_clicks(shown, config) == pytest.approx(want)
-
-
-def test_equals_clicks_that_are_drawn() -> None:
-    config, rng = SimulatedClickConfig(floor=0.2), np.random.default_rng(0)
-    grades = np.array([3.0, 0, 1])
-    looked = rng.random((200_000, 3)) < np.arange(1, 4) ** -1.0
-    liked = rng.random((200_000, 3)) < 0.2 + 0.8 * (2**grades - 1) / 8
-    assert (looked & liked).sum(1).mean() == pytest.approx(
-        expected_clicks(grades, config), abs=0.01
-    )
-
-
-def result() -> DescriptionSearch:
-    rng = np.random.default_rng(1)
-    better = np.tile([3.0, 1, 0], (1, 40, 1))
-    worse = rng.permuted(np.tile([0.0, 1, 0], (1, 40, 1)), axis=2)
-    of = {"title": worse, "original": worse, "written": np.concatenate([better] * 2)}
-    grades = {("words", index): of.get(index, better) for index in INDEXES}
-    return DescriptionSearch((), 3, 40, 0, (40,), ((),), 0, 0, 0, grades)
-
-
-def test_better_lists_get_more_clicks_and_are_called_simulated() -> None:
-    (found,) = simulate_clicks(result())
-    assert found.simulated
-    assert found.ranker == "words"
-    assert found.leads["written"].low > 0
-    assert found.leads["title"].value == 0
-    assert found.clicks["written"].seeds == 2
-    assert found.clicks["original"].seeds == 0
-    assert "original" not in found.leads
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"decay": 0.0},
-        {"floor": 0.3},
-        {"highest": 5},
-        {"draws": 20},
-        {"confidence": 0.5},
-        {"seed": 4},
-    ],
-)
-def test_settings_change_the_clicks(change: dict[str, Any]) -> None:
-    assert simulate_clicks(result(), SimulatedClickConfig(**change)) != simulate_clicks(result())
-
-
-def test_a_grade_above_the_highest_is_refused() -> None:
-    with pytest.raises(ConfigError, match="above the highest"):
-        expected_clicks([4.0], SimulatedClickConfig())
-
+from adwright.metrics.bootstrap import MethodInterval
 
 SOME = MethodInterval(0.5, 0.4, 0.6, 1)
 
@@ -227,19 +50,8 @@ def search() -> DescriptionSearch:
         for part in ("unseen", "seen")
         for index in INDEXES
     )
-    grades = {("words", index): np.ones((1, 7, 3)) for index in INDEXES}
     echo = DescriptionEcho("p1", "gift for mother", 1.0, ("gift",))
-    return DescriptionSearch(rows, 3, 20, 4, (19,), ((echo,),), 2, 3, 5, grades)
-
-
-def clicks(*, simulated: bool = False) -> ClickResult:
-    weights = WeightSummary(1.0, 2.0, 50.0, 0.5)
-    arms = tuple(
-        ArmClicks(name, Interval(0.1, 0.05, 0.2), 0.11, 100, 11, weights)
-        for name in ("original", "written")
-    )
-    lead = Interval(0.0, -0.1, 0.1)
-    return ClickResult(arms, lead, "dr", 200, 40, 0, ("weights are odd",), simulated)
+    return DescriptionSearch(rows, 3, 20, 4, (19,), ((echo,),), 2, 3, 5)
 
 
 def whole() -> DescriptionReport:
@@ -251,14 +63,7 @@ def whole() -> DescriptionReport:
         for at in range(4)
         for rater in ("a", "b")
     ]
-    return DescriptionReport(
-        found,
-        clicks(),
-        simulate_clicks(found),
-        review_pairs(pairs, draws=20),
-        {"k": 3},
-        ("a note",),
-    )
+    return DescriptionReport(found, review_pairs(pairs, draws=20), {"k": 3}, ("a note",))
 
 
 def test_everything_is_told() -> None:
@@ -270,11 +75,6 @@ def test_everything_is_told() -> None:
         "gift for mother",
         "3 queries that no product answers",
         "5 judgements",
-        "Clicks, by dr",
-        "warning: weights are odd",
-        "written above original",
-        "SIMULATED clicks",
-        "no person clicked",
         "Blind review: 8 judgements of 4 pairs by 2 raters",
         "alpha of the choices",
         "note: a note",
@@ -285,18 +85,12 @@ def test_everything_is_told() -> None:
 
 def test_what_was_not_judged_is_not_told() -> None:
     assert DescriptionReport().text() == ""
-    only = DescriptionReport(clicks=clicks(simulated=True)).text()
-    assert only.startswith("SIMULATED Clicks")
-    assert "NDCG" not in only
 
 
 def test_the_file_holds_every_figure_and_no_list() -> None:
     found = json.loads(whole().to_json())
     assert found["settings"] == {"k": 3}
     assert len(found["search"]["rows"]) == 8
-    assert "grades" not in found["search"]
-    assert found["simulated_clicks"][0]["simulated"] is True
-    assert found["clicks"]["simulated"] is False
     assert found["review"]["rubric"][0]["name"] == "fluency"
     assert json.loads(DescriptionReport().to_json())["said"] == []
 
@@ -305,7 +99,6 @@ def test_the_file_holds_every_figure_and_no_list() -> None:
     ("report", "words"),
     [
         (DescriptionReport(search=search()), "Is a product found better"),
-        (DescriptionReport(clicks=clicks()), "Click rate if it were shown always"),
         (DescriptionReport(review=whole().review), "Share of comparisons won"),
     ],
 )
@@ -315,9 +108,7 @@ def test_the_picture_shows_what_was_judged(report: DescriptionReport, words: str
     assert words.split(" ", maxsplit=1)[0] in svg
 
 
-REPORT_FAST = DescribeConfig(
-    rankers=("bm25",), search=SearchConfig(draws=40), clicks=ClickConfig(draws=40)
-)
+REPORT_FAST = DescribeConfig(rankers=("bm25",), search=SearchConfig(draws=40))
 BM25 = "BM25 (k1 1.2, b 0.75)"
 
 
@@ -382,9 +173,7 @@ def test_files_become_a_report(sources: DescribeSources) -> None:
     assert any("one job" in one for one in report.said)
     told = json.loads(report.to_json())
     assert told["settings"]["config"]["rankers"] == ["bm25"]
-    assert report.clicks is None
     assert report.review is None
-    assert report.simulated == ()
 
 
 def test_seen_queries_stand_apart(sources: DescribeSources, tmp_path: Path) -> None:
@@ -400,35 +189,19 @@ def test_seen_queries_stand_apart(sources: DescribeSources, tmp_path: Path) -> N
     assert told.search.seen == 1
 
 
-def test_a_log_tells_of_clicks_and_of_cold_products(
-    sources: DescribeSources, tmp_path: Path
-) -> None:
-    log = events(tmp_path / "log.csv")
-    cold = judge_descriptions(replace(sources, log=log), REPORT_FAST)
-    assert cold.clicks is None
+def test_a_log_tells_of_cold_products(sources: DescribeSources, tmp_path: Path) -> None:
+    cold = judge_descriptions(replace(sources, log=events(tmp_path / "log.csv")), REPORT_FAST)
     assert cold.search is not None
     assert cold.search.cold == 9
-    arms = table(
-        tmp_path / "arms.csv", ("creative_id", "arm"), [("old", "original"), ("new", "written")]
-    )
-    found = judge_descriptions(replace(sources, log=log, arms=arms), REPORT_FAST)
-    assert found.clicks is not None
-    assert found.clicks.impressions == 240
-    with pytest.raises(SchemaError, match="column is missing"):
-        judge_descriptions(replace(sources, log=log, arms=log), REPORT_FAST)
 
 
-def test_reviews_and_simulated_clicks(sources: DescribeSources, tmp_path: Path) -> None:
+def test_reviews_stand_in_the_report(sources: DescribeSources, tmp_path: Path) -> None:
     line = {"pair": "a", "rater": "r", "left": "draft", "right": "shop", "choice": "left"}
     path = tmp_path / "reviews.jsonl"
     path.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    report = judge_descriptions(
-        replace(sources, reviews=path), replace(REPORT_FAST, simulate_clicks=True)
-    )
+    report = judge_descriptions(replace(sources, reviews=path), REPORT_FAST)
     assert report.review is not None
     assert report.review.wins["draft"].value == 1
-    assert report.simulated[0].simulated
-    assert "SIMULATED" in report.text()
 
 
 @pytest.mark.parametrize("change", [{"k1": 0.1}, {"b": 0.0}])
@@ -456,8 +229,6 @@ def test_several_jobs_are_seeds(sources: DescribeSources, tmp_path: Path) -> Non
 def test_what_cannot_be_asked_for(sources: DescribeSources) -> None:
     with pytest.raises(ConfigError, match="folder of a writing job"):
         replace(sources, drafts=())
-    with pytest.raises(ConfigError, match="arms"):
-        replace(sources, arms=sources.queries)
     for rankers in ((), ("bm25", "bm25"), ("tfidf",)):
         with pytest.raises(ConfigError):
             DescribeConfig(rankers=rankers)  # type: ignore[arg-type]

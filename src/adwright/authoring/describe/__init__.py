@@ -1,1 +1,1 @@
-"""Are the descriptions that were written better? Judged by search, by clicks, and by people."""
+"""Are the descriptions that were written better? Judged by search and by people."""

@@ -1,7 +1,6 @@
 """What was found of descriptions, as a table, a JSON file and a picture.
 
-Whatever is simulated says so, in every form. Each number stands with its interval and with how
-many queries, users or pairs it is of.
+Each number stands with its interval and with how many queries or pairs it is of.
 """
 
 from __future__ import annotations
@@ -14,14 +13,6 @@ from typing import Any, Literal
 
 import polars as pl
 
-from adwright.authoring.describe.clicks import (
-    ClickConfig,
-    ClickResult,
-    SimulatedClickConfig,
-    SimulatedClicks,
-    clicks_from_log,
-    simulate_clicks,
-)
 from adwright.authoring.describe.queries import judged_by, read_judgements, read_queries
 from adwright.authoring.describe.rankers import Bm25Ranker, VectorRanker
 from adwright.authoring.describe.review import (
@@ -70,8 +61,6 @@ class DescriptionReport:
     """
 
     search: DescriptionSearch | None = None
-    clicks: ClickResult | None = None
-    simulated: tuple[SimulatedClicks, ...] = ()
     review: PairReview | None = None
     settings: Mapping[str, Any] | None = None
     said: tuple[str, ...] = ()
@@ -81,9 +70,6 @@ class DescriptionReport:
         parts = []
         if self.search is not None:
             parts.append(_search_text(self.search))
-        if self.clicks is not None:
-            parts.append(_click_text(self.clicks))
-        parts += [_simulated_text(one) for one in self.simulated]
         if self.review is not None:
             parts.append(_review_text(self.review))
         if self.said:
@@ -94,20 +80,14 @@ class DescriptionReport:
         """All figures as JSON, with their settings."""
         told: dict[str, Any] = {"format": _FORMAT, "settings": dict(self.settings or {})}
         if self.search is not None:
-            values = asdict(self.search)
-            del values["grades"]
-            told["search"] = values
-        if self.clicks is not None:
-            told["clicks"] = asdict(self.clicks)
-        if self.simulated:
-            told["simulated_clicks"] = [asdict(one) for one in self.simulated]
+            told["search"] = asdict(self.search)
         if self.review is not None:
             told["review"] = asdict(self.review)
         told["said"] = list(self.said)
         return json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     def svg(self) -> str:
-        """The leads as a picture: of search where that was judged, else of clicks or wins."""
+        """The leads as a picture: of search where that was judged, else of wins."""
         from adwright.metrics.reports.charts import interval_chart, to_svg
 
         values, title, axis, reference = self._drawn()
@@ -122,9 +102,6 @@ class DescriptionReport:
             }
             title = "Is a product found better by its description?"
             return dict(leads), title, f"NDCG@{self.search.k} above the original descriptions", 0.0
-        if self.clicks is not None:
-            rates = {one.arm: one.rate for one in self.clicks.arms}
-            return rates, "Click rate if it were shown always", "click rate, off-policy", 0.0
         if self.review is not None:
             title = "Share of comparisons won"
             return dict(self.review.wins), title, "share won, a tie counts one half", 0.5
@@ -157,34 +134,6 @@ def _search_text(found: DescriptionSearch) -> str:
         if number:
             lines.append(f"{number:,} {what}")
     return "\n".join(lines)
-
-
-def _click_text(found: ClickResult) -> str:
-    cells = [("shown always", "click rate, off-policy", "logged", "impressions", "effective")]
-    cells += [
-        (
-            one.arm,
-            one.rate.text(),
-            f"{one.logged:.4f}",
-            f"{one.impressions:,}",
-            f"{one.weights.effective:,.0f}",
-        )
-        for one in found.arms
-    ]
-    first, second = (one.arm for one in found.arms)
-    told = "SIMULATED " if found.simulated else ""
-    head = f"{told}Clicks, by {found.estimator}, {found.users:,} users"
-    lead = f"{second} above {first}: {found.lead.text('+.4f')}"
-    return "\n".join([head, *_aligned(cells), lead, *(f"warning: {w}" for w in found.warnings)])
-
-
-def _simulated_text(found: SimulatedClicks) -> str:
-    cells = [("index", "clicks a search", "above original")]
-    for index, clicks in found.clicks.items():
-        lead = found.leads.get(index)
-        cells.append((_NAMES[index], clicks.text(), "" if lead is None else lead.text("+.4f")))
-    head = f"SIMULATED clicks by a position-based model, {found.ranker}; no person clicked"
-    return "\n".join([head, *_aligned(cells)])
 
 
 def _review_text(found: PairReview) -> str:
@@ -236,10 +185,10 @@ class DescribeSources:
 
     catalogue: table of products with their original descriptions. queries, judgements: see
     `queries`. drafts: folders of writing jobs, one a seed. seen: table with a column `query` of
-    what the writer was given. log, arms: an EventLog with propensities, and a table of creative_id
-    and arm (original or written). reviews: a file of pairwise judgements.
+    what the writer was given. log: events, by which products without an action are cold. reviews: a
+    file of pairwise judgements.
 
-    Raises ConfigError where there is no folder, or only one of log and arms.
+    Raises ConfigError where there is no folder.
     """
 
     catalogue: Path
@@ -248,7 +197,6 @@ class DescribeSources:
     drafts: tuple[Path, ...]
     seen: Path | None = None
     log: Path | None = None
-    arms: Path | None = None
     reviews: Path | None = None
 
     def __post_init__(self) -> None:
@@ -258,18 +206,12 @@ class DescribeSources:
                 where="drafts",
                 hint="name it: --drafts FOLDER",
             )
-        if self.arms is not None and self.log is None:
-            raise ConfigError(
-                "arms say which description each creative of a log shows",
-                where=f"arms {self.arms}",
-                hint="name the log, too: --log FILE",
-            )
 
 
 @settings
 class DescribeConfig:
     """slot, variant: of the texts that are judged. rankers: that answer the queries. k1, b: of
-    BM25. simulate_clicks: also by the position-based simulator. offline: never download."""
+    BM25. offline: never download."""
 
     slot: str = "description"
     variant: int = 0
@@ -277,9 +219,6 @@ class DescribeConfig:
     k1: float = 1.2
     b: float = 0.75
     search: SearchConfig = field(default_factory=SearchConfig)
-    clicks: ClickConfig = field(default_factory=ClickConfig)
-    simulate_clicks: bool = False
-    simulation: SimulatedClickConfig = field(default_factory=SimulatedClickConfig)
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -307,8 +246,7 @@ def judge_descriptions(
         [one.id for one in table.products],
         seen=_seen(sources, table, written),
     )
-    events, clicks = _clicks(sources, config)
-    history = None if events is None else _bought(events)
+    history = None if sources.log is None else _bought(read_events(sources.log))
     found = compare_search(
         table.products,
         [one.texts for one in written],
@@ -327,8 +265,6 @@ def judge_descriptions(
         )
     return DescriptionReport(
         search=found,
-        clicks=clicks,
-        simulated=simulate_clicks(found, config.simulation) if config.simulate_clicks else (),
         review=review,
         settings=_settings(sources, config),
         said=tuple(_said(table, written, found)),
@@ -357,19 +293,6 @@ def _seen(
     if sources.seen is not None:
         known |= set(_column(sources.seen, "query"))
     return known
-
-
-def _clicks(
-    sources: DescribeSources, config: DescribeConfig
-) -> tuple[pl.LazyFrame | None, ClickResult | None]:
-    """The log, and what it says of clicks where the arms are known."""
-    if sources.log is None:
-        return None, None
-    events = read_events(sources.log)
-    if sources.arms is None:
-        return events, None
-    creatives, kinds = (_column(sources.arms, name) for name in ("creative_id", "arm"))
-    return events, clicks_from_log(events, dict(zip(creatives, kinds, strict=True)), config.clicks)
 
 
 def _bought(events: pl.LazyFrame) -> frozenset[str]:

@@ -30,7 +30,7 @@ from adwright.authoring.tasks import Product
 from adwright.core.config import Count, Gt, Lt, settings
 from adwright.core.errors import DataError
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
-from adwright.metrics.ranking import Gain, graded_ndcg_per_query, grades_of_lists
+from adwright.metrics.ranking import Gain, graded_ndcg_per_query
 
 Floats = npt.NDArray[np.float64]
 Index = Literal["title", "original", "written", "both"]
@@ -91,8 +91,7 @@ class SearchRow:
 class DescriptionSearch:
     """rows: of each ranker, part and index. k: of NDCG@k. echoes: by seed, what was found by the
     guard. written: products that have a written description, by seed. cold: cold products.
-    grades: by ranker and index, grades [S, Q, k] of what unseen queries are shown, NaN where
-    nothing is, for click models. seen, unanswered, unknown: see `Judged`."""
+    seen, unanswered, unknown: see `Judged`."""
 
     rows: tuple[SearchRow, ...]
     k: int
@@ -103,7 +102,6 @@ class DescriptionSearch:
     seen: int
     unanswered: int
     unknown: int
-    grades: Mapping[tuple[str, Index], Floats] = field(repr=False, compare=False)
 
     def row(self, ranker: str, part: Part, index: Index) -> SearchRow:
         """The row of that name; KeyError where there is none."""
@@ -150,12 +148,10 @@ def compare_search(
         ]
     cold = np.array([_is_cold(one, history) for one in products], np.bool_)
     rows: list[SearchRow] = []
-    grades: dict[tuple[str, Index], Floats] = {}
     for ranker in rankers:
         lists = _lists(products, written, judged, ranker, config.k)
         for part, where, worth in _parts(judged, seen, cold):
             rows += _measured(ranker.name, part, lists, judged, where, worth, config)
-        grades |= _shown(ranker.name, lists, judged, ~seen)
     return DescriptionSearch(
         rows=tuple(rows),
         k=config.k,
@@ -166,7 +162,6 @@ def compare_search(
         seen=int(seen.sum()),
         unanswered=judged.unanswered,
         unknown=judged.unknown,
-        grades=grades,
     )
 
 
@@ -260,24 +255,3 @@ def _measured(
             )
         rows.append(SearchRow(ranker, part, index, len(ones), ndcg, lead))
     return rows
-
-
-def _shown(
-    ranker: str,
-    lists: Mapping[Index, Sequence[npt.NDArray[np.int64]]],
-    judged: Judged,
-    where: npt.NDArray[np.bool_],
-) -> dict[tuple[str, Index], Floats]:
-    return {
-        (ranker, index): np.stack(
-            [
-                np.where(
-                    one >= 0,
-                    grades_of_lists(one, judged.offsets, judged.items, judged.grades),
-                    np.nan,
-                )
-                for one in of_seeds
-            ]
-        )[:, where]
-        for index, of_seeds in lists.items()
-    }
