@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from adwright.authoring.checks.verdict import check
-from adwright.authoring.instructions.rows import chosen, drawn
 from adwright.authoring.tasks import Product, messages_of
+from adwright.core.draws import chosen, drawn
 from adwright.demos.ads import AD_SLOTS, AdSlot
 from adwright.demos.shelf import shelf_product
 from adwright.lm.engine.generation import Message

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from adwright.audit.catalogue import open_catalogue
-from adwright.authoring.instructions.sources import ProductColumns, catalogue_products
 from adwright.authoring.writer.products import read_products
 from adwright.core.errors import ConfigError, SchemaError
 from adwright.creative.records.ads_table import AdColumns, read_ads
@@ -55,12 +54,7 @@ def of_catalogue(path: Path, told: Mapping[str, str]) -> list[str]:
     return [one.name for one in table.catalogue.listings]
 
 
-def of_instructions(path: Path, told: Mapping[str, str]) -> list[str]:
-    columns = ProductColumns(**told) if told else None  # type: ignore[arg-type]
-    return [one.product.id for one in catalogue_products(path, columns)]
-
-
-DOORS = [of_log, of_items, of_ads, of_shop, of_catalogue, of_instructions]
+DOORS = [of_log, of_items, of_ads, of_shop, of_catalogue]
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -75,6 +75,7 @@ class _Command(TyperCommand):
     """A verb that still takes the names that its options had before."""
 
     renamed: Mapping[str, str] = {}
+    gone: Mapping[str, str] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the names of now in the place of those of before, and say so."""
@@ -82,6 +83,9 @@ class _Command(TyperCommand):
         targets = {one.partition(" ")[0] for one in self.renamed.values() if " " in one}
         for word in left:
             name, sign, value = word.partition("=")
+            if name in self.gone:
+                hint = self.gone[name]
+                raise ConfigError(f"{name} is gone", where=ctx.command_path, hint=hint)
             target, _, field = self.renamed.get(name, "").partition(" ")
             if target:
                 _tell_renamed(name, self.renamed[name].rstrip(","))
@@ -141,6 +145,7 @@ def verb(
     text: str | None = None,
     once: str = "",
     was: Mapping[str, str] | None = None,
+    gone: Mapping[str, str] | None = None,
     by_place: str = "",
 ) -> Callable[[F], F]:
     """A decorator that adds a function to `app` as the command `name`.
@@ -148,12 +153,13 @@ def verb(
     panel: of the help in which it stands. text: its help, in place of the docstring's.
     What had another name before is taken with a note: once, the verb; was, options, as
     {"--least": "--min-gain"}, {"--id": "--columns id="} or, with several values by commas,
-    {"--facts": "--columns facts=,"}; by_place, the option that was an argument.
+    {"--facts": "--columns facts=,"}; by_place, the option that was an argument. gone: options that
+    are no more, and what to do instead.
     """
 
     def _add(function: F) -> F:
         made = _command(function, text, by_place)
-        cls = type("_Verb", (_Command,), {"renamed": was or {}})
+        cls = type("_Verb", (_Command,), {"renamed": was or {}, "gone": gone or {}})
         app.command(name, cls=cls, help=made.__doc__, rich_help_panel=panel)(made)
         if once:
 

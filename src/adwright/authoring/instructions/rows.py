@@ -10,21 +10,15 @@ cluster together.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import product
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from adwright.authoring.tasks import (
-    PRODUCT_SLOT,
     AuthoringRequest,
-    AuthoringTask,
     Party,
     Product,
     PromptBounds,
@@ -34,11 +28,10 @@ from adwright.authoring.tasks import (
     shown_labels,
     task_named,
 )
-from adwright.core.config import load_toml
+from adwright.core.config import read_toml
 from adwright.core.errors import ConfigError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Message
-from adwright.metrics.text.agreement import rouge_l
 from adwright.metrics.text.grounding import Span, unsupported_spans
 
 # --------------------------------------------------------------------------------------------------
@@ -48,15 +41,7 @@ from adwright.metrics.text.grounding import Span, unsupported_spans
 #     seeds[1].text     # 'Create an attractive advertisement for the {occasion} sale of ...'
 #     filled(seeds[1].text, request)     # the slots filled from the request's values
 #
-# Each task has a file of TOML beside this module, and a file of one's own has the same form:
-#
-#     task = "ads"
-#     licence = "Apache-2.0"
-#
-#     [[seeds]]
-#     id = "ads-01"
-#     slots = []
-#     text = "Write a short ad for this product."
+# Each task has a file of TOML beside this module.
 
 _FOLDER = Path(__file__).with_name("seed_files")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -77,51 +62,18 @@ class SeedInstruction:
     licence: str = ""
 
 
-@dataclass(frozen=True)
-class SeedFile:
-    """What a file of seeds holds."""
-
-    task: str
-    seeds: tuple[SeedInstruction, ...]
-    licence: str = ""
-
-
 def load_seeds(task: str) -> tuple[SeedInstruction, ...]:
     """Our seeds of a task. Raises ConfigError where there is no such task."""
-    return read_seeds(_FOLDER / f"{task_named(task).name}.toml")
-
-
-def read_seeds(path: str | Path) -> tuple[SeedInstruction, ...]:
-    """The seeds of a file.
-
-    Raises ConfigError naming the file and the seed: as `load_toml`, for an unknown task, an id or
-    a text that is empty or stands twice, and for slots that the text has not or the task does not
-    fill.
-    """
-    found = load_toml(path, SeedFile)
-    task = task_named(found.task)
-    seen_ids, seen_texts = set[str](), set[str]()
-    for seed in found.seeds:
-        problem = _problem(seed, task, seen_ids, seen_texts)
-        if problem:
-            raise ConfigError(problem, where=f"{path}, seed {seed.id!r}", hint="correct the seed")
-        seen_ids.add(seed.id)
-        seen_texts.add(seed.text)
+    found = read_toml(_FOLDER / f"{task_named(task).name}.toml")
+    own = found["task"], found["licence"]
     return tuple(
-        SeedInstruction(one.id, one.text, one.slots, task.name, one.licence or found.licence)
-        for one in found.seeds
+        SeedInstruction(one["id"], one["text"], tuple(one["slots"]), *own) for one in found["seeds"]
     )
 
 
 def slots_of(text: str) -> tuple[str, ...]:
     """Names in braces, in order."""
     return tuple(_SLOT.findall(text))
-
-
-def value_slots(task: AuthoringTask) -> frozenset[str]:
-    """What an instruction of the task may have in braces: values, never fields of the product,
-    which are a stranger's text."""
-    return frozenset(slot.name for slot in task.presented) - {PRODUCT_SLOT}
 
 
 def fits(text: str, filled_slots: Collection[str]) -> bool:
@@ -145,26 +97,6 @@ def filled(text: str, request: AuthoringRequest) -> str:
     return _SLOT.sub(
         lambda found: " ".join(harmless(values[found[1]].translate(_QUOTES), _VALUE).split()), text
     )
-
-
-def _problem(
-    seed: SeedInstruction,
-    task: AuthoringTask,
-    ids: Collection[str],
-    texts: Collection[str],
-) -> str:
-    """What is wrong with a seed; empty where nothing is."""
-    if not seed.id.strip() or not seed.text.strip():
-        return "a seed needs an id and a text"
-    if seed.id in ids or seed.text in texts:
-        return "an id or a text stands twice"
-    if seed.task not in ("", task.name):
-        return f"it is a seed of {seed.task}, in a file of {task.name}"
-    own = slots_of(seed.text)
-    if own != seed.slots:
-        return f"its slots are {list(own)}, not {list(seed.slots)}"
-    unknown = set(own) - value_slots(task)
-    return f"{task.name} does not fill {', '.join(sorted(unknown))}" if unknown else ""
 
 
 #: Of a hash that names a row or a prompt, so many digits are kept.
@@ -372,183 +304,3 @@ def _widened(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
         elif begin is not None:
             yield tokens[begin][0], tokens[at - 1][1]
             begin = None
-
-
-# --------------------------------------------------------------------------------------------------
-# Choices that depend on a seed and on what is chosen for, never on what came before.
-#
-#     drawn(7, "ads", "product-12")        # a whole number below 2^64, the same everywhere
-#     chosen(names, 7, "product-12")       # one of them
-#     smallest = KeptByDraw(1000, seed=7)  # a thousand of any number of things, in memory for those
-#
-# A random generator that is asked in turn would give other rows another choice when one row is
-# added; a hash does not, and rows can be looked at in any order.
-
-T = TypeVar("T")
-_BYTES = 8
-
-
-def drawn(seed: int, *parts: str) -> int:
-    """A whole number below 2^64 that follows from `seed` and `parts` alone."""
-    digest = hashlib.blake2b(digest_size=_BYTES, key=str(seed).encode())
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(_BYTES, "little") + data)
-    return int.from_bytes(digest.digest(), "little")
-
-
-def share(seed: int, *parts: str) -> float:
-    """A number from 0 to below 1 that follows from `seed` and `parts` alone."""
-    return (drawn(seed, *parts) >> 11) / (1 << 53)
-
-
-def chosen(things: Sequence[T], seed: int, *parts: str) -> T:
-    """One of `things`, by `drawn`. Raises ConfigError where there are none."""
-    if not things:
-        raise ConfigError("there is nothing to choose from", where="chosen", hint="give some")
-    return things[drawn(seed, *parts) % len(things)]
-
-
-class KeptByDraw(Generic[T]):
-    """The `most` things whose draw is least, of any number that are offered; 0 keeps all.
-
-    The same things are kept in whatever order they come (Broder's bottom-k sketch). Of two with one
-    key, the second replaces the first.
-    """
-
-    def __init__(self, most: int, *, seed: int = 0) -> None:
-        if most < 0:
-            raise ConfigError("most must not be negative", where=f"most {most}", hint="0 for all")
-        self._most, self._seed = most, seed
-        self._worst: list[tuple[int, str]] = []
-        self._kept: dict[str, T] = {}
-        #: How many were offered.
-        self.seen = 0
-
-    def offer(self, key: str, thing: T) -> bool:
-        """Keep `thing` if its key is drawn low enough; whether it is kept by now."""
-        self.seen += 1
-        if key in self._kept:
-            self._kept[key] = thing
-            return True
-        draw = drawn(self._seed, "kept", key)
-        if not self._most or len(self._kept) < self._most:
-            heapq.heappush(self._worst, (-draw, key))
-            self._kept[key] = thing
-            return True
-        if -draw < self._worst[0][0]:
-            return False
-        _, out = heapq.heapreplace(self._worst, (-draw, key))
-        del self._kept[out]
-        self._kept[key] = thing
-        return True
-
-    def things(self) -> list[T]:
-        """What is kept, the least draw first."""
-        return [self._kept[key] for _, key in sorted(self._worst, reverse=True)]
-
-
-# --------------------------------------------------------------------------------------------------
-# The parts that are put together without a model, and new instructions out of them.
-#
-#     kept = recombined_instructions(task, load_seeds("ads"), most=24, seed=7)
-#
-# An instruction is an opening, a body and an ending. Those that are too much like a seed, or like
-# one
-# another, are left out: ROUGE-L of 0.7 or more (Wang et al., "Self-Instruct", ACL 2023, section
-# 2.2).
-
-#: ROUGE-L with a kept instruction from which on a new one is left out.
-MOST_ALIKE = 0.7
-RECOMBINED = "recombination"
-
-
-@dataclass(frozen=True)
-class Phrases:
-    """Parts of instructions: each opening goes with each body and each ending."""
-
-    openings: tuple[str, ...]
-    bodies: tuple[str, ...]
-    endings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Sentences with facts in braces: of ads; and of descriptions, which have an opening, details
-    and perhaps a closing."""
-
-    ads: tuple[str, ...]
-    openings: tuple[str, ...]
-    details: tuple[str, ...]
-    closings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Values:
-    """What requests are filled with, and what customers ask although no listing says it."""
-
-    occasions: tuple[str, ...]
-    audiences: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question of a customer's and its reply."""
-
-    ask: str
-    reply: str
-
-
-@dataclass(frozen=True)
-class Parts:
-    """All of them. general: questions without a product."""
-
-    licence: str
-    phrases: dict[str, Phrases]
-    sentences: Sentences
-    values: Values
-    questions: tuple[Question, ...]
-    general: tuple[Question, ...]
-
-
-@cache
-def parts() -> Parts:
-    """Our parts, read once."""
-    return load_toml(Path(__file__).with_name("recombination.toml"), Parts)
-
-
-def alike(text: str, kept: Collection[str]) -> float:
-    """The highest ROUGE-L F1 of `text` with one of `kept`, 0 where there are none."""
-    return max((rouge_l(text, one) for one in kept), default=0.0)
-
-
-def recombined_instructions(
-    task: AuthoringTask,
-    seeds: Sequence[SeedInstruction],
-    *,
-    most: int,
-    seed: int = 0,
-) -> tuple[SeedInstruction, ...]:
-    """At most `most` new instructions of the task, put together in an order drawn by `seed`.
-
-    None of them has a ROUGE-L of 0.7 or more with one of `seeds` or with one before it.
-    Raises ConfigError where `most` is negative.
-    """
-    if most < 0:
-        raise ConfigError("most must not be negative", where=f"most {most}", hint="0 for none")
-    own = parts().phrases.get(task.name)
-    if own is None or not most:
-        return ()
-    ways = sorted(product(own.openings, own.bodies, own.endings), key=lambda way: drawn(seed, *way))
-    known, found = [one.text for one in seeds], list[SeedInstruction]()
-    for way in ways:
-        text = " ".join(way)
-        if alike(text, known) >= MOST_ALIKE:
-            continue
-        known.append(text)
-        name = f"{task.name}-{RECOMBINED}-{len(found) + 1:03d}"
-        found.append(SeedInstruction(name, text, (), task.name, parts().licence))
-        if len(found) == most:
-            break
-    return tuple(found)

@@ -25,7 +25,6 @@ import polars as pl
 from adwright.authoring.checks.limits import CheckConfig, Finding, brands_of, errors_of
 from adwright.authoring.checks.names import is_bare
 from adwright.authoring.checks.verdict import usable
-from adwright.authoring.instructions.rows import drawn
 from adwright.authoring.plan.names import Naming, fronts_of
 from adwright.authoring.plan.planning import PlannedRow, Planner, TextJudge
 from adwright.authoring.tasks import Product
@@ -62,6 +61,7 @@ from adwright.authoring.writer.recipe import WriteRecipe, recipe_of, require_sam
 from adwright.core.atomic import atomic_write_text, claim
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.config import settings
+from adwright.core.draws import drawn
 from adwright.core.errors import ConfigError, DataError, ResourceError, SchemaError
 from adwright.core.progress import progress
 from adwright.lm.engine.generation import Usage

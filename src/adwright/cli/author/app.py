@@ -25,6 +25,27 @@ for one in (status, review, edit, undo, diff):
     verb(app, one.__name__)(one)
 verb(app, "export", by_place="out")(export)
 verb(app, "preferences", by_place="out")(preferences)
-verb(app, "evaluate", once="describe", was={"--seen": "--training-queries"})(describe)
-verb(app, "data", by_place="out", was={"--attribute-columns": "--columns attributes=,"})(data)
+verb(
+    app,
+    "evaluate",
+    once="describe",
+    was={"--seen": "--training-queries"},
+    gone=dict.fromkeys(
+        ("--arms", "--simulate-clicks"),
+        "clicks of a log with propensities: adwright evaluate, see its help",
+    ),
+)(describe)
+verb(
+    app,
+    "data",
+    by_place="out",
+    was={"--attribute-columns": "--columns attributes=,"},
+    gone=dict.fromkeys(
+        (
+            *("--folder", "--pricerunner", "--intention", "--title-attributes", "--abt-buy"),
+            *("--walmart-amazon", "--complete-journey", "--phrasings"),
+        ),
+        "rows are made of a table of products: --catalogue FILE",
+    ),
+)(data)
 verb(app, "tune")(tune)

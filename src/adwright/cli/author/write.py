@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +31,6 @@ from adwright.core.errors import ConfigError
 if TYPE_CHECKING:
     from adwright.authoring.describe.report import RankerName
     from adwright.authoring.instructions.build import InstructionPlan, InstructionReport
-    from adwright.authoring.instructions.sources import DataSources
     from adwright.authoring.writer.config import WriteConfig, WritingWay
     from adwright.authoring.writer.job import WriteReport
     from adwright.authoring.writer.products import ProductTable
@@ -241,18 +241,18 @@ class _WritesBy:
 
 def _table(told: Mapping[str, Any]) -> ProductTable:
     """The products."""
+    pairs = column_pairs(told["columns"], several=("attributes",))
+    more = {name: told[name] for name in ("shop", "locale", "currency")}
+    return _products(told["products"], pairs, **more)
+
+
+def _products(path: Path, pairs: dict[str, list[str]], **told: Any) -> ProductTable:
+    """The products of a table. pairs: what its columns are called."""
     from adwright.authoring.writer.products import read_products
 
-    pairs = column_pairs(told["columns"], several=("attributes",))
     attributes = tuple(pairs.pop("attributes", ()))
-    return read_products(
-        told["products"],
-        shop=told["shop"],
-        columns={ours: "".join(theirs) for ours, theirs in pairs.items()},
-        attributes=attributes,
-        locale=told["locale"],
-        currency=told["currency"],
-    )
+    columns = {ours: "".join(theirs) for ours, theirs in pairs.items()}
+    return read_products(path, columns=columns, attributes=attributes, **told)
 
 
 def _model(told: Mapping[str, Any]) -> LmSpec:
@@ -345,28 +345,22 @@ def _show(report: WriteReport, out: Path) -> None:
 
 
 # --------------------------------------------------------------------------------------------------
-# adwright author data: instruction data out of public sets and a catalogue.
+# adwright author data: instruction data out of a catalogue.
+
+_EXTRA = ("cluster", "query", "intention")
 
 
 def data(
     *,
     out: Path,
-    folder: Path | None = None,
-    pricerunner: Path | None = None,
-    intention: Path | None = None,
-    title_attributes: Path | None = None,
-    abt_buy: Path | None = None,
-    walmart_amazon: Path | None = None,
-    catalogue: Path | None = None,
+    catalogue: Path,
     columns: str | None = None,
     locale: str = "en",
-    complete_journey: bool = False,
     tasks: str = "ads,titles,classify,intent,answers,descriptions",
     held_out: str = "",
     most: Natural = 2000,
     valid: float = 0.1,
     test: float = 0.1,
-    phrasings: Natural = 24,
     teacher: str = "",
     served: LmServer = LmServer(),
     drop_missing: bool = False,
@@ -376,115 +370,61 @@ def data(
     force: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Build instruction data for `adwright author tune`, out of what you name.
+    """Build instruction data for `adwright author tune`, out of a table of products.
 
-    Answers come from people where a set has them (categories, intents, attributes, descriptions),
-    and for ads, titles and questions from a teacher, or without one from sentences that are filled
-    with a product's facts. Rows whose text has a number, brand or claim that is not in its input
-    are left out, and counted in OUT/report.json. No product is in two of train, valid and test.
-    With --voice each row, and the teacher, is told how the brand speaks, as `adwright author write`
-    tells it, and texts with a word that it bans are left out.
+    Categories, reasons to buy, attributes and descriptions are the table's; ads, titles and answers
+    come from a teacher, or without one from a plan of each product's facts. Rows whose text has a
+    number, brand or claim that is not in its input are left out, and counted in OUT/report.json. No
+    product is in two of train, valid and test. With --voice each row, and the teacher, is told how
+    the brand speaks, as `adwright author write` tells it, and texts with a word that it bans are
+    left out.
 
-    Examples: `adwright author data --out rows --folder data`,
-    `adwright author data --out rows --catalogue shop.csv --columns id=sku,title=name`.
+    Example: `adwright author data --out rows --catalogue shop.csv --columns id=sku,title=name`.
 
     Options:
         out: Folder for train, valid and test, and the report.
-        folder: Folder in which the public sets lie under their usual names.
-        pricerunner: Offers with categories: offers.csv.
-        intention: IntentionQA's task1.jsonl: reasons to buy.
-        title_attributes: AE-110k as JSON lines: titles and attributes.
-        abt_buy: Folder of matches with descriptions.
-        walmart_amazon: Folder of matches with categories.
-        catalogue: A table of products of your own: CSV, JSON lines, Parquet.
+        catalogue: A table of products: CSV, JSON lines, Parquet.
         columns: What its columns are called, id=sku,title=name; also description, brand,
-            category, price, currency, cluster, query, and attributes (again for each).
+            category, price, currency, attributes (again for each), cluster (rows of one product
+            in other words), query (what was searched) and intention (why it is bought).
         locale: The language of the catalogue: de-AT.
-        complete_journey: Products of Complete Journey, too.
         tasks: ads, titles, classify, intent, answers, descriptions, attributes.
         held_out: Tasks that go to test alone, for zero-shot.
         most: Rows of a task; 0 for all.
         valid: Share of the products to choose by.
         test: Share of the products to test with.
-        phrasings: New instructions of a task, beside our seeds.
-        teacher: A model that writes instructions, ads, titles and answers.
+        teacher: A model that writes ads, titles and answers.
         drop_missing: Leave out descriptions with facts that their input lacks, instead of
             showing these.
         voice: TOML file with the brand's voice: tone, banned, required, examples, locale.
     """
     from adwright.authoring.checks.limits import BrandVoice
     from adwright.authoring.instructions.build import InstructionPlan, build_instructions
+    from adwright.authoring.instructions.examples import ExtraColumns
     from adwright.core.config import load_toml
 
-    files = {
-        "pricerunner": pricerunner,
-        "intention": intention,
-        "attributes": title_attributes,
-        "abt_buy": abt_buy,
-        "walmart_amazon": walmart_amazon,
-        "catalogue": catalogue,
-    }
+    pairs = column_pairs(columns, several=("attributes",))
+    extra = {name: "".join(pairs.pop(name)) for name in _EXTRA if name in pairs}
     plan = InstructionPlan(
-        _sources(folder, files, complete_journey, _own(columns, locale)),
-        tasks=_names(tasks),
-        held_out=_names(held_out),
+        tasks=comma_list(tasks),
+        held_out=comma_list(held_out),
+        extra=ExtraColumns(**extra),
         most=most,
         valid=valid,
         test=test,
-        phrasings=phrasings,
         show_missing=not drop_missing,
         voice=None if voice is None else load_toml(voice, BrandVoice),
         seed=seed,
     )
+    table = _products(catalogue, pairs, locale=locale)
+    _say(table)
     if dry_run:
-        _tell_plan(plan)
+        _tell_examples(table, plan)
         return
     replacing = allowed_to_replace(out, force=force)
     with _taught_by(teacher, served, offline=offline) as model:
-        report = build_instructions(plan, out, teacher=model, overwrite=replacing)
+        report = build_instructions(plan, table, out, teacher=model, overwrite=replacing)
     _tell(report, out)
-
-
-def _sources(
-    folder: Path | None, files: dict[str, Path | None], journey: bool, own: dict[str, Any]
-) -> DataSources:
-    """The sets of the folder, and those that are named. own: what is said of the user's table."""
-    from adwright.authoring.instructions.sources import DataSources
-
-    named: dict[str, Any] = {name: path for name, path in files.items() if path is not None}
-    if journey:
-        named["complete_journey"] = True
-    if folder is not None:
-        return replace(DataSources.in_folder(folder), **named, **own)
-    if not named:
-        raise ConfigError(
-            "there is nothing named to build from",
-            where="adwright author data",
-            hint="--folder, --catalogue, or one of the sets; see --help",
-        )
-    return DataSources(**named, **own)
-
-
-def _own(columns: str | None, locale: str) -> dict[str, Any]:
-    """What is said of the user's own table."""
-    from adwright.authoring.instructions.sources import ProductColumns
-
-    named = column_pairs(columns, several=("attributes",))
-    known = set(ProductColumns.__dataclass_fields__)
-    wrong = next((name for name in named if name not in known), None)
-    if wrong is not None:
-        raise ConfigError(
-            f"a product has no {wrong}",
-            where="--columns",
-            hint=f"it has {', '.join(sorted(known))}",
-        )
-    facts = tuple(named.pop("attributes", ()))
-    told = {field: "".join(theirs) for field, theirs in named.items()}
-    return {"columns": ProductColumns(**told, attributes=facts), "locale": locale}
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @contextmanager
@@ -505,43 +445,28 @@ def _taught_by(teacher: str, served: LmServer, *, offline: bool) -> Iterator[Lan
         yield model
 
 
-def _tell_plan(plan: InstructionPlan) -> None:
-    from adwright.authoring.instructions.build import gathered_examples, instructions_for
+def _tell_examples(table: ProductTable, plan: InstructionPlan) -> None:
+    from adwright.authoring.instructions.examples import examples_of
+    from adwright.authoring.instructions.rows import load_seeds
 
-    examples, instructions = gathered_examples(plan), instructions_for(plan)
-    rows = []
-    for task in plan.tasks:
-        own = [one for one in examples if one.request.task.name == task]
-        sources = ", ".join(sorted({one.source for one in own}))
-        rows.append((task, f"{len(own):,}", sources or "-", str(len(instructions[task]))))
-    show_table(("task", "examples to look at", "from", "instructions"), rows)
+    found = list(examples_of(table, plan.tasks, plan.extra, seed=plan.seed))
+    counts = Counter(one.request.task.name for one in found)
+    rows = [(task, f"{counts[task]:,}", str(len(load_seeds(task)))) for task in plan.tasks]
+    show_table(("task", "examples to look at", "instructions"), rows)
     typer.echo("Nothing was written.")
 
 
 def _tell(report: InstructionReport, out: Path) -> None:
     rows = []
     for task in dict.fromkeys(task for side in report.kept.values() for task in side):
-        sides = [f"{report.kept[side].get(task, 0):,}" for side in ("train", "valid", "test")]
+        sides = [f"{own.get(task, 0):,}" for own in report.kept.values()]
         left = report.left_out.get(task, {})
         others = sum(left.values()) - left.get("grounded", 0)
         rows.append((task, *sides, str(left.get("grounded", 0)), str(others)))
-    header = ("task", "train", "valid", "test", "ungrounded, left out", "by other filters")
+    header = ("task", *report.kept, "ungrounded, left out", "by other filters")
     show_table(header, rows)
-    lacking = [
-        f"{party} never {how}"
-        for party, counts in report.parties.items()
-        for how, count in counts.items()
-        if not count
-    ]
-    show_facts(
-        {
-            "teacher": report.teacher,
-            "near-duplicates left out": f"{sum(report.duplicates.values()):,}",
-            "titles known from training, left out": f"{sum(report.leaked.values()):,}",
-            "each party read and written": "yes" if not lacking else ", ".join(lacking),
-            "written to": str(out),
-        }
-    )
+    twice = f"{sum(report.duplicates.values()):,}"
+    show_facts({"teacher": report.teacher, "twice, left out": twice, "written to": str(out)})
 
 
 # --------------------------------------------------------------------------------------------------
@@ -606,7 +531,7 @@ def tune(
 
 
 # --------------------------------------------------------------------------------------------------
-# adwright author evaluate: are the written descriptions better, by search, clicks and people?
+# adwright author evaluate: are the written descriptions better, by search and people?
 
 
 def describe(
@@ -626,13 +551,11 @@ def describe(
     echo: Annotated[float, Ge(0.01), Le(1)] = 0.5,
     keep_echoes: bool = False,
     log: Path | None = None,
-    arms: Path | None = None,
-    simulate: bool = False,
     reviews: Path | None = None,
     draws: Count = 1000,
     go: Making = Making(Path("described")),
 ) -> None:
-    """Judge written descriptions by whether search finds their products, by clicks, and by people.
+    """Judge written descriptions by whether search finds their products, and by people.
 
     One catalogue is indexed by titles alone, with the original descriptions, with the written ones
     and with both; the same rankers answer the same queries. Queries that the writer had seen stand
@@ -655,14 +578,10 @@ def describe(
         echo: From this share of a query's pairs of words on, with a word that no fact of the
             product has, a description echoes it.
         keep_echoes: Let descriptions that echo a query count.
-        log: Events with propensities: products without an action in it are cold, and with
-            --arms it tells of clicks.
-        arms: Table of creative_id and arm: which creative shows original or written.
-        simulate (--simulate-clicks): Also clicks by a simulator, which are called that.
+        log: Events: products without an action in it are cold.
         reviews: Judgements of the blind review of `adwright author review`.
         draws: Draws of each interval.
     """
-    from adwright.authoring.describe.clicks import ClickConfig, SimulatedClickConfig
     from adwright.authoring.describe.queries import EchoConfig
     from adwright.authoring.describe.report import (
         DescribeConfig,
@@ -673,7 +592,7 @@ def describe(
     from adwright.core.atomic import atomic_folder
 
     sources = DescribeSources(
-        catalogue, queries, judgements, tuple(drafts), seen, log=log, arms=arms, reviews=reviews
+        catalogue, queries, judgements, tuple(drafts), seen, log=log, reviews=reviews
     )
     search = SearchConfig(
         k=k,
@@ -690,9 +609,6 @@ def describe(
         k1=k1,
         b=b,
         search=search,
-        clicks=ClickConfig(draws=draws, seed=go.seed),
-        simulate_clicks=simulate,
-        simulation=SimulatedClickConfig(draws=draws, seed=go.seed),
         offline=go.offline,
     )
     replacing = not go.dry_run and go.may_replace()
