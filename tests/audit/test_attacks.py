@@ -36,12 +36,11 @@ from adwright.audit.attacks.search import (
     template_texts,
     templates,
     text_pieces,
-    transferred,
     truthful_text,
 )
 from adwright.audit.catalogue import ShopCatalogue, ShopListing
 from adwright.audit.defences.normalise import ExtractionCleaner, FactSchema
-from adwright.audit.report.trials import AUDIT_MARK, SellerText, read_texts, with_text
+from adwright.audit.report.trials import AUDIT_MARK, read_texts, with_text
 from adwright.audit.targets.target import DefendedTarget, FunctionTarget
 from adwright.core.errors import ConfigError, FileUnreadableError, ResumeError
 from tests.support.audit.attacked import (
@@ -477,9 +476,8 @@ def found(config: RankSearchConfig, *, calls: float = 1000.0, seed: int = 0) -> 
     return [one.text for one in attack.steps()]
 
 
-@pytest.mark.parametrize("strategy", ["beam", "tree"])
-def test_ranks_alone_lead_to_the_word_that_counts(strategy: str) -> None:
-    config = RankSearchConfig(strategy=strategy, branch=12, steps=6)  # type: ignore[arg-type]
+def test_ranks_alone_lead_to_the_word_that_counts() -> None:
+    config = RankSearchConfig(branch=12, steps=6)
     attack = SearchAttack(praise_feedback(), config, model="m")
     steps = list(attack.steps())
     assert steps[-1].value == 1
@@ -488,10 +486,9 @@ def test_ranks_alone_lead_to_the_word_that_counts(strategy: str) -> None:
     assert [one.value for one in steps] == sorted((one.value for one in steps), reverse=True)
 
 
-@pytest.mark.parametrize("strategy", ["beam", "tree"])
-def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped(strategy: str) -> None:
+def test_it_goes_on_behind_a_step_as_if_it_had_not_stopped() -> None:
     # Words of one piece: so few that those that were given up would be drawn again.
-    config = RankSearchConfig(strategy=strategy, branch=6, steps=9, longest=1, pieces="phrases")  # type: ignore[arg-type]
+    config = RankSearchConfig(branch=6, steps=9, longest=1, pieces="phrases")
     before = praise_feedback()
     whole = list(SearchAttack(before, config, model="m").steps())
     for at in range(len(whole) - 1):
@@ -513,7 +510,6 @@ def test_each_setting_changes_what_is_tried() -> None:
         RankSearchConfig(branch=9, steps=4, pieces="words"),
         RankSearchConfig(branch=6, steps=3, pieces="words"),
         RankSearchConfig(branch=6, steps=4, pieces="words", width=1),
-        RankSearchConfig(branch=6, steps=4, pieces="words", strategy="tree"),
         RankSearchConfig(branch=6, steps=4, pieces="words", longest=1),
         RankSearchConfig(branch=6, steps=4, pieces="words", abandon=1.0),
     ]
@@ -548,7 +544,7 @@ def test_texts_that_are_refused_are_never_asked() -> None:
     assert list(refusing.steps()) == []
 
 
-@pytest.mark.parametrize("key", ["nodes", "grown", "dropped", "rng", "step"])
+@pytest.mark.parametrize("key", ["nodes", "dropped", "rng", "step"])
 def test_another_state_is_refused(key: str) -> None:
     attack = SearchAttack(praise_feedback(), RankSearchConfig(branch=4, steps=2), model="m")
     state = dict(next(iter(attack.steps())).state)
@@ -563,32 +559,3 @@ def test_every_kind_has_texts_about_the_product() -> None:
     assert all("Black Tea" in text for _, text in found if "best best" not in text)
     assert not any("{" in text for _, text in found)
     assert all(text.startswith(" ") for _, text in found)
-
-
-TEXTS = [SellerText("Black Tea", "For", "the best", "T2", "0")]
-TARGETS = {
-    "deaf": FunctionTarget(lambda listings, request: [1.0, 2.0, 3.0], name="deaf"),
-    "praise": FunctionTarget(counts_praise, name="praise"),
-}
-
-
-def test_a_text_moves_the_model_it_was_found_on_and_not_another() -> None:
-    found = transferred(TEXTS, TARGETS, teas(), ORDERS, found_on="praise")
-    assert [one.target for one in found] == ["praise", "deaf"]
-    assert found[0].net == 2 / 3  # in one of three orders it stood first before
-    assert (found[0].kept, found[1].net, found[1].kept) == (1.0, 0.0, 0.0)
-    assert found[0].table.after.tolist() == [[1, 1, 1]]
-
-
-def test_every_wording_is_tried() -> None:
-    requests = ["name the best tea", "cheap tea"]
-    found = transferred(TEXTS, TARGETS, teas(), ORDERS, found_on="deaf", requests=requests)
-    assert [(one.target, one.request) for one in found] == [
-        (target, request) for target in ("deaf", "praise") for request in requests
-    ]
-    assert found[0].kept is None
-
-
-def test_where_they_were_found_has_to_be_known() -> None:
-    with pytest.raises(ConfigError, match="not among the targets"):
-        transferred(TEXTS, TARGETS, teas(), ORDERS, found_on="other")

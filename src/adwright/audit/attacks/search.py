@@ -1,13 +1,12 @@
 """Search on rank feedback alone, over phrases and words (T1): what a seller can do who sees lists.
 
-    attack = SearchAttack(feedback, RankSearchConfig(strategy="tree"), model="..", seed=0)
+    attack = SearchAttack(feedback, RankSearchConfig(), model="..", seed=0)
     for step in attack.steps():
         ...
 
-beam: all texts of the beam grow by a piece, lose one, or have one replaced; the best `width` of
-old and new go on. tree: the best text that has no children yet gets `branch` of them, after the
-tree of attacks of Mehrotra et al. (2312.02119), here without a model that writes. Candidates are
-given up early: all are tried in one order, the better ones in the next (`halving`).
+All texts of a beam grow by a piece, lose one, or have one replaced; the best `width` of old and new
+go on. Candidates are given up early: all are tried in one order, the better ones in the next
+(`halving`).
 """
 
 from __future__ import annotations
@@ -35,11 +34,10 @@ from adwright.audit.attacks.attack import (
     generator_of,
     kept_generator,
 )
-from adwright.audit.catalogue import ShopCatalogue
-from adwright.audit.report.trials import CONTROL, RankTable, SellerText, run_trials
+from adwright.audit.report.trials import CONTROL, SellerText
 from adwright.audit.targets.target import ListingCleaner, Target
 from adwright.core.config import Count, Gt, Le, require_count, settings
-from adwright.core.errors import ConfigError, ResumeError
+from adwright.core.errors import ResumeError
 from adwright.core.hashing import content_hash
 from adwright.lm.engine.generation import Tokenizer
 from adwright.metrics.text.mentions import lexicon
@@ -153,11 +151,10 @@ _DRAWN = 8  # times that a child is drawn again that is known already
 
 @settings
 class RankSearchConfig:
-    """strategy: see the module. pieces: what texts are made of. width: of the beam. branch: new
-    texts of a step. longest: pieces of a text. steps: at most. abandon: the share of candidates
-    that goes on from one order to the next. Raises ConfigError that names the setting."""
+    """pieces: what texts are made of. width: of the beam. branch: new texts of a step. longest:
+    pieces of a text. steps: at most. abandon: the share of candidates that goes on from one order
+    to the next. Raises ConfigError that names the setting."""
 
-    strategy: Literal["beam", "tree"] = "beam"
     pieces: PieceKind = "both"
     width: Count = 4
     branch: Count = 16
@@ -168,12 +165,11 @@ class RankSearchConfig:
 
 @dataclass
 class _SearchCourse:
-    """nodes: texts that were tried in all orders, with their mean rank. grown: those that have
-    children. dropped: texts that were given up, which are never drawn again."""
+    """nodes: texts that were tried in all orders, with their mean rank. dropped: texts that were
+    given up, which are never drawn again."""
 
     step: int
     nodes: dict[Pieces, float]
-    grown: set[Pieces]
     dropped: set[Pieces]
     rng: np.random.Generator
 
@@ -185,7 +181,6 @@ class _SearchCourse:
         return {
             "step": self.step,
             "nodes": nodes,
-            "grown": sorted(list(one) for one in self.grown),
             "dropped": sorted(list(one) for one in self.dropped),
             "rng": kept_generator(self.rng),
         }
@@ -251,14 +246,12 @@ class SearchAttack:
 
     def _begun(self, state: Mapping[str, Any] | None) -> _SearchCourse:
         if not state:
-            return _SearchCourse(0, {}, set(), set(), np.random.default_rng(self._seed))
+            return _SearchCourse(0, {}, set(), np.random.default_rng(self._seed))
         try:
             nodes = {tuple(map(int, one)): float(value) for one, value in state["nodes"]}
-            grown, dropped = (
-                {tuple(map(int, one)) for one in state[kind]} for kind in ("grown", "dropped")
-            )
+            dropped = {tuple(map(int, one)) for one in state["dropped"]}
             rng = generator_of(state["rng"])
-            course = _SearchCourse(int(state["step"]), nodes, grown, dropped, rng)
+            course = _SearchCourse(int(state["step"]), nodes, dropped, rng)
             every = (*nodes, *dropped)
             known = state.get("pool") == self._pool_hash
             known = known and all(0 <= piece < len(self._pool) for one in every for piece in one)
@@ -299,14 +292,7 @@ class SearchAttack:
 
     def _parents(self, course: _SearchCourse) -> list[Pieces]:
         ordered = sorted(course.nodes, key=lambda one: (course.nodes[one], len(one), one))
-        if not ordered:
-            return [()]
-        if self.config.strategy == "beam":
-            return ordered[: self.config.width]
-        young = [one for one in ordered if one not in course.grown]
-        chosen = young[0] if young else ordered[0]
-        course.grown.add(chosen)
-        return [chosen]
+        return ordered[: self.config.width] or [()]
 
     def _changed(self, parent: Pieces, rng: np.random.Generator) -> Pieces:
         """A piece more, another in its place, or one less."""
@@ -487,61 +473,3 @@ def truthful_text(goal: AttackGoal) -> str:
         f"{name} {value}" for name, value in goal.listing.attributes.items() if value is not None
     ]
     return f" {goal.name}: {', '.join(said[:3])}." if said else f" This is {goal.name}."
-
-
-# --------------------------------------------------------------------------------------------------
-# Whether texts that were found on one model move another, or with other wordings of a request.
-#
-#     found = transferred(texts, {"a": target, "b": other}, catalogue, orders, found_on="a")
-#     found[0].net, found[0].kept
-#
-# Texts found by gradient hardly transfer in "Manipulating LLMs to Increase Product Visibility" (net
-# 3.5 on GPT-3.5 of 89.6 on the model itself); whoever audits a large model through a small one has
-# to
-# say how much of a finding carries over.
-
-
-@dataclass(frozen=True, eq=False)
-class Transfer:
-    """Of all texts on one target and wording. net: share of trials with a better rank less those
-    with a worse one. kept: net over that of the model and wording the texts were found on; None
-    where that is 0. table: ranks of all trials."""
-
-    target: str
-    request: str
-    net: float
-    kept: float | None
-    table: RankTable
-
-
-def transferred(
-    texts: Sequence[SellerText],
-    targets: Mapping[str, Target],
-    catalogue: ShopCatalogue,
-    orders: Sequence[Sequence[int]],
-    *,
-    found_on: str,
-    requests: Sequence[str] = (),
-) -> list[Transfer]:
-    """Try the texts on every target, in every wording; where they were found comes first.
-
-    targets: by a name of one's own. orders: in which no text was chosen. found_on: the target that
-    the texts were found on. requests: wordings, by default all of the catalogue; the first is the
-    one they were found with. Raises ConfigError where `found_on` is no target, and as `run_trials`.
-    """
-    if found_on not in targets:
-        raise ConfigError(
-            "the model that the texts were found on is not among the targets",
-            where=f"found_on {found_on!r}",
-            hint=f"use one of {', '.join(targets)}",
-        )
-    asked = list(requests) or list(catalogue.requests)
-    names = [found_on, *(name for name in targets if name != found_on)]
-    found: list[Transfer] = []
-    for name in names:
-        for request in asked:
-            table = run_trials(targets[name], catalogue, texts, orders, request=request)
-            net = float(np.sign(table.before - table.after).mean())
-            own = found[0].net if found else net
-            found.append(Transfer(name, request, net, net / own if own else None, table))
-    return found
