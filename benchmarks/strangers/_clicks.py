@@ -127,7 +127,7 @@ def measured(name: str, one: ClickSet, seed: int, folder: Path) -> Held:
         truth=truth,
         ours=value,
         rules=_rules(one, seed),
-        units=table[one.units].cast(pl.String).to_numpy(),
+        units=table[one.units].cast(pl.String).fill_null("").to_numpy(),
         groups=table[one.groups].to_numpy() if one.groups and measure == "pairs" else None,
         more={
             "covered": float(((low <= truth) & (truth <= high)).mean()),

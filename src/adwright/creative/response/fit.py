@@ -409,15 +409,7 @@ def fit_click_rate(
     name -> float32 [N, W], NaN where missing, of images for example. Raises DataError for too few
     stories or creatives, or none that were clicked.
     """
-    return _fitted(outcomes, config or ClickRateConfig(), texts or encoded_texts(), vectors)[0]
-
-
-def _fitted(
-    outcomes: CreativeOutcomes,
-    config: ClickRateConfig,
-    texts: EncodedTexts,
-    vectors: Vectors | None,
-) -> tuple[FittedClickRate, HonestChoice]:
+    config, texts = config or ClickRateConfig(), texts or encoded_texts()
     stories = stories_of(outcomes)
     if (count := len(np.unique(stories))) < 2 * config.folds or config.folds < 2:
         raise DataError(
@@ -468,7 +460,7 @@ def _fitted(
     some = outcomes.take(novelty.rows)
     titles = tuple(one.title or one.text.partition("\n")[0] for one in some.records)
     further = {name: sha256_bytes(array.tobytes()) for name, array in (vectors or {}).items()}
-    model = FittedClickRate(
+    return FittedClickRate(
         encoding,
         parts,
         wanted,
@@ -482,7 +474,6 @@ def _fitted(
         content_hash([outcomes.data_hash, further, texts.name]),
         config.seed,
     )
-    return model, found
 
 
 def _measure(outcomes: CreativeOutcomes) -> tuple[Measure, bool]:

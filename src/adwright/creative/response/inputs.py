@@ -325,9 +325,8 @@ class AdReader:
 
         if "counts" in self.__dict__ and name in self.counts:
             known, counts = self.counts[name]
-            place = {term: at for at, term in enumerate(known)}
-            if all(term in place for term in terms):
-                return counts[:, [place[term] for term in terms]]
+            if tuple(known) == terms:
+                return counts
         doc, kind = name.split(" ")
         try:
             return _counted(self.docs[doc], kind, terms)[1]

@@ -392,11 +392,6 @@ class CreativeOutcomes:
         """float64 [N], clicks / impressions."""
         return self.clicks / self.impressions if self.scores is None else self.scores
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All that is to be read in each."""
-        return tuple(record.text for record in self.records)
-
     @cached_property
     def varied(self) -> NDArray[np.bool_]:
         """bool [N]: its test has two headlines or more; elsewhere text can do no better than
