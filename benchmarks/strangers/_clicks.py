@@ -393,7 +393,7 @@ def _online_advertising(seed: int) -> ClickSet:
 # Sets that hold nothing, and with a signal.
 
 #: Of each kind and seed; rows of each; words of a signal, and how strong it is.
-_NULLS, _ROWS, _WORDS, _STRENGTH = 34, 400, 5, 1.0
+_NULLS, _ROWS, _WORDS, _STRENGTH = 34, 400, 3, 1.5
 
 
 def nulls(seed: int, folder: Path) -> dict[str, int]:
@@ -401,8 +401,8 @@ def nulls(seed: int, folder: Path) -> dict[str, int]:
     predicts them, and of those with a signal beside, how many found it.
 
     Ads are those of the sets of development, in turn: scores with a date, and clicks of tests,
-    exchanged within each test. The signal: an outcome is a standard deviation of its logarithm
-    higher where the title has one of five words that a tenth to a third of the titles have. The
+    exchanged within each test. The signal: an outcome is 1.5 standard deviations of its logarithm
+    higher where the title has one of three words that a tenth to a third of the titles have. The
     command's own function is called in this process, with its defaults.
     """
     del folder
