@@ -173,7 +173,7 @@ def test_a_table_is_read_and_repairs_are_said() -> None:
     assert found.images == ("p", "p", "q", "")
     assert found.ledes == ("Baked at six.", "Baked at six.", "", "White")
     assert found.varied.tolist() == [True, True, False, False]
-    assert found.texts[0] == "Bread\nBaked at six."
+    assert found.records[0].text == "Bread\nBaked at six."
     assert "1 creatives that were never shown are left out" in found.notes
     assert "1 creatives have no test and are in no test" in found.notes
     assert "1 creatives are alone in their test and are in no test" in found.notes
