@@ -451,7 +451,7 @@ class TextGuard:
         rows = max(map(len, self.honest.values()))
         most = most_alarms(rows, self.config.alpha)
         return (
-            f"By {rows:,} honest texts no less than {most:.1%} of false alarms can be ruled out "
+            f"By {rows:,} honest texts only more than {most:.1%} of false alarms can be ruled out "
             "(19 of 20 times)."
         )
 
