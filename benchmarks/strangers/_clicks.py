@@ -31,6 +31,7 @@ from adwright.core.errors import ConfigError
 from adwright.core.progress import say
 from adwright.creative.response.fit import ClickRateConfig, fit_click_rate
 from adwright.creative.response.inputs import encoded_texts
+from adwright.creative.response.models import APART
 from adwright.creative.response.outcomes import CreativeOutcomes, OutcomeColumns, read_outcomes
 from benchmarks.strangers.kit import Held, Measure, of_role, run_command
 
@@ -128,13 +129,24 @@ def measured(name: str, one: ClickSet, seed: int, folder: Path) -> Held:
         ours=value,
         rules=_rules(one, seed),
         units=table[one.units].cast(pl.String).fill_null("").to_numpy(),
-        groups=table[one.groups].to_numpy() if one.groups and measure == "pairs" else None,
+        groups=_told_apart(table, one) if one.groups and measure == "pairs" else None,
+        apart=0.0 if one.score else APART,
         more={
             "covered": float(((low <= truth) & (truth <= high)).mean()),
             "width": float(np.median(high / np.maximum(low, 1e-9))),
             "level": expected,
         },
     )
+
+
+def _told_apart(table: pl.DataFrame, one: ClickSet) -> NDArray[np.int64]:
+    """[N], the groups that training measures too: those of clicks have two titles or more, since
+    elsewhere only the picture differs; a row of another one is alone."""
+    code = np.unique(table[one.groups].to_numpy(), return_inverse=True)[1].astype(np.int64)
+    if one.score:
+        return code
+    titles = table.select(pl.col(one.texts[0]).n_unique().over(one.groups)).to_series().to_numpy()
+    return np.where(titles > 1, code, len(code) + np.arange(len(code)))
 
 
 def _columns(options: Sequence[str]) -> list[str]:

@@ -97,7 +97,8 @@ class Held:
     what training said to expect of the held part. truth, ours and each of `rules`: [N]; for
     accuracy, codes of labels; for concordance truth is [N, 2], time and whether it ended then, and
     a prediction is a risk. units: [N], who is resampled, a brand or a page.
-    groups: [N], within which alternatives are compared, for pairs.
+    groups: [N], within which alternatives are compared, for pairs; apart: truths of a pair differ
+    by more.
     """
 
     room: str
@@ -114,6 +115,7 @@ class Held:
     rules: Mapping[str, NDArray[Any]]
     units: NDArray[Any]
     groups: NDArray[Any] | None = None
+    apart: float = 0.0
     more: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -194,7 +196,7 @@ def _pairs(held: Held, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         first, second = np.nonzero((time[:, None] < time[None]) & (ended[:, None] > 0))
     else:
         truth = held.truth[rows]
-        first, second = np.nonzero(truth[:, None] > truth[None])
+        first, second = np.nonzero(truth[:, None] > truth[None] + held.apart)
     if len(first) > _PAIRS:
         some = np.random.default_rng(0).choice(len(first), _PAIRS, replace=False)
         first, second = first[some], second[some]
