@@ -86,8 +86,8 @@ class DesignFinder:
         faces = []
         for left, top, right, bottom in self._faces.boxes(image).tolist():
             more = margin + _FACE_MARGIN * (bottom - top)
-            # The box of a finder ends at the brows.
-            faces.append((left - more, top - 2 * more, right + more, bottom + more))
+            # The box of a finder ends at the brows and at the lip.
+            faces.append((left - more, top - 2 * more, right + more, bottom + 2 * more))
         grown = [_grown(box, max(margin, 0.2 * (box[3] - box[1]))) for box in words]
         grown += [_grown(box, margin) for box in plates]
         return Design(
