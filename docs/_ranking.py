@@ -194,6 +194,9 @@ _ROOMS = {
 #: Of rooms that make something: what is counted, in words, and of how many.
 _MADE = {
     "usable": ("texts that are usable", "texts"),
+    "left_out": ("texts left out, which is said", "wanted"),
+    "name_only": ("headlines of the name alone", "headlines"),
+    "order_only": ("headlines of an order and the name", "headlines"),
     "loops": ("loops", "texts"),
     "cut": ("cut", "texts"),
     "stumps": ("stumps", "texts"),
@@ -212,7 +215,8 @@ _MADE = {
 def strangers() -> Iterator[str]:
     """What rooms that predict do on sets of other makers, beside the best simple rule."""
     rows = [row for row in result("strangers").get("rows", ()) if "lead" in row]
-    heads = ("command", "set", "measure", "ours", "best rule", "ours less it", "told", "kept")
+    heads = ("command", "set", "seeds", "measure", "ours", "best rule", "ours less it", "told")
+    heads = (*heads, "kept")
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for row in rows:
@@ -221,7 +225,8 @@ def strangers() -> Iterator[str]:
         rule = f"{row['rule'][0]:.3f} ({row['best_rule']})"
         told = f"{row['told'][0]:.3f} ({number(row['told'][1:], '.3f')})"
         ours = f"{row['ours'][0]:.3f} ({number(row['ours'][1:], '.3f')})"
-        cells = (_ROOMS[row["room"]], name, row["measure"], ours, rule, lead, told)
+        head = (_ROOMS[row["room"]], name, str(row["seeds"]), row["measure"])
+        cells = (*head, ours, rule, lead, told)
         yield f"| {' | '.join(cells)} | {', '.join(row['kept'])} |"
     yield ""
     figures = figures_of("strangers")
@@ -245,13 +250,13 @@ def strangers() -> Iterator[str]:
 def strangers_made() -> Iterator[str]:
     """What rooms that make something made of sets of other makers: counts, over seeds."""
     rows = [row for row in result("strangers").get("rows", ()) if "lead" not in row]
-    yield "| room | set | what | count |"
-    yield "|---|---|---|---|"
+    yield "| room | set | seeds | what | count |"
+    yield "|---|---|---|---|---|"
     for row in rows:
         for key, (said, of) in _MADE.items():
             if key in row and (whole := row.get(of)):
                 count = f"{row[key]:,} of {whole:,} ({row[key] / whole:.1%})"
-                yield f"| {row['room']} | {row['set']} | {said} | {count} |"
+                yield f"| {row['room']} | {row['set']} | {row['seeds']} | {said} | {count} |"
     yield from source("strangers")
 
 
