@@ -28,7 +28,8 @@ def recall() -> Iterator[str]:
         rho = f"{row['rho']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
         seeds = "" if row["seeds"] > 1 else ", one seed"
         part = PARTS.get(row["part"], row["part"])
-        yield f"| {part} | {row['system']}{seeds} | {row['rows']:,} | {rho} |"
+        alone = "network alone, " if row["system"] == "encoder form" else ""
+        yield f"| {part} | {alone}{row['system']}{seeds} | {row['rows']:,} | {rho} |"
     figures = figures_of("memorability")
     if figures:
         yield ""
