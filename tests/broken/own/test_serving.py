@@ -432,7 +432,7 @@ JOURNALS = [
     authoring_told("a port that is taken", "review out --port {port}", "port"),
 ]
 MODELS = [
-    authoring_told("data of nothing", "data new", "nothing named to build from"),
+    authoring_told("data of nothing", "data new", "Missing option '--catalogue'"),
     authoring_told(
         "data in no voice",
         "data new --catalogue shop.csv --columns id=id --voice mood.toml",
