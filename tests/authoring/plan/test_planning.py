@@ -145,3 +145,16 @@ def test_a_model_without_likelihoods_is_asked_for_a_number() -> None:
     assert found.text in model.prompts[-1]
     assert f"2. {found.text}" in model.prompts[-1]
     assert planner.take_usage().completion_tokens > 0
+
+
+def test_another_seed_takes_other_frames_and_the_same_seed_the_same() -> None:
+    made = [
+        [one.text for one in Planner(None, seed=seed).write([row(TIN, kind, 90)])]
+        for seed in (0, 1, 2, 3, 1)
+        for kind in ("headline", "description")
+    ]
+    headlines, descriptions = made[::2], made[1::2]
+    assert headlines[1] == headlines[4]
+    assert descriptions[1] == descriptions[4]
+    assert len({*map(tuple, headlines)}) > 1
+    assert len({*map(tuple, descriptions)}) > 1

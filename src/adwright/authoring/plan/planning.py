@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,6 +32,7 @@ from adwright.authoring.tasks import (
     messages_of,
 )
 from adwright.core.config import check_literals
+from adwright.core.draws import drawn
 from adwright.core.errors import AdwrightError
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message, Prompt, Usage
 
@@ -95,7 +97,9 @@ class PlannedText:
 
 
 class Planner:
-    """Writes by plan. model: None for the rule. judge: chooses among texts in the model's place."""
+    """Writes by plan. model: None for the rule. judge: chooses among texts in the model's place.
+    seed: 0 takes the first frames that fit; another one draws others of the same tier, so that what
+    is written again is not what was written before."""
 
     def __init__(
         self,
@@ -103,8 +107,9 @@ class Planner:
         *,
         naming: Naming | None = None,
         judge: TextJudge | None = None,
+        seed: int = 0,
     ) -> None:
-        self._model, self._judge = model, judge
+        self._model, self._judge, self._seed = model, judge, seed
         self._naming = naming or Naming()
         self._orders: dict[str, tuple[Phrase, ...]] = {}
         self._usage = Usage()
@@ -156,9 +161,12 @@ class Planner:
         if not name.forms:
             return [], name.why
         facts = self._orders.get(_key(row.request), ())
+        # Of a seed the order in which texts are tried is drawn.
+        draw = partial(drawn, self._seed, _key(row.request)) if self._seed else None
         for texts in [_answers(row, facts)] if row.kind == "answer" else _texts(row, name, facts):
+            ordered = sorted(texts, key=draw) if draw and row.kind != "answer" else texts
             kept: list[str] = []
-            for text in dict.fromkeys(texts[:_TRIED]):
+            for text in dict.fromkeys(ordered[:_TRIED]):
                 if row.fits(text) and not _is_like(text, row.others):
                     kept.append(text)
                 if len(kept) == _TEXTS:

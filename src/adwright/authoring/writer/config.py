@@ -126,7 +126,7 @@ class WriteConfig:
     instructions: slot -> what the model is told in the place of our own words.
 
     temperature: of the first variant; variety: of the others, and of second attempts. seed: of
-    what is drawn, the sample and the tokens. batch: products that are written at a time.
+    what is drawn: the sample, frames and tokens. batch: products that are written at a time.
     attempts: times that a text is asked for, at most. pause: seconds before an engine that did not
     answer is asked again; it doubles. sample: only so many products, drawn by the seed; 0 for all.
 

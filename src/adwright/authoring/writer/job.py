@@ -255,9 +255,9 @@ class _Run:
         )
         naming = Naming(dict(config.codes), fronts_of(table.products))
         self._naming = naming
-        self._planner = Planner(opened.model, naming=naming, judge=judge)
+        self._planner = Planner(opened.model, naming=naming, judge=judge, seed=config.seed)
         # What takes the place of free text that cannot be used: chosen by the rule, at no cost.
-        self._instead = Planner(None, naming=naming)
+        self._instead = Planner(None, naming=naming, seed=config.seed)
         self._known, self._said = known, list(table.said)
         self._trained: TrainedLabels | None = None
         self._tally = WriteTally(kept_same=plan.same, kept_human=plan.human)
