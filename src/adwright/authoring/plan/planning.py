@@ -161,7 +161,7 @@ class Planner:
         if not name.forms:
             return [], name.why
         facts = self._orders.get(_key(row.request), ())
-        # Of a seed the order in which texts are tried is drawn.
+        # Of a seed the order in which texts are tried is drawn, and the choice is between two.
         draw = partial(drawn, self._seed, _key(row.request)) if self._seed else None
         for texts in [_answers(row, facts)] if row.kind == "answer" else _texts(row, name, facts):
             ordered = sorted(texts, key=draw) if draw and row.kind != "answer" else texts
@@ -169,7 +169,7 @@ class Planner:
             for text in dict.fromkeys(ordered[:_TRIED]):
                 if row.fits(text) and not _is_like(text, row.others):
                     kept.append(text)
-                if len(kept) == _TEXTS:
+                if len(kept) == (2 if draw else _TEXTS):
                     break
             if kept:
                 return kept, ""
