@@ -69,7 +69,7 @@ def test_what_does_not_pass_stays_in_review_with_why(
     assert store.creative_moves(tenant)[-1].author == "rules:mild"
 
 
-@pytest.mark.parametrize(("low", "held"), [(0.009, True), (0.011, False), (None, False)])
+@pytest.mark.parametrize(("low", "held"), [(0.004, True), (0.006, False), (None, False)])
 def test_what_a_judge_expects_too_little_of_stays(
     store: Store, tenant: str, low: float | None, held: bool
 ) -> None:
@@ -82,7 +82,7 @@ def test_what_a_judge_expects_too_little_of_stays(
     done = approve_by_rules(store, tenant, USUAL, dry_run=True)
     assert ("good" in done.held) is held
     if held:
-        assert done.held["good"] == "click_rate from 0.009 on, less than 0.5 of its live ads' 0.02"
+        assert done.held["good"] == "click_rate from 0.004 on, less than 0.5 of its live ads' 0.01"
         for milder in (replace(USUAL, share=0), replace(USUAL, judge="another")):
             assert approve_by_rules(store, tenant, milder, dry_run=True).approved
 

@@ -38,7 +38,8 @@ class ApprovalRules:
     product is known, the ad says a word of its title. maker: it says which model or person made
     it, so that the label is right. landing: a click leads somewhere. judge: whose prediction
     counts, where there is one. share: the lower bound of what the judge predicts is at least so
-    much of the mean of the item's live ads, as far as the judge knows them; 0 does not ask.
+    much of that of the item's live ads, their mean, as far as the judge knows them; 0 does not
+    ask.
     """
 
     name: str = "usual"
@@ -168,11 +169,11 @@ def _leads(ad: Creative) -> Found:
 
 
 def _bars(live: Sequence[Creative], scores: Mapping[str, Scores], judge: str) -> dict[str, float]:
-    """item_id -> the mean of what the judge predicts of its live ads."""
+    """item_id -> the mean of the lower bounds of what the judge predicts of its live ads."""
     told: dict[str, list[float]] = {}
     for ad in live:
         if judge in scores.get(ad.creative_id, {}):
-            told.setdefault(ad.item_id, []).append(scores[ad.creative_id][judge].value)
+            told.setdefault(ad.item_id, []).append(scores[ad.creative_id][judge].low)
     return {item: sum(values) / len(values) for item, values in told.items()}
 
 
