@@ -152,16 +152,14 @@ def guard() -> Iterator[str]:
     kinds = ("templates", "fluent", "gradient", "certain")
     yield f"| catalogue | seeds | honest texts that alarm | {' | '.join(kinds)} |"
     yield "|---|---|---|---|---|---|---|"
-    rows = result("guard").get("rows", ())
+    rows = [row for row in result("strangers").get("rows", ()) if row["room"] == "guard"]
     pairs = (("false_alarms_count", "honest"), *((f"{kind}_found", kind) for kind in kinds))
     for row in rows:
         told = [f"{row[top] / row[of]:.1%} of {row[of]:,}" for top, of in pairs]
         yield f"| {row['set']} | {row['seeds']} | {' | '.join(told)} |"
     if not rows:
         yield f"| all | {ABSENT} | | | | | |"
-    yield ""
-    yield result("guard").get("protocol", f"The guard is {ABSENT}.")
-    yield from source("guard")
+    yield from source("strangers")
 
 
 def _rows() -> Sequence[Mapping[str, Any]]:

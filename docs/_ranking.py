@@ -189,7 +189,7 @@ _ROOMS = {
     "clicks": "`creative train clicks`",
     "recall": "`creative train memorability`",
     "lives": "`retire train`",
-    "labels": "`author write --labels`",
+    "labels": "`author write --train`",
 }
 #: Of rooms that make something: what is counted, in words, and of how many.
 _MADE = {
@@ -257,6 +257,10 @@ def strangers_made() -> Iterator[str]:
             if key in row and (whole := row.get(of)):
                 count = f"{row[key]:,} of {whole:,} ({row[key] / whole:.1%})"
                 yield f"| {row['room']} | {row['set']} | {row['seeds']} | {said} | {count} |"
+    gain = figures_of("strangers").get("certificate_honest_gain")
+    if gain is not None:
+        yield ""
+        yield f"Within the bounds of certificates, true texts gain {gain:.1f} ranks in the mean."
     yield from source("strangers")
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,37 +86,47 @@ def examples_of(
         row = table.rows[product.id]
         own = cluster_of[row] if cluster_of else ""
         cluster = f"{source}-{own or _even(product.title)}"
-
-        def _made(
-            task: str, of: Product, answer: str, *, teacher: str = "data", **more: str
-        ) -> AuthoringExample:
-            told = {"classify": labels, "intent": whys}.get(task, ())
-            request = AuthoringRequest(task_named(task), of, tuple(more.items()), told)
-            return AuthoringExample(request, answer, cluster, source, teacher)  # noqa: B023
-
+        made = partial(_example, {"classify": labels, "intent": whys}, (cluster, source))
         if "classify" in tasks and len(labels) > 1:
             if product.category in labels:
-                yield _made("classify", product, product.category)
+                yield made("classify", product, product.category)
             else:
                 counts["a rare category"] += 1
         why = reasons[row] if reasons else ""
         if "intent" in tasks and why in whys:
-            yield _made("intent", product, why, behaviour=f"bought {product.title}")
+            yield made("intent", product, why, behaviour=f"bought {product.title}")
         if "descriptions" in tasks and len(product.description) >= _SHORTEST:
-            yield _made("descriptions", replace(product, description=""), product.description)
+            yield made("descriptions", replace(product, description=""), product.description)
         if "attributes" in tasks:
             low = product.title.casefold()
             pairs = tuple(one for one in product.attributes if one[1].casefold() in low)
             if pairs:
-                yield _made("attributes", replace(product, attributes=()), pairs_text(pairs))
+                yield made("attributes", replace(product, attributes=()), pairs_text(pairs))
         query = query_of(product, query_of_row[row] if query_of_row else "", seed=seed)
         if "titles" in tasks and query:
             title = title_for(harmless(product.title, _TITLE), query)
-            yield _made("titles", product, title, teacher=BY_PLAN, query=query)
+            yield made("titles", product, title, teacher=BY_PLAN, query=query)
         for task, kind, most, values in _wanted(product, tasks, seed):
             text = _planned(planner, product, task, kind, most, values)
             if text:
-                yield _made(task, product, text, teacher=BY_PLAN, **values)
+                yield made(task, product, text, teacher=BY_PLAN, **values)
+
+
+def _example(
+    labels: Mapping[str, tuple[str, ...]],
+    whose: tuple[str, str],
+    task: str,
+    product: Product,
+    answer: str,
+    *,
+    teacher: str = "data",
+    **values: str,
+) -> AuthoringExample:
+    """labels: those that a task chooses from. whose: cluster and source."""
+    request = AuthoringRequest(
+        task_named(task), product, tuple(values.items()), labels.get(task, ())
+    )
+    return AuthoringExample(request, answer, *whose, teacher)
 
 
 def _wanted(

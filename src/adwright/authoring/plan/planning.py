@@ -308,7 +308,7 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
                 put = own.sentence if own else None
             case "told" | "lead" | "note":
                 kind = field[1]
-                own = take(lambda one, kind=kind: one.kind == kind)  # type: ignore[misc]
+                own = take(partial(_is_of, kind))
                 put = own.sentence if own else None
                 many = many or (kind == "lead" and bool(_MANY.match(put or "")))
             case _:
@@ -322,6 +322,10 @@ def _filled(frame: str, name: str, facts: Sequence[Phrase], row: PlannedRow) -> 
     text = re.sub(r"([.!?])\.(?=\s|$)", r"\1", " ".join(text.split()))
     first = text.split(" ", 1)[0]
     return text[:1].upper() + text[1:] if first.islower() else text  # not of iPhone
+
+
+def _is_of(kind: str, one: Phrase) -> bool:
+    return one.kind == kind
 
 
 def _of_many(text: str) -> str:

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ from adwright.authoring.writer.drafts import (
     make_plan,
 )
 from adwright.authoring.writer.labelling import (
+    Encode,
     TrainedLabels,
     label_text,
     nearest_labels,
@@ -387,7 +389,7 @@ class _Run:
         found: Sequence[str | None] | None = None
         if self._known:
             found = self._trained_labels([one.row.product for one in asked])
-        elif self._is_small() and (encode := sentence_vectors()):
+        elif self._is_small() and (encode := self._sentences):
             found = nearest_labels(encode, [one.request for one in asked])
         elif self._opened.model is not None:
             found = scored_labels(self._opened.model, [one.request for one in asked])
@@ -408,6 +410,10 @@ class _Run:
         self._fail(failures)
         return True
 
+    @cached_property
+    def _sentences(self) -> Encode | None:
+        return sentence_vectors()
+
     def _is_small(self) -> bool:
         """Whether no model was named of which more can be hoped than of vectors of sentences."""
         return self._opened.name in (RULE, SMOLLM2) and not self._opened.adapter
@@ -418,7 +424,7 @@ class _Run:
             texts = [label_text(one) for one in self._table.products if one.id in self._known]
             labels = [self._known[one.id] for one in self._table.products if one.id in self._known]
             self._trained = TrainedLabels.fit(
-                texts, labels, sentences=sentence_vectors(), seed=self._config.seed
+                texts, labels, sentences=self._sentences, seed=self._config.seed
             )
             self._said += self._trained.choice.sentences("accuracy")
         others = [one for one in products if one.id not in self._known]
