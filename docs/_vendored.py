@@ -2,7 +2,7 @@
 
     python docs/_vendored.py               write it, from what is installed
     python docs/_vendored.py --check       say which package is installed and not on the page, or
-                                           which library of it; versions do not matter; exit with 1
+                                           which library of the page's release; exit with 1
     python docs/_vendored.py --sbom FILE   write all packages, also those without native code, as a
                                            bill of materials (CycloneDX 1.6, JSON)
 
@@ -245,18 +245,21 @@ def page() -> str:
 
 
 def lacking(text: str) -> list[str]:
-    """What is installed and not on the page, without a look at versions."""
-    on_page = dict[str, set[str]]()
+    """What is installed and not on the page. Of another release than the page's, only libraries of
+    terms that are to be known: a release of others must not fail a build of ours."""
+    on_page = dict[str, tuple[str, set[str]]]()
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 7:
-            on_page[cells[0]] = set(cells[4].split(", "))
+            on_page[cells[0]] = cells[1], set(cells[4].split(", "))
     found = []
-    for name, _, _, _, libraries, _, _ in rows(whole=False):
+    for name, version, _, _, libraries, _, _ in rows(whole=False):
         if name not in on_page:
             found.append(name)
-        else:
-            found += [f"{name}: {each}" for each in libraries if each not in on_page[name]]
+            continue
+        known, listed = on_page[name]
+        asked = [one for one in libraries if version == known or one.startswith(tuple(INSIDE))]
+        found += [f"{name}: {each}" for each in asked if each not in listed]
     return found
 
 
