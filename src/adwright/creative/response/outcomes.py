@@ -87,7 +87,7 @@ _WORDS = frozenset(
 )
 _PHRASES = ("first_place", "click_rate", "click_through", "p_value", "best_of", "label", "outcome")
 _LEAST_TESTS, _SHARE, _LEFT, _ERRORS = 20, 0.6, 0.4, 2.0
-_ALIKE, _LEAST_ROWS, _FOLDS = 0.9, 30, 5
+_ALIKE, _LEAST_ROWS, _FOLDS, _KNOWN = 0.9, 30, 5, 5
 _NUMBERS = 3
 _NUMBER = r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 _EMPTY = "fill it in, or leave the row out; what was not counted is no zero"
@@ -219,7 +219,8 @@ def _floats(column: pl.Series) -> Floats:
 
 def _by_other_tests(column: pl.Series, rate: Floats, tests: NDArray[np.int64]) -> Floats:
     """float64 [N]: how the rate stands to the mean of its test where other tests have the same
-    value; NaN for a value that only one fifth of the tests has."""
+    value; NaN for a value of fewer than five rows of the other fifths: the same text in another
+    test is worth the same there, and no label."""
     codes = column.rank("dense").fill_null(0).to_numpy().astype(np.int64)
     alone = tests < 0
     unit = np.where(alone, np.arange(len(tests)) + tests.max(initial=0) + 1, tests)
@@ -234,7 +235,7 @@ def _by_other_tests(column: pl.Series, rate: Floats, tests: NDArray[np.int64]) -
         rest, own = fold != held, fold == held
         number = np.bincount(codes[rest], minlength=size)
         total = np.bincount(codes[rest], lift[rest], minlength=size)
-        known = own & (number[codes] > 0)
+        known = own & (number[codes] >= _KNOWN)
         made[known] = total[codes[known]] / number[codes[known]]
     return made
 
