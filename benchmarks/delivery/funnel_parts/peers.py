@@ -64,7 +64,7 @@ def peer_rows(
     out = answers_of(peer, folder, seed)
     if not out.exists():
         _exchange(log, asked, folder / "exchange.npz", repeats=repeats)
-        _answer(peer, folder / "exchange.npz", out, seed)
+        answer_peer(peer, folder / "exchange.npz", out, seed)
     known = asked if repeats else new_targets(log, asked)
     with np.load(out, allow_pickle=False) as stored:
         found: Mapping[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
@@ -115,7 +115,8 @@ def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) 
     )
 
 
-def _answer(peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int) -> None:
+def answer_peer(peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int) -> None:
+    """Let a peer answer what `source` asks, see `RUNNER`."""
     python = build(peer)
     command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -238,7 +238,7 @@ def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_plan_says_how_the_minutes_are_spent() -> None:
     found = plan_funnel(FunnelConfig(minutes=10))
     assert "600 s of the processor, of which 120 are kept" in found[0]
-    assert "sequence, two-tower, hcn get 30 s each" in found[1]
+    assert "sequence, sasrec, two-tower, hcn get 30 s each" in found[1]
     assert plan_funnel(FunnelConfig(models=())) == ("no model is trained",)
 
 
@@ -306,7 +306,8 @@ def test_what_serves_is_chosen_on_validation() -> None:
     selected = select_serving(parts, task(), FunnelConfig(draws=20))
     names = [one.name for one in selected.orders]
     assert "Item-item" in names
-    assert "rules + sequence + two-tower + hcn" in names
+    # Each network is tried beside the rules, and from there on those that are left.
+    assert {"rules + sequence", "rules + two-tower", "rules + hcn"} <= set(names)
     assert names[-1].endswith("+ fine")
     kinds = {(one.name, one.kind) for one in selected.lines}
     assert {("Item-item", "rule"), ("sequence", "part"), ("past", "source")} <= kinds
@@ -465,7 +466,7 @@ def test_rules_sources_and_parts_have_their_lines() -> None:
         kinds.setdefault(line.kind, set()).add(line.name)
     assert {"Item-item", "Popularity", "Personal frequency", "Last items again"} <= kinds["rule"]
     assert {"item-item", "past", "linear", "two-tower", "sequence"} <= kinds["source"]
-    assert {"linear", "sequence", "two-tower", "hcn"} == kinds["part"]
+    assert {"linear", "alike", "sequence", "sasrec", "two-tower", "hcn"} == kinds["part"]
     whole = rules_ranks(rules(), log(), log().test, unseen=False)
     for name, ranks in whole.items():
         line = report.line(name)

@@ -139,14 +139,14 @@ def test_what_users_had_is_left_out_where_nothing_repeats() -> None:
 def test_item_vectors_are_none_where_no_model_has_any() -> None:
     made = funnel()
     assert made.cascade().item_vectors is not None
-    bare = without(made.parts, "two-tower", "sequence", "hcn")
+    bare = without(made.parts, "two-tower", "sequence", "sasrec", "hcn")
     alone = Serving({"item-item": 5, "popularity": 3}, ScoreMixture.of("item-item"))
     assert replace(made, parts=bare, serving=alone).cascade().item_vectors is None
 
 
 EVERY = (
     *("popularity", "lately", "category", "frequency", "recent", "again", "item-item"),
-    *("linear", "sequence", "two-tower", "hcn"),
+    *("linear", "alike", "sequence", "sasrec", "two-tower", "hcn"),
 )
 
 
@@ -154,7 +154,8 @@ def test_every_source_and_column_that_the_parts_allow() -> None:
     parts = funnel_parts().opened(histories())
     assert parts.sources == SOURCES
     assert parts.coarse_names == EVERY
-    bare = without(funnel_parts(repeats=False), "linear", "sequence", "two-tower", "hcn", "fine")
+    models = ("linear", "alike", "sequence", "sasrec", "two-tower", "hcn", "fine")
+    bare = without(funnel_parts(repeats=False), *models)
     bare = replace(bare, lately=None, category=None)
     opened = bare.opened(histories())
     assert opened.sources == ("item-item", "popularity")
@@ -175,7 +176,7 @@ def test_a_fine_stage_of_either_kind_gives_logits() -> None:
 def test_what_is_alike_is_said_by_vectors_or_else_by_item_item() -> None:
     parts = funnel_parts().opened(histories())
     assert isinstance(parts.similar, VectorSource)
-    bare = without(funnel_parts(), "two-tower", "sequence", "hcn")
+    bare = without(funnel_parts(), "two-tower", "sequence", "sasrec", "hcn")
     source = bare.opened(histories()).similar
     assert isinstance(source, NeighbourSource)
     codes, score = source.similar(1, 3)

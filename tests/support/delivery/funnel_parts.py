@@ -44,7 +44,9 @@ def funnel_parts(*, repeats: bool = True) -> FunnelParts:
         models={
             "item-item": ItemItemArtifact(known.item_item, log().ids, repeats),
             "linear": ItemItemArtifact(linear(repeats=repeats), log().ids, repeats),
+            "alike": ItemItemArtifact(known.item_item, log().ids, repeats),
             "sequence": hstu(),
+            "sasrec": hstu(),
             "two-tower": two_tower(),
             "hcn": hcn(),
             "fine": ranker(),

@@ -3,7 +3,7 @@
     RUN/
       config.json      what was asked for
       plan.json        what was trained, for how long, and why
-      sequence/, two-tower/, hcn/, fine/     the trainings, resumable
+      sequence/, sasrec/, two-tower/, hcn/, fine/     the trainings, resumable
       report.json      rules, sources, parts and what serves, on validation and test
       visits.parquet   what each test visit got by each of them
       deployment/      what serves: an artifact of kind "cascade"
@@ -83,6 +83,7 @@ from adwright.models.retrieval.rules import NextRules
 from adwright.training.loop.run_folder import different_settings
 from adwright.training.loop.stage_timer import Stages
 from adwright.training.loop.threads import torch_threads
+from adwright.training.retrieval.alike import alike_config, alike_neighbours
 from adwright.training.retrieval.fit import RetrieverArtifact
 from adwright.training.retrieval.item_item import (
     ItemItemArtifact,
@@ -338,6 +339,8 @@ def build_funnel(
             parts, told = _with_linear(parts, rules, asked, task, config.seed, enough)
         said.append(told)
         say(told)
+    with done.stage("see which items are alike"):
+        parts = _with_alike(parts, rules, asked, task, config.seed)
     networks = Networks(task, repeats, folder, config.seed, cache, timer)
     for sentence in plan_funnel(config):
         say(f"plan: {sentence}")
@@ -445,6 +448,8 @@ def _recounted(
             memory, model = rules.item_item.config.recency, again.item_item
             if name == "linear":
                 model = refit_linear(log, before.model.config, memory=memory)
+            elif name == "alike":
+                model = replace(before.model, count=again.item_item.count)
             models[name] = replace(before, model=model, fitted=fitted)
     return replace(
         parts,
@@ -527,6 +532,17 @@ def _with_linear(
     found = fit_linear(log, rules.item_item.config, repeats=rules.repeats, seed=seed, enough=enough)
     linear = _artifact(found.model, rules.repeats, log, task, seed)
     return parts.with_models({"linear": linear}), found.text()
+
+
+def _with_alike(
+    parts: FunnelParts, rules: NextRules, log: NextLog, task: NextBasket, seed: int
+) -> FunnelParts:
+    """The parts with which items are alike by what is known of them, where anything is."""
+    table = alike_neighbours(task.items, rules.item_item.config.neighbours.neighbours)
+    if table is None:
+        return parts
+    model = replace(rules.item_item, neighbours=table, config=alike_config(rules.item_item.config))
+    return parts.with_models({"alike": _artifact(model, rules.repeats, log, task, seed)})
 
 
 def _artifact(

@@ -9,7 +9,8 @@ serves, but by what users differ by chance.
 
     rules       what serves is one rule, or a mixture of those that it is better for: no trained
                 model is asked
-    models      one trained model alone, or mixtures of some with the rules
+    models      one trained model alone, or with the rules the one that a mixture gains most from,
+                and then each further one as long as it gains
     fine        the best mixture, and the fine stage over what it lets through
 
 Letters: V visits, C candidates.
@@ -18,9 +19,8 @@ Letters: V visits, C candidates.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -244,9 +244,9 @@ RULES: dict[ColumnName, str] = {
     "again": "Last items again",
     "item-item": "Item-item",
 }
-#: Columns that a model is asked for. The linear one is a table, as item-item is, and no network.
-NETWORKS: tuple[ColumnName, ...] = ("linear", "sequence", "two-tower", "hcn")
-_TABLES: tuple[ColumnName, ...] = ("linear",)
+#: Columns that a model is asked for. The first two are tables, as item-item is, and no networks.
+NETWORKS: tuple[ColumnName, ...] = (*("linear", "alike", "sequence", "sasrec", "two-tower", "hcn"),)
+_TABLES: tuple[ColumnName, ...] = ("linear", "alike")
 _K = 10
 
 
@@ -302,19 +302,28 @@ def try_orders(
     """
     found = [_single(bench, name, through) for name in (*RULES, *NETWORKS) if name in bench.names]
     rules = _needed(bench, half, [name for name in bench.names if name not in NETWORKS], sources)
-    best, best_score = None, np.zeros(0)
-    for networks in _subsets([name for name in NETWORKS if name in bench.names]):
+
+    def mixed(networks: Sequence[ColumnName]) -> tuple[TriedOrder, Floats]:
         names = [name for name in bench.names if name in rules or name in networks]
-        if len(names) < 2:
-            continue
         score = _cross_fitted(bench, half, names, sources)
         called = " + ".join(("rules", *networks)) if networks else "Rules together"
         order = _order(called, bench, score, fitted(bench, names), _networks(networks), through)
-        found.append(order)
-        if best is None or order.gain.mean() > best.gain.mean():
-            best, best_score = order, score
+        return order, score
+
+    best = mixed(()) if len(rules) > 1 else None
+    found += [best[0]] if best else []
+    left, asked = [name for name in NETWORKS if name in bench.names], list[ColumnName]()
+    while left:
+        tried = {name: mixed([*asked, name]) for name in left}
+        found += [order for order, _ in tried.values()]
+        name = max(left, key=lambda one: float(tried[one][0].gain.mean()))
+        if best is not None and tried[name][0].gain.mean() <= best[0].gain.mean():
+            break
+        best = tried[name]
+        asked.append(name)
+        left.remove(name)
     if fine is not None and best is not None:
-        found += _with_fine(bench, half, best, best_score, through, fine)
+        found += _with_fine(bench, half, *best, through, fine)
     return found
 
 
@@ -347,11 +356,6 @@ def _error(values: Floats, user: Ints) -> float:
 def _networks(names: Sequence[ColumnName]) -> int:
     """How many of these are networks."""
     return sum(name in NETWORKS and name not in _TABLES for name in names)
-
-
-def _subsets(names: Sequence[ColumnName]) -> Iterator[tuple[ColumnName, ...]]:
-    for size in range(len(names) + 1):
-        yield from combinations(names, size)
 
 
 def _single(bench: Bench, name: ColumnName, through: int) -> TriedOrder:

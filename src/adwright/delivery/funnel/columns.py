@@ -6,7 +6,7 @@
     frequency    log(1 + the user's events of the item)
     recent       log(1 + those of them in the last `data.popularity.RECENT_DAYS` days)
     again        1 / (1 + days since the last of them), 0 without one
-    item-item, linear, sequence, two-tower, hcn, fine
+    item-item, linear, alike, sequence, sasrec, two-tower, hcn, fine
                  the score of the model of this name
 
 More of each speaks for the item, but only the candidates of one request are compared.
@@ -41,7 +41,9 @@ ColumnName = Literal[
     "again",
     "item-item",
     "linear",
+    "alike",
     "sequence",
+    "sasrec",
     "two-tower",
     "hcn",
     "fine",

@@ -2,8 +2,8 @@
 
     manifest.json        sources and orders, and the hash of every file below
     tensors.safetensors  training events of each item, and the tables that serve
-    item-item/, linear/  each of these where it serves      (artifacts of kind "item-item")
-    sequence/            HSTU or SASRec                     (kind "sequence")
+    item-item/, linear/, alike/    each where it serves     (artifacts of kind "item-item")
+    sequence/, sasrec/   HSTU, SASRec                       (kind "sequence")
     two-tower/, hcn/     vectors                            (kind "retriever")
     fine/                DIN, or HSTU over choices          (kind "ranker" or "sequence")
     histories/           what users did until then          (kind "histories", where asked for)
@@ -69,12 +69,23 @@ from adwright.training.sequential.artifact import SequenceArtifact
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 SourceName = Literal[
-    "sequence", "two-tower", "item-item", "linear", "past", "lately", "popularity", "hcn"
+    "sequence",
+    "sasrec",
+    "two-tower",
+    "item-item",
+    "linear",
+    "alike",
+    "past",
+    "lately",
+    "popularity",
+    "hcn",
 ]
 #: All sources, in the order in which reports name them.
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 FunnelModel = ItemItemArtifact | SequenceArtifact | RetrieverArtifact | Ranker
-_MODELS: tuple[ColumnName, ...] = ("item-item", "linear", "sequence", "two-tower", "hcn", "fine")
+_MODELS: tuple[ColumnName, ...] = (
+    *("item-item", "linear", "alike", "sequence", "sasrec", "two-tower", "hcn", "fine"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +94,9 @@ class FunnelParts:
 
     ids: of the item codes 1 to N. count: int64 [N + 1], training events of each. repeats: whether
     what a user had is offered again. models: those that were trained, or serve: item-item, the
-    rule; linear, item-item by regression; sequence, HSTU or SASRec; two-tower and hcn, vectors;
-    fine, DIN or HSTU over choices, whose negatives were drawn as `draws` says.
+    rule; linear, item-item by regression; alike, what is known of items; sequence and sasrec, HSTU
+    and SASRec; two-tower and hcn, vectors; fine, DIN or HSTU over choices, whose negatives were
+    drawn as `draws` says.
     lately: float64 [N + 1], decayed events; None without times. category: int64 [N + 1];
     None without any.
     Raises ConfigError for a model of another catalogue.
@@ -148,10 +160,10 @@ class OpenParts:
                 return None if parts.lately is None else RankedSource(parts.lately)
             case "past":
                 return PastSource() if parts.repeats else None
-            case "item-item" | "linear":
+            case "item-item" | "linear" | "alike":
                 table = parts.neighbours(name)
                 return None if table is None else NeighbourSource(table)
-            case "sequence" | "two-tower" | "hcn":
+            case "sequence" | "sasrec" | "two-tower" | "hcn":
                 queries = self._queries(name)
                 return None if queries is None else queries.source()
 
@@ -189,7 +201,7 @@ class OpenParts:
 
         Raises ConfigError where there is neither.
         """
-        for name in ("two-tower", "sequence", "hcn"):
+        for name in ("two-tower", "sasrec", "sequence", "hcn"):
             if (queries := self._queries(name)) is not None:
                 return queries.source()
         table = self.parts.neighbours("item-item")

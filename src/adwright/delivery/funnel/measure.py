@@ -182,9 +182,11 @@ FIRST, DEPTH = 10, 50
 #: How many items each source finds.
 SIZES: Mapping[SourceName, int] = {
     "sequence": 200,
+    "sasrec": 200,
     "two-tower": 200,
     "item-item": 200,
     "linear": 200,
+    "alike": 200,
     "past": 500,
     "lately": 100,
     "popularity": 100,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -59,6 +59,7 @@ from adwright.training.sequential.runfile import sequence_defaults
 # asking what an epoch would take: the question is the first slice, and that is kept.
 #
 #     sequence    HSTU, for whom the next item follows from the last ones
+#     sasrec      likewise by plain attention, which wins where sequences are short and sparse
 #     two-tower   for whom the items' features matter, and new items
 #     hcn         several interests a user; an order
 #     fine        DIN over what the coarse order lets through: last, in what is left, as what it
@@ -68,8 +69,10 @@ from adwright.training.sequential.runfile import sequence_defaults
 # The seconds are those of the processor, as what waits for a busy core learns nothing. Every
 # training is kept between its slices, and a build that is given more minutes goes on with each.
 
-ModelName = Literal["sequence", "two-tower", "hcn", "fine"]
+ModelName = Literal["sequence", "sasrec", "two-tower", "hcn", "fine"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
+#: Those that read a sequence, and which network each is.
+_KINDS: Mapping[ModelName, str] = {"sequence": "hstu", "sasrec": "sasrec"}
 #: A slice is at least so many times as long as what it takes to begin and to validate one.
 _WORTH = 3.0
 #: What is less than this share of a slice is not begun.
@@ -246,9 +249,9 @@ class Networks:
         timer = self.clock or ProcessorClock()
         began, slice = timer.monotonic(), Slice(seconds, timer)
         match before.model:
-            case "sequence":
-                self._sequence((slice,))
-                steps = self._sequence_steps()
+            case "sequence" | "sasrec":
+                self._sequence(before.model, (slice,))
+                steps = self._sequence_steps(before.model)
             case "two-tower" | "hcn":
                 steps = self._retriever(before.model, (slice,))
             case "fine":
@@ -257,12 +260,12 @@ class Networks:
         return before.after(slice, timer.monotonic() - began, steps)
 
     def trained(self, name: ModelName) -> SequenceArtifact | RetrieverArtifact | Ranker:
-        """A model as far as its slices came: HSTU, trained to predict what is taken at the next
-        visit; two towers or HCN; DIN over choices."""
+        """A model as far as its slices came: HSTU or SASRec, trained to predict what is taken at
+        the next visit; two towers or HCN; DIN over choices."""
         if name == "fine":
             return Ranker.load(self.folder / "fine" / "ranker")
-        if name == "sequence":
-            retriever = self._sequence(stop_now=True)
+        if name in _KINDS:
+            retriever = self._sequence(name, stop_now=True)
             return SequenceArtifact.of(retriever, self.sequences, seed=self.seed)
         model, fit = self._new(name, self.task)
         fit_retriever(model, self.task, fit, self.folder / name, resume=True, stop_now=True)
@@ -281,10 +284,10 @@ class Networks:
         if not again.epochs:
             return measured, again.text
         found: SequenceArtifact | RetrieverArtifact
-        if run.model == "sequence":
+        if run.model in _KINDS:
             ends = self.sequences.offsets[1:]
             sequences = replace(self.sequences, train_ends=(ends, ends))
-            retriever, settings = self._new_sequence(sequences)
+            retriever, settings = self._new_sequence(run.model, sequences)
             again.begin(retriever)
             settings = replace(settings, epochs=again.epochs, train_on_validation=True)
             fit_sequential(retriever, sequences, settings)
@@ -315,10 +318,10 @@ class Networks:
         return task_sequences(self.task)
 
     def _sequence(
-        self, callbacks: Sequence[Callback] = (), *, stop_now: bool = False
+        self, name: ModelName, callbacks: Sequence[Callback] = (), *, stop_now: bool = False
     ) -> SequenceRetriever:
-        model, fit = self._new_sequence(self.sequences)
-        run = self.folder / "sequence"
+        model, fit = self._new_sequence(name, self.sequences)
+        run = self.folder / name
         fit_sequential(
             model,
             self.sequences,
@@ -331,16 +334,20 @@ class Networks:
         )
         return model
 
-    def _sequence_steps(self) -> int:
+    def _sequence_steps(self, name: ModelName) -> int:
         """Of an epoch."""
-        model, fit = self._new_sequence(self.sequences)
+        model, fit = self._new_sequence(name, self.sequences)
         windows, _ = self.sequences.windows(model.config.max_length, whole=fit.all_windows)
         return max(math.ceil(len(windows) / fit.batch), 1)
 
-    def _new_sequence(self, sequences: ItemSequences) -> tuple[SequenceRetriever, SequentialConfig]:
+    def _new_sequence(
+        self, name: ModelName, sequences: ItemSequences
+    ) -> tuple[SequenceRetriever, SequentialConfig]:
         """With first weights; its settings follow from what trains in the task, so that they are
         the same where `sequences` train on more."""
-        found = sequence_defaults(self.sequences, repeats=self.repeats, longest=_LATEST)
+        found = sequence_defaults(
+            self.sequences, _KINDS[name], repeats=self.repeats, longest=_LATEST
+        )
         model = seeded(
             self.seed,
             lambda: sequence_retriever(found.model, sequences.items, count=sequences.count),

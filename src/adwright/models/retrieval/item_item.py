@@ -139,7 +139,7 @@ def count_neighbours(
         row, other, weight = _counted_pairs(key, weights, items.bit_length(), start)
         scale = source[row + start] * target[other]
         value = (weight / (scale + config.shrink)).astype(np.float32)
-        _keep_best(row, other, value, codes[start:stop], score[start:stop])
+        keep_best(row, other, value, codes[start:stop], score[start:stop])
     return Neighbours(codes, score)
 
 
@@ -195,7 +195,7 @@ def _counted_pairs(
     return row[some], other[some], total[some]
 
 
-def _keep_best(
+def keep_best(
     row: Ints,
     other: Ints,
     value: NDArray[np.float32],

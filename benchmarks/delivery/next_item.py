@@ -1,0 +1,193 @@
+"""What `train cascade` serves beside each of its parts and beside others, on five logs (a night).
+
+    python -m benchmarks.delivery.next_item --set beauty --minutes 30 --seed 0    one; others stay
+    python -m benchmarks.delivery.next_item --peer implicit --set beauty
+
+The last event of each user with three or more is taken out of the log before it is imported. The
+rest goes through data import, train cascade and recommend, each a process of its own, by their
+defaults but for --minutes, which are those of the processor. NDCG@10 is of the event that was taken
+out, over the whole catalogue less what the user had, as `recommend` wrote it. Peers learn from the
+same events, answer for the same users, and are trained until their own validation is no better:
+implicit by its defaults, RecBole's SASRec by its own with the loss over all items. Intervals: 95%,
+over seeds and users; differences on the same users. `published` are figures of others for Beauty on
+the same sequences, each by its own evaluation: SASRec with a sampled softmax .0531, eSASRec .0523,
+FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not measured have no row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from adwright.core.assets import cache_folder
+from adwright.core.hashing import content_hash
+from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
+from benchmarks.common.result import RESULTS, Figure, write_result
+from benchmarks.delivery.funnel_parts.peers import DEPTH, answer_peer
+from benchmarks.delivery.refit import command, gain, prepared
+
+NAME = "next_item"
+SETS = ("beauty", "ml-1m", "lastfm", "ml-latest-small", "movietweetings")
+_PEERS = {
+    "als": "implicit ALS",
+    "item_item_20": "implicit item-item, 20 neighbours",
+    "item_item_100": "implicit item-item, 100 neighbours",
+    "sasrec": "RecBole SASRec",
+}
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    """Do what was asked for, and write what was ever done on this machine."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--set", dest="names", choices=SETS, action="append")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peer", choices=("implicit", "recbole"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    root = cache_folder() / "bench" / NAME
+    for name in asked.names or SETS:
+        kind = asked.peer or f"{asked.minutes:g}"
+        path = root / f"{name}_{kind}_{asked.seed}"
+        if not (path / "row.json").exists():
+            shutil.rmtree(path, ignore_errors=True)
+            made = peer_row if asked.peer else served_row
+            row = {"set": name, "kind": kind, "seed": asked.seed, **made(name, path, asked)}
+            (path / "row.json").write_text(json.dumps(row))
+        written(root, asked.results)
+
+
+def served_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """One log, from the file to what each user's hidden event got."""
+    options, hidden = prepared(name, path)
+    command(path, "data", "import", "events.csv", "log", *options)
+    minutes = ("--minutes", str(asked.minutes), "--seed", str(asked.seed))
+    cpu, wall = command(path, "train", "cascade", "log", "--out", "cascade", *minutes)
+    command(path, "recommend", "cascade", "--out", "shown.parquet")
+    report = json.loads((path / "cascade" / "report.json").read_text())
+    return {
+        "names": ["served"],
+        "gains": [gain(pl.read_parquet(path / "shown.parquet"), hidden).tolist()],
+        "cpu": cpu,
+        "wall": wall,
+        "notes": report["notes"],
+        "data": report["data_hash"],
+    }
+
+
+def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """What the models of a peer show the same users, after the same events."""
+    _, hidden = prepared(name, path)
+    events = pl.read_csv(path / "events.csv", schema_overrides=dict.fromkeys(_KEYS, pl.String))
+    users = hidden["user_id"].unique(maintain_order=True)
+    ids = events["item_id"].unique(maintain_order=True)
+    # The users that are asked first, so that a row of the answers is a row of `hidden`.
+    order = pl.concat([users, events["user_id"]]).unique(maintain_order=True)
+    row = events["user_id"].replace_strict(order, range(len(order)), return_dtype=pl.Int64)
+    item = events["item_id"].replace_strict(ids, range(len(ids)), return_dtype=pl.Int64)
+    place = np.argsort(row.to_numpy(), kind="stable")
+    rows, items = row.to_numpy()[place], item.to_numpy()[place]
+    ends = np.bincount(rows, minlength=len(order))
+    mine = rows < len(users)
+    repeated = len(np.unique(rows * len(ids) + items)) < 0.99 * len(rows)
+    np.savez(
+        path / "exchange.npz",
+        train_row=rows, train_item=items, train_end=np.where(ends > 2, ends - 1, ends),
+        ask_row=rows[mine], ask_item=items[mine],
+        rows=len(users), items=len(ids), k=DEPTH, unseen=int(not repeated),
+    )  # fmt: skip
+    answer_peer(asked.peer, path / "exchange.npz", path / "out.npz", asked.seed)
+    names, gains, cpu = [], [], 0.0
+    with np.load(path / "out.npz", allow_pickle=False) as stored:
+        for key, called in _PEERS.items():
+            if f"{key}_items" in stored.files:
+                shown = stored[f"{key}_items"]
+                table = pl.DataFrame(
+                    {
+                        "user_id": np.repeat(users.to_numpy(), shown.shape[1]),
+                        "item_id": ids.gather(np.maximum(shown, 0).ravel()),
+                        "rank": np.tile(np.arange(1, shown.shape[1] + 1), len(shown)),
+                    }
+                ).filter(pl.Series(shown.ravel() >= 0))
+                names.append(called)
+                gains.append(gain(table, hidden).tolist())
+                cpu += float(stored[f"{key}_cpu"])
+    return {"names": names, "gains": gains, "cpu": cpu}
+
+
+_KEYS = ("user_id", "item_id")
+
+
+def written(root: Path, folder: Path) -> None:
+    """Write next_item.json from all that is kept."""
+    cells = [json.loads(path.read_text()) for path in sorted(root.glob("*/row.json"))]
+    rows, figures = [], dict[str, Figure]()
+    gains: dict[tuple[str, str, str], Floats] = {}
+    for name, kind in sorted({(one["set"], one["kind"]) for one in cells}):
+        some = [one for one in cells if (one["set"], one["kind"]) == (name, kind)]
+        for at, called in enumerate(some[0]["names"]):
+            gains[name, kind, called] = np.array([one["gains"][at] for one in some])
+            found = over_seeds(gains[name, kind, called])
+            rows.append(
+                {
+                    "set": name, "kind": kind, "name": called, "seeds": len(some),
+                    "users": len(some[0]["gains"][at]),
+                    "ndcg10": [found.value, found.low, found.high],
+                    "cpu": [one["cpu"] for one in some],
+                    "notes": [one["notes"] for one in some if "notes" in one],
+                }
+            )  # fmt: skip
+            if called == "served":
+                figures[f"{name.replace('-', '_')}_{kind}_ndcg10"] = found.value
+    ours = {row["set"]: row for row in rows if row["kind"] == "30"}
+    figures["sets"] = len(ours)
+    figures["sets_behind_any_peer"] = len(
+        {
+            name
+            for (name, _, called), peer in gains.items()
+            if name in ours and called != "served" and behind(gains[name, "30", "served"], peer)
+        }
+    )
+    figures["minutes_over_worst"] = max(
+        (cpu / 60 / float(row["kind"]) for row in rows if row["name"] == "served"
+         for cpu in row["cpu"]), default=0.0,
+    )  # fmt: skip
+    if "beauty" in ours:
+        figures["beauty_ndcg10"] = ours["beauty"]["ndcg10"][0]
+    fives = {row["set"]: row["ndcg10"][0] for row in rows if row["kind"] == "5"}
+    shares = [fives[name] / row["ndcg10"][0] for name, row in ours.items() if name in fives]
+    if shares:
+        figures["five_minute_share_worst"] = min(shares)
+    write_result(
+        NAME,
+        protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),
+        data=content_hash({one["set"]: len(one["gains"][0]) for one in cells}),
+        seeds=sorted({one["seed"] for one in cells}),
+        rows=rows,
+        figures=figures,
+        folder=folder,
+    )
+
+
+def over_seeds(gains: Floats) -> MethodInterval:
+    """The mean of gains [S, U] with its interval over seeds and users."""
+    return two_level_ratio(gains, np.ones(gains.shape[1]), np.random.default_rng(0))
+
+
+def behind(ours: Floats, peer: Floats) -> bool:
+    """Whether ours [S, U] lies below the peer's beyond the interval of the difference."""
+    ones = np.ones(ours.shape[1])
+    found = two_level_difference(ours, peer, ones, np.random.default_rng(0))
+    return found.high < 0
+
+
+if __name__ == "__main__":
+    main()
