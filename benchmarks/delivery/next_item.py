@@ -1,4 +1,4 @@
-"""What `train cascade` serves beside each of its parts and beside others, on five logs (a night).
+"""What `train cascade` serves of the next item, beside peers, on five logs (a night).
 
     python -m benchmarks.delivery.next_item --set beauty --minutes 30 --seed 0    one; others stay
     python -m benchmarks.delivery.next_item --peer implicit --set beauty
@@ -9,8 +9,8 @@ defaults but for --minutes, which are those of the processor. NDCG@10 is of the 
 out, over the whole catalogue less what the user had, as `recommend` wrote it. Peers learn from the
 same events, answer for the same users, and are trained until their own validation is no better:
 implicit by its defaults, RecBole's SASRec by its own with the loss over all items. Intervals: 95%,
-over seeds and users; differences on the same users. `published` are figures of others for Beauty on
-the same sequences, each by its own evaluation: SASRec with a sampled softmax .0531, eSASRec .0523,
+over seeds and users; differences on the same users. Others have published, for Beauty on the same
+sequences and each by its own evaluation: SASRec with a sampled softmax .0531, eSASRec .0523,
 FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not measured have no row.
 """
 
@@ -30,17 +30,11 @@ from adwright.core.assets import cache_folder
 from adwright.core.hashing import content_hash
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.common.result import RESULTS, Figure, write_result
-from benchmarks.delivery.funnel_parts.peers import DEPTH, answer_peer
+from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, answer_peer
 from benchmarks.delivery.refit import command, gain, prepared
 
 NAME = "next_item"
 SETS = ("beauty", "ml-1m", "lastfm", "ml-latest-small", "movietweetings")
-_PEERS = {
-    "als": "implicit ALS",
-    "item_item_20": "implicit item-item, 20 neighbours",
-    "item_item_100": "implicit item-item, 100 neighbours",
-    "sasrec": "RecBole SASRec",
-}
 Floats = NDArray[np.float64]
 
 
@@ -107,7 +101,7 @@ def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]
     answer_peer(asked.peer, path / "exchange.npz", path / "out.npz", asked.seed)
     names, gains, cpu = [], [], 0.0
     with np.load(path / "out.npz", allow_pickle=False) as stored:
-        for key, called in _PEERS.items():
+        for key, called in PEER_NAMES.items():
             if f"{key}_items" in stored.files:
                 shown = stored[f"{key}_items"]
                 table = pl.DataFrame(

@@ -116,7 +116,7 @@ def _rules(learned: RecallTable, asked: RecallTable) -> dict[str, Floats]:
 def nulls(seed: int, folder: Path) -> dict[str, int]:
     """What is said of slogans whose recall was dealt anew, and of as many in which it also follows
     from their length or a word. By what the command calls, on vectors that are read once. Of all
-    slogans: among 160 of them a word that an eighth has was found in one of four."""
+    slogans: among 160 of them a rare word was mostly missed."""
     table = read_recall(data_home() / "slogans" / "slogans.csv")
     store = VectorStore(cache_folder() / "vectors")  # as the command's
     blocks = AdBlocks(BlockConfig(), store).of(table.records)

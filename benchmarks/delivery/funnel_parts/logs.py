@@ -1,4 +1,4 @@
-"""Five public logs as the tables that a user would have: events.csv, and items.csv of what is known
+"""Public logs as the tables that a user would have: events.csv, and items.csv of what is known
 of the items. Columns keep the names that their publishers gave them."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 from adwright.core.assets import asset
 from adwright.data.sources.complete_journey import CompleteJourney
 
-SetName = Literal["movielens", "ml-latest-small", "beauty", "lastfm", "journey"]
+SetName = Literal["movielens", "ml-latest-small", "ml-1m", "beauty", "lastfm", "journey"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ def write_log(name: SetName, data: Path, folder: Path) -> LogFiles:
         case "ml-latest-small":
             events = pl.read_csv(data / name / "ratings.csv")
             items = pl.read_csv(data / name / "movies.csv")
+        case "ml-1m":
+            # The place in the sequence stands for the time.
+            place = pl.col("position").alias("timestamp") + 1
+            events = pl.read_parquet(data / name / "sequences.parquet")
+            events = events.select("user_id", "item_id", place)
+            items = pl.read_parquet(data / name / "movies.parquet")
         case "beauty" | "lastfm":
             events, items = _sequences(data / name)
         case "journey":

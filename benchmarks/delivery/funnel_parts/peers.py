@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 RUNNER = ROOT / "benchmarks" / "peers" / "run_next_item.py"
 DEPTH, FIRST = 50, 10
-_NAMES = {
+PEER_NAMES = {
     "als": "implicit ALS",
     "item_item_20": "implicit item-item, 20 neighbours",
     "item_item_100": "implicit item-item, 100 neighbours",
@@ -69,7 +69,7 @@ def peer_rows(
     with np.load(out, allow_pickle=False) as stored:
         found: Mapping[str, NDArray[np.generic]] = {name: stored[name] for name in stored.files}
     rows = []
-    for key, name in _NAMES.items():
+    for key, name in PEER_NAMES.items():
         if f"{key}_items" not in found:
             continue
         # Codes of the peers begin at 0, and -1 is none.

@@ -298,6 +298,7 @@ IMPRESSIONS = RNG.integers(800, 1200, OUTCOMES_TESTS * SIZE)
 CLICKS = RNG.binomial(IMPRESSIONS, RNG.uniform(0.01, 0.05, OUTCOMES_TESTS * SIZE))
 RATE = CLICKS / IMPRESSIONS
 BEST = RATE.reshape(OUTCOMES_TESTS, SIZE).max(1).repeat(SIZE) == RATE
+PLACE = RATE.reshape(OUTCOMES_TESTS, SIZE).argsort(1).argsort(1).ravel()
 #: Words of an ad that nobody could learn the outcome from.
 WORDS = [" ".join(RNG.choice(["bread", "milk", "tea", "2", "for", "1"], 4)) for _ in RATE]
 
@@ -356,6 +357,8 @@ def test_a_label_is_known_without_tests() -> None:
         pl.Series([None] * len(RATE), dtype=pl.String),
         RATE + RNG.normal(size=len(RATE)) * 0.02,
         [f"brand {test}" for test in TEST],
+        # Each pair of tests has the same texts, and what is better in one is so in the other.
+        [f"text {test // 2} {'abcd'[at]}" for test, at in zip(TEST, PLACE, strict=True)],
     ],
 )
 def test_what_a_person_could_know_before_passes(fair: object) -> None:

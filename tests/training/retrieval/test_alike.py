@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from adwright.data.features import ItemTable
 from adwright.training.retrieval import alike
 from adwright.training.retrieval.alike import alike_neighbours
 
-RNG = np.random.default_rng(5)
 N = 40
 
 
 def table(*, known: bool = True) -> ItemTable:
-    brand = np.append(0, RNG.integers(0, 4, N) * known)
-    sizes = np.append(0, RNG.integers(0, 5, N)) * known
-    words = RNG.integers(0, 12, sizes.sum())
+    rng = np.random.default_rng(5)
+    brand = np.append(0, rng.integers(0, 4, N) * known)
+    sizes = np.append(0, rng.integers(0, 5, N)) * known
+    words = rng.integers(0, 12, sizes.sum())
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     ids = tuple(f"i{at}" for at in range(N))
     multi = {"title words": (words, offsets)}
@@ -23,13 +24,15 @@ def table(*, known: bool = True) -> ItemTable:
     return ItemTable(ids, own, multi, np.zeros((N + 1, 0), np.float32))
 
 
-def cosines(items: ItemTable) -> np.ndarray:
+def cosines(items: ItemTable, most: int = alike.PAIRS) -> np.ndarray:
     has = np.zeros((N + 1, 16))
     has[np.arange(N + 1), items.categorical["brand"]] = 1
     words, offsets = items.multi["title words"]
     has[np.repeat(np.arange(N + 1), np.diff(offsets)), 4 + words] = 1
     has[:, [0, 4]] = 0  # what is not known
     number = has.sum(0)
+    order = np.argsort(number, kind="stable")
+    has[:, order[np.cumsum(number[order] ** 2) > most]] = 0
     x = has * np.where(number > 1, np.log((N + 1) / np.maximum(number, 1)), 0)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     found = x @ x.T
@@ -37,7 +40,7 @@ def cosines(items: ItemTable) -> np.ndarray:
     return found
 
 
-def test_the_best_of_all_cosines_whatever_is_held_at_once(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_best_of_all_cosines_whatever_is_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     items = table()
     whole = alike_neighbours(items, 6)
     monkeypatch.setattr(alike, "HELD", 50)
@@ -52,9 +55,17 @@ def test_the_best_of_all_cosines_whatever_is_held_at_once(monkeypatch) -> None: 
     assert np.allclose(cosines(items)[row, whole.codes.ravel()], whole.score.ravel(), atol=1e-6)
 
 
-def test_values_of_most_items_go_first_where_pairs_are_many(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_values_of_most_items_go_first_where_pairs_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    items = table()
+    monkeypatch.setattr(alike, "PAIRS", 300)
+    found = alike_neighbours(items, 6)
+    assert found is not None
+    assert np.allclose(found.score, -np.sort(-cosines(items, 300), axis=1)[:, :6], atol=1e-6)
+    assert not np.allclose(cosines(items, 300), cosines(items))
     monkeypatch.setattr(alike, "PAIRS", 0)
-    assert alike_neighbours(table(), 6) is None
+    assert alike_neighbours(items, 6) is None
 
 
 def test_nothing_is_known() -> None:

@@ -244,9 +244,9 @@ RULES: dict[ColumnName, str] = {
     "again": "Last items again",
     "item-item": "Item-item",
 }
-#: Columns that a model is asked for. The first two are tables, as item-item is, and no networks.
-NETWORKS: tuple[ColumnName, ...] = (*("linear", "alike", "sequence", "sasrec", "two-tower", "hcn"),)
+#: Columns that a model is asked for; the tables are as item-item is, and no networks.
 _TABLES: tuple[ColumnName, ...] = ("linear", "alike")
+NETWORKS: tuple[ColumnName, ...] = (*_TABLES, "sequence", "sasrec", "two-tower", "hcn")
 _K = 10
 
 

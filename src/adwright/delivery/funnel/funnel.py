@@ -83,9 +83,8 @@ SourceName = Literal[
 #: All sources, in the order in which reports name them.
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 FunnelModel = ItemItemArtifact | SequenceArtifact | RetrieverArtifact | Ranker
-_MODELS: tuple[ColumnName, ...] = (
-    *("item-item", "linear", "alike", "sequence", "sasrec", "two-tower", "hcn", "fine"),
-)
+_TABLES: tuple[ColumnName, ...] = ("item-item", "linear", "alike")
+_MODELS: tuple[ColumnName, ...] = (*_TABLES, "sequence", "sasrec", "two-tower", "hcn", "fine")
 
 
 @dataclass(frozen=True, eq=False)

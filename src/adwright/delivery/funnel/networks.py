@@ -59,7 +59,7 @@ from adwright.training.sequential.runfile import sequence_defaults
 # asking what an epoch would take: the question is the first slice, and that is kept.
 #
 #     sequence    HSTU, for whom the next item follows from the last ones
-#     sasrec      likewise by plain attention, which wins where sequences are short and sparse
+#     sasrec      likewise, by plain attention
 #     two-tower   for whom the items' features matter, and new items
 #     hcn         several interests a user; an order
 #     fine        DIN over what the coarse order lets through: last, in what is left, as what it

@@ -6,8 +6,8 @@ n_f counts the items that have the value: what all items have says nothing, and 
 is shared with nobody. The n best of each item are a table as that of item-item, which is asked and
 served as that is; an item without a single event has neighbours, too.
 
-Vectors of a sentence encoder would also see that a sofa is a couch. They take some 5 ms an item of
-one core: a minute of 12,000 items, of the five that a cascade has by default; words take seconds.
+Vectors of a sentence encoder would also see that a sofa is a couch, but each item goes through a
+network there: of a large catalogue that takes a good part of a cascade's minutes.
 """
 
 from __future__ import annotations
