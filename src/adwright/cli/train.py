@@ -137,13 +137,14 @@ def cascade(
     Options:
         minutes: Of the training thread's work on the processor; waiting does not count.
     """
-    from adwright.core.clock import SystemClock
+    from adwright.core.clock import ProcessorClock, SystemClock
     from adwright.data.history_kinds import again_in_words
     from adwright.data.schema import ACTION_KINDS
     from adwright.delivery.funnel.build import FunnelConfig, build_funnel, plan_funnel
     from adwright.delivery.training_log import open_history
 
-    found, began = opened_task(log, offline=go.offline), SystemClock().monotonic()
+    started, began = ProcessorClock().monotonic(), SystemClock().monotonic()
+    found = opened_task(log, offline=go.offline)
     config = FunnelConfig(minutes=minutes, seed=go.seed)
     if go.dry_run:
         go.check("config.json", "a build")
@@ -164,6 +165,7 @@ def cascade(
         events=open_history(log, ACTION_KINDS, offline=go.offline, tell=False).events,
         resume=go.resume,
         overwrite=replacing,
+        began=started,
         tell=typer.echo,
     )
     known = result.funnel.histories
@@ -171,7 +173,7 @@ def cascade(
         typer.echo(f"Learned: {line}")
     typer.echo("")
     show_report(result.report)
-    saved, taken = go.out / "deployment", sum(result.seconds.values()) / 60
+    saved, taken = go.out / "deployment", (ProcessorClock().monotonic() - started) / 60
     waited = (SystemClock().monotonic() - began) / 60
     typer.echo(
         f"Saved in {saved} as {result.funnel.artifact_id[:16]}, after {taken:.1f} minutes of the "

@@ -25,6 +25,7 @@ from adwright.delivery.funnel.choice import (
     fitted,
     halves,
     measured_fine,
+    on_all_visits,
     order_ranks,
     score_candidates,
     some_visits,
@@ -115,8 +116,36 @@ def test_users_are_judged_by_the_weights_of_others() -> None:
         score[rows] = z[rows] @ weight
     np.testing.assert_allclose(order.gain, ndcg_per_user(order_ranks(bench, score), 10))
     whole = conditional_logit(z, bench.short.offsets, bench.taken)
-    np.testing.assert_allclose(order.coarse.weights, whole)
-    assert fitted(bench, order.coarse.names) == order.coarse
+    serves = on_all_visits(order, bench).coarse
+    np.testing.assert_allclose(serves.weights, whole)
+    assert fitted(bench, order.coarse.names) == serves
+    np.testing.assert_allclose(order.coarse.weights, serves.weights, rtol=0.05)
+
+
+def test_a_rank_is_the_place_in_the_order_of_score_then_code() -> None:
+    bench = made_up(40, network=0.5)
+    score = np.round(np.random.default_rng(1).normal(size=len(bench.taken)), 1)
+    score[::7] = -np.inf
+    ranks = order_ranks(bench, score)
+    for visit, (a, b) in enumerate(bench.short.bounds()):
+        order = np.lexsort((bench.short.codes[a:b], -score[a:b]))
+        place = np.argsort(order) + 1.0
+        place[score[a:b] == -np.inf] = np.inf
+        mine = ranks.ranks[ranks.offsets[visit] : ranks.offsets[visit + 1]]
+        assert mine.tolist() == sorted(place[bench.taken[a:b]])
+
+
+def test_sources_find_together_what_their_union_holds() -> None:
+    rng = np.random.default_rng(0)
+    lists = {
+        name: [rng.permutation(30)[:8].astype(np.int64) for _ in range(20)]
+        for name in ("item-item", "popularity", "past")
+    }
+    targets = [rng.permutation(30)[: 1 + n % 3].astype(np.int64) for n in range(20)]
+    found = FoundCandidates(np.arange(20), np.arange(20), targets, cast(Any, lists))
+    for names in (["past"], ["item-item", "popularity"], list(lists)):
+        union = found.recall(found.union(cast(Any, names)))
+        np.testing.assert_array_equal(found.recalled(cast(Any, names)), union)
 
 
 def test_a_users_visits_lie_in_one_half() -> None:

@@ -19,6 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ from adwright.delivery.funnel.choice import (
     chosen,
     find_candidates,
     halves,
+    on_all_visits,
     score_candidates,
     some_visits,
     try_orders,
@@ -124,7 +126,7 @@ def select_serving(
     cascade: sizes; of these only `coarse` is read here. Deterministic for a seed.
     """
     unseen, seed = not parts.parts.repeats, config.seed
-    most = visits_within(task, VALID) if config.valid is None else config.valid
+    most = VALID if config.valid is None else config.valid
     visits = some_visits(task, task.visits("valid"), most, unseen=unseen, seed=seed)
     found = find_candidates(parts, {name: SIZES[name] for name in parts.sources}, task, visits)
     kept, notes = needed_sources(found)
@@ -147,7 +149,7 @@ def select_serving(
         through=config.cascade.coarse,
         fine=fine if "fine" in parts.parts.models else None,
     )
-    best = chosen(orders, bench.user)
+    best = on_all_visits(chosen(orders, bench.user), bench)
     lines = _lines(found, bench, orders, config)
     serving = Serving(serving_sources(best, kept), best.coarse, best.fine, config.cascade)
     return Selected(serving, tuple(orders), (*notes, *_notes(best, orders)), lines)
@@ -161,9 +163,9 @@ def needed_sources(found: FoundCandidates) -> tuple[tuple[SourceName, ...], tupl
     """
     kept, notes = list(found.lists), []
     while len(kept) > 1:
-        whole = float(found.recall(found.union(kept)).mean())
+        whole = float(found.recalled(kept).mean())
         without = {
-            name: float(found.recall(found.union([n for n in kept if n != name])).mean())
+            name: float(found.recalled([n for n in kept if n != name]).mean())
             for name in kept
             if _may_go(name, kept)
         }
@@ -240,9 +242,15 @@ def _notes(best: TriedOrder, orders: Sequence[TriedOrder]) -> list[str]:
 Tell = Callable[[str], None]
 #: Visits that choose and that measure, in a catalogue of no more than so many items.
 VALID, TEST, USUAL_ITEMS = 1_500, 5_000, 20_000
-#: Shares of the minutes: kept to choose, to measure and to fit again; the search of the linear
-#: model, at most; a slice of a network.
-_MEASURING, _LINEAR, _SLICE = 0.2, 0.15, 0.05
+#: Shares of the minutes: to choose, to measure, to fit again to all events; the search of the
+#: linear model, at most; a slice of a network.
+_CHOOSING, _MEASURING, _AGAIN, _LINEAR, _SLICE = 0.07, 0.05, 0.15, 0.15, 0.05
+#: Visits whose time is taken before it is said how many there can be, and the fewest that choose
+#: and that measure.
+_PROBED, _FEWEST_VALID, _FEWEST_TEST = 128, 300, 500
+#: What a visit takes that chooses, and one that measures, beside finding and scoring its
+#: candidates once.
+_TO_CHOOSE, _TO_MEASURE = 2.5, 1.5
 #: Seconds without which the fine ranker is not begun: its rows have to be made first.
 _FINE = 60.0
 
@@ -294,7 +302,7 @@ def build_funnel(
     resume: bool = False,
     overwrite: bool = False,
     clock: Clock | None = None,
-    stages: Stages | None = None,
+    began: float | None = None,
     tell: Tell | None = None,
 ) -> FunnelResult:
     """Train, choose, measure and save RUN/deployment.
@@ -304,14 +312,16 @@ def build_funnel(
     again. events: user_id, item_id and time of the log, for the histories that serve; None for
     those of the task, in which all that a visit took has the time at which it began. resume: take
     up a build of the same config on the same task, whose minutes may be others: with more of them
-    what was cut off trains on. clock: of the processor by default (`ProcessorClock`).
+    what was cut off trains on. clock: of the processor by default (`ProcessorClock`). began: the
+    moment of it from which the minutes count, by default now.
     overwrite: replace a deployment that is there. tell: takes each decision as it falls.
     Raises ConfigError where the folder holds a build (without resume), ResumeError where it holds
     none or another one (with resume), and as the trainings do.
     """
     config, folder = config or FunnelConfig(), Path(run)
     timer = clock or ProcessorClock()
-    began, done = timer.monotonic(), Stages(timer) if stages is None else stages
+    began = timer.monotonic() if began is None else began
+    done = Stages(timer)
     say = tell or (lambda _: None)
     require_writable(folder)
     if overwrite and not resume:
@@ -345,12 +355,14 @@ def build_funnel(
     for sentence in plan_funnel(config):
         say(f"plan: {sentence}")
     with torch_threads(config.threads or free_cores()):
-        race.run(networks, done, lambda: left(1 - _MEASURING), spent, whole * _SLICE)
+        kept = _CHOOSING + _MEASURING + _AGAIN
+        race.run(networks, done, lambda: left(1 - kept), spent, whole * _SLICE)
         parts = _with_models(parts, networks, race.runs)
         notes = (*said, *(one.text() for one in race.runs.values()))
         for note in notes[len(said) :]:
             say(note)
-        measured, report = _chosen(parts, rules, asked, task, config, done, notes, folder)
+        visits = partial(_with_visits, config, task, left=left, clock=timer)
+        measured, report = _chosen(parts, rules, asked, task, visits, done, notes, folder)
         with done.stage("fit to all events"):
             funnel, how = _refitted(measured, rules, asked, task, networks, race.runs, left)
     report = replace(report, notes=(*report.notes, _knows(task, how)))
@@ -370,6 +382,41 @@ def build_funnel(
     return FunnelResult(built, measured, report, trained, seconds, folder, before_test)
 
 
+def _with_visits(
+    config: FunnelConfig,
+    task: NextBasket,
+    parts: OpenParts,
+    *,
+    left: Callable[[float], float],
+    clock: Clock,
+) -> FunnelConfig:
+    """The config with as many visits that choose and that measure as the time allows, by what the
+    first of them take; it says itself how many where it has a number."""
+    valid, test = visits_within(task, VALID), visits_within(task, TEST)
+    visits = some_visits(task, task.visits("valid"), _PROBED, unseen=not parts.parts.repeats)
+    columns, sizes = (
+        parts.columns(parts.coarse_names),
+        {name: SIZES[name] for name in parts.sources},
+    )
+    each = 0.0
+    # What is opened at the first visit is opened by then.
+    for some in (visits[: _PROBED // 2], visits[_PROBED // 2 :]):
+        began = clock.monotonic()
+        found = find_candidates(parts, sizes, task, some)
+        score_candidates(parts, columns, task, found, found.union(list(found.lists)))
+        each = (clock.monotonic() - began) / max(len(some), 1)
+    if each:
+        choosing = left(1 - _AGAIN - _MEASURING) / (_TO_CHOOSE * each)
+        valid = min(valid, max(_FEWEST_VALID, int(choosing)))
+        test = min(test, max(_FEWEST_TEST, int(60 * config.minutes * _MEASURING
+                                               / (_TO_MEASURE * each))))  # fmt: skip
+    return replace(
+        config,
+        valid=valid if config.valid is None else config.valid,
+        test=test if config.test is None else config.test,
+    )
+
+
 def _known(task: NextBasket, events: pl.DataFrame) -> Histories:
     """The histories of a log, with what the task knows of its users."""
     profiles = Histories.of_task(task).profiles
@@ -381,7 +428,7 @@ def _chosen(
     rules: NextRules,
     log: NextLog,
     task: NextBasket,
-    config: FunnelConfig,
+    visits: Callable[[OpenParts], FunnelConfig],
     done: Stages,
     notes: Sequence[str],
     folder: Path,
@@ -390,7 +437,9 @@ def _chosen(
     histories = Histories.of_task(task)
     histories.kinds = tuple(ACTION_KINDS)
     with done.stage("choose what serves"):
-        selected = select_serving(parts.opened(histories), task, config)
+        opened = parts.opened(histories)
+        config = visits(opened)
+        selected = select_serving(opened, task, config)
     funnel = Funnel(
         parts, selected.serving, histories, task.data_hash, config.seed, fitted=task.fitted()
     )
@@ -404,7 +453,7 @@ def _chosen(
             log,
             task,
             Asking(
-                most=visits_within(task, TEST) if config.test is None else config.test,
+                most=TEST if config.test is None else config.test,
                 draws=config.draws,
                 seed=config.seed,
             ),
@@ -428,13 +477,16 @@ def _refitted(
     counts and regression exactly, networks as far as the time goes."""
     fitted, said = task.fitted(whole=True), list[str]()
     parts = _recounted(funnel.parts, rules, log, fitted)
-    for name in MODELS:
-        measured = parts.models.get(name)
-        if isinstance(measured, SequenceArtifact | RetrieverArtifact) and name != "fine":
-            model, how = networks.of_all(measured, runs[name], left())
-            parts, said = parts.with_models({name: model}), [*said, how]
-        elif measured is not None:
-            said.append("fine stays as measured")
+    asked = [runs[name] for name in MODELS if name in parts.models and name != "fine"]
+    for at, run in enumerate(asked):
+        # What an epoch of each takes says how the time is shared.
+        share = run.an_epoch / sum(one.an_epoch for one in asked[at:])
+        measured = parts.models[run.model]
+        if isinstance(measured, SequenceArtifact | RetrieverArtifact):
+            model, how = networks.of_all(measured, run, left() * share)
+            parts, said = parts.with_models({run.model: model}), [*said, how]
+    if "fine" in parts.models:
+        said.append("fine stays as measured")
     return replace(funnel, parts=parts, fitted=fitted), said
 
 
@@ -487,8 +539,9 @@ def plan_funnel(config: FunnelConfig | None = None) -> tuple[str, ...]:
     if not config.models:
         return ("no model is trained",)
     said = [
-        f"{whole:.0f} s of the processor, of which {whole * _MEASURING:.0f} are kept to "
-        "choose what serves, to measure it and to fit it again to all events"
+        f"{whole:.0f} s of the processor, of which {whole * (_CHOOSING + _MEASURING):.0f} are kept "
+        f"to choose what serves and to measure it, {whole * _AGAIN:.0f} to fit it again to all "
+        "events"
     ]
     if racing:
         said.append(

@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from adwright.core.config import settings
 from adwright.core.progress import progress
+from adwright.data.ranges import ranges
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.delivery.cascade.build import Deployment
 from adwright.delivery.cascade.cascade import found_by
@@ -58,6 +60,8 @@ from adwright.metrics.reports.report import EvaluationProtocol, compare_rankings
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _TOGETHER = 64
+#: Candidates that are compared at once.
+_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,23 @@ class FoundCandidates:
         """The candidates of some sources together; codes rising within a visit."""
         lists = [self.lists[name] for name in names]
         return Shortlist.of([np.unique(np.concatenate(per)) for per in zip(*lists, strict=True)])
+
+    def recalled(self, names: Sequence[SourceName]) -> Floats:
+        """Which share of each visit's targets some sources find together: [V]."""
+        number = np.array([len(one) for one in self.targets])
+        hit = np.any([self._hits[name] for name in names], axis=0)
+        found: Floats = np.bincount(np.repeat(np.arange(len(number)), number), hit, len(number))
+        return found / np.maximum(number, 1)
+
+    @cached_property
+    def _hits(self) -> Mapping[SourceName, NDArray[np.bool_]]:
+        """Which targets, of all visits in a row, each source finds."""
+        return {
+            name: np.concatenate(
+                [np.isin(t, found) for t, found in zip(self.targets, lists, strict=True)]
+            )
+            for name, lists in self.lists.items()
+        }
 
     def recall(self, short: Shortlist) -> Floats:
         """Which share of each visit's targets is among its candidates: [V]."""
@@ -200,27 +221,47 @@ def order_ranks(bench: Bench, score: Floats) -> Ranks:
     """Ranks of the targets in the order of score [C]: infinity where no source found one, or its
     score is minus infinity."""
     short, owner = bench.short, bench.short.owner
-    order = np.lexsort((short.codes, -score, owner))
-    rank = np.empty(len(order))
-    rank[order] = np.arange(len(order)) - short.offsets[owner[order]] + 1.0
     taken = bench.taken & (score > -np.inf)
+    rank = _ranks_within(short, score, np.flatnonzero(taken))
     hits = np.bincount(owner[taken], minlength=len(short))
     lost = np.repeat(np.arange(len(short)), bench.number - hits)
     of = np.concatenate((owner[taken], lost))
-    ranks = np.concatenate((rank[taken], np.full(len(lost), np.inf)))
+    ranks = np.concatenate((rank, np.full(len(lost), np.inf)))
     order = np.lexsort((ranks, of))
     offsets = np.concatenate(([0], np.cumsum(bench.number)))
     return Ranks(ranks[order], offsets, np.zeros(len(ranks), np.bool_))
 
 
+def _ranks_within(short: Shortlist, score: Floats, places: Ints) -> Floats:
+    """The rank that each candidate at `places` has in its visit by score [C], ties by code: as many
+    candidates as are before it, and one."""
+    of, rank = short.owner[places], np.ones(len(places))
+    starts, sizes = short.offsets[of], np.diff(short.offsets)[of]
+    for some in np.split(
+        np.arange(len(places)), np.flatnonzero(np.diff(np.cumsum(sizes) // _ROWS)) + 1
+    ):
+        rows, bounds = ranges(starts[some], sizes[some])
+        mine = np.repeat(places[some], sizes[some])
+        before = (score[rows] > score[mine]) | (
+            (score[rows] == score[mine]) & (short.codes[rows] < short.codes[mine])
+        )
+        rank[some] += np.diff(np.concatenate(([0], np.cumsum(before)))[bounds])
+    return rank
+
+
 def taken_of(targets: Sequence[Ints], short: Shortlist) -> NDArray[np.bool_]:
-    """Which candidates are among the codes of their visit (V arrays): bool [C]."""
+    """Which candidates are among the codes of their visit (V arrays): bool [C]. The codes of a
+    visit rise."""
     width = int(max((one.max(initial=0) for one in targets), default=0))
     width = max(width, int(short.codes.max(initial=0))) + 1
     lengths = [len(one) for one in targets]
     flat = np.concatenate([np.zeros(0, np.int64), *targets])
     keys = np.repeat(np.arange(len(targets)), lengths) * width + flat
-    found: NDArray[np.bool_] = np.isin(short.owner * width + short.codes, keys)
+    there = short.owner * width + short.codes
+    found = np.zeros(len(there), np.bool_)
+    if len(there):
+        place = np.minimum(np.searchsorted(there, keys), len(there) - 1)
+        found[place[there[place] == keys]] = True
     return found
 
 
@@ -254,8 +295,9 @@ _K = 10
 class TriedOrder:
     """An order and how good it is by the cross-fit.
 
-    coarse, fine: fitted to all visits; without a fine stage None. models: networks that are
-    asked. gain, recall: NDCG@10 and recall@50 of each visit: [V].
+    coarse, fine: with the weights of both halves, in the mean (`on_all_visits` fits them to all);
+    without a fine stage None. models: networks that are asked. gain, recall: NDCG@10 and recall@50
+    of each visit: [V].
     """
 
     name: str
@@ -305,9 +347,9 @@ def try_orders(
 
     def mixed(networks: Sequence[ColumnName]) -> tuple[TriedOrder, Floats]:
         names = [name for name in bench.names if name in rules or name in networks]
-        score = _cross_fitted(bench, half, names, sources)
+        score, mixture = _cross_fitted(bench, half, names, sources)
         called = " + ".join(("rules", *networks)) if networks else "Rules together"
-        order = _order(called, bench, score, fitted(bench, names), _networks(networks), through)
+        order = _order(called, bench, score, mixture, _networks(networks), through)
         return order, score
 
     best = mixed(()) if len(rules) > 1 else None
@@ -333,6 +375,12 @@ def chosen(orders: Sequence[TriedOrder], user: Ints) -> TriedOrder:
     near = [one for one in orders if _behind(best, one, user) <= 0]
     least = min(_asks(one) for one in near)
     return max((one for one in near if _asks(one) == least), key=lambda one: float(one.gain.mean()))
+
+
+def on_all_visits(order: TriedOrder, bench: Bench) -> TriedOrder:
+    """The order with the weights of its coarse stage fitted to all visits at once."""
+    names = order.coarse.names
+    return order if len(names) == 1 else replace(order, coarse=fitted(bench, names))
 
 
 def _asks(order: TriedOrder) -> int:
@@ -388,7 +436,7 @@ def _needed(
     while len(kept) < len(names):
         gains = {
             name: ndcg_per_user(
-                order_ranks(bench, _cross_fitted(bench, half, [*kept, name], sources)), _K
+                order_ranks(bench, _cross_fitted(bench, half, [*kept, name], sources)[0]), _K
             )
             for name in names
             if name not in kept
@@ -407,20 +455,20 @@ def _cross_fitted(
     half: NDArray[np.bool_],
     names: Sequence[ColumnName],
     sources: Sequence[SourceName] | None = None,
-) -> Floats:
-    """The score of each candidate by the weights of the other half: [C]. sources: what only those
-    of networks find that are not asked, is not there."""
-    z, owner = bench.columns(names), bench.short.owner
-    score = np.zeros(len(z))
-    for judged in (False, True):
-        others = bench.taken & (half != judged)[owner]
-        weight = conditional_logit(z, bench.short.offsets, others)
-        mine = (half == judged)[owner]
-        score[mine] = z[mine] @ weight
+) -> tuple[Floats, ScoreMixture]:
+    """The score of each candidate by the weights of the other half: [C], and the mean of both
+    weights. sources: what only those of networks find that are not asked, is not there."""
+    z, owner = bench.columns(names).astype(np.float64), bench.short.owner
+    weights = [
+        conditional_logit(z, bench.short.offsets, bench.taken & (half != judged)[owner])
+        for judged in (False, True)
+    ]
+    score = np.where(half[owner], z @ weights[1], z @ weights[0])
+    mixture = ScoreMixture(tuple(names), tuple(np.mean(weights, axis=0).tolist()))
     if sources is None:
-        return score
+        return score, mixture
     found_by = [name for name in sources if name not in NETWORKS or name in names]
-    return np.where(bench.reached_by(found_by), score, -np.inf)
+    return np.where(bench.reached_by(found_by), score, -np.inf), mixture
 
 
 def _with_fine(
@@ -437,15 +485,15 @@ def _with_fine(
     names = (*coarse.coarse.names, "fine")
     kept = tuple(name for name in names if name in top.names)
     alone = ScoreMixture.of("fine")
-    mixed = _cross_fitted(top, half, kept)
+    score, mixture = _cross_fitted(top, half, kept)
     pairs = (
         (f"{coarse.name}, then fine alone", alone, alone.scores(top.names, top.z)),
-        (f"{coarse.name} + fine", fitted(top, kept), mixed),
+        (f"{coarse.name} + fine", mixture, score),
     )
     found = []
-    for name, mixture, by in pairs:
-        order = _order(name, top, by, coarse.coarse, coarse.models + 1, through)
-        found.append(replace(order, fine=mixture))
+    for name, by_fine, found_score in pairs:
+        order = _order(name, top, found_score, coarse.coarse, coarse.models + 1, through)
+        found.append(replace(order, fine=by_fine))
     return found
 
 

@@ -205,7 +205,8 @@ class ScoreMixture:
             weight[names.index("popularity")] = _TIE
         for name, own in zip(self.names, self.weights, strict=True):
             weight[names.index(name)] += own
-        found: Floats = z @ weight
+        asked = np.flatnonzero(weight)
+        found: Floats = z[:, asked].astype(np.float64) @ weight[asked]
         return found
 
     def text(self) -> str:
@@ -272,19 +273,21 @@ def _foreseen(block: _VisitBlock, weight: Floats, noise: float) -> _VisitBlock:
 
 def _climbed(blocks: list[_VisitBlock], weight: Floats, l2: float, steps: int) -> Floats:
     """At most so many of Newton's steps from `weight` [J] towards the likeliest weights."""
-    value, gradient, curvature = _likelihood(blocks, weight, l2)
+    chances = [_chances(block, weight) for block in blocks]
+    value = _likelihood(blocks, chances, weight, l2)
     for _ in range(steps):
+        gradient, curvature = _slopes(blocks, chances, weight, l2)
         step = np.linalg.solve(curvature, gradient)
         size, decrement = 1.0, float(gradient @ step)
         if decrement < _CLOSE:
             break
         while True:
-            found = _likelihood(blocks, weight + size * step, l2)
-            if found[0] >= value + 1e-4 * size * decrement or size < 1e-6:
+            chances = [_chances(block, weight + size * step) for block in blocks]
+            found = _likelihood(blocks, chances, weight + size * step, l2)
+            if found >= value + 1e-4 * size * decrement or size < 1e-6:
                 break
             size /= 2
-        weight = weight + size * step
-        value, gradient, curvature = found
+        weight, value = weight + size * step, found
     return weight
 
 
@@ -302,6 +305,17 @@ class _VisitBlock:
     def counts(self) -> Floats:
         """What the visit's candidates count together: [visits]."""
         return np.bincount(self.owner, self.share, minlength=self.visits).astype(np.float64)
+
+    @cached_property
+    def targets(self) -> Ints:
+        """The candidates that were taken."""
+        return np.flatnonzero(self.share)
+
+    @cached_property
+    def target_share(self) -> Floats:
+        """Their shares."""
+        found: Floats = self.share[self.targets]
+        return found
 
     @cached_property
     def starts(self) -> Ints:
@@ -328,20 +342,28 @@ def _blocks(z: NDArray[np.floating], offsets: Ints, taken: NDArray[np.bool_]) ->
 
 
 def _likelihood(
-    blocks: list[_VisitBlock], weight: Floats, l2: float
-) -> tuple[float, Floats, Floats]:
-    """The value of the formula, its gradient [J], and minus its second derivatives [J, J]."""
-    value = -l2 / 2 * float(weight @ weight)
+    blocks: list[_VisitBlock], chances: list[Floats], weight: Floats, l2: float
+) -> float:
+    """The value of the formula, from the chances p of each block at `weight`."""
+    pairs = zip(blocks, chances, strict=True)
+    known = sum(float(one.target_share @ np.log(np.maximum(p[one.targets], 1e-300)))
+                for one, p in pairs)  # fmt: skip
+    return known - l2 / 2 * float(weight @ weight)
+
+
+def _slopes(
+    blocks: list[_VisitBlock], chances: list[Floats], weight: Floats, l2: float
+) -> tuple[Floats, Floats]:
+    """The gradient [J] there, and minus the second derivatives [J, J]."""
     gradient, curvature = -l2 * weight, l2 * np.eye(len(weight))
-    for block in blocks:
-        p = _chances(block, weight)
-        value += float(block.share @ np.log(np.maximum(p, 1e-300)))
-        p *= block.counts[block.owner]
+    for block, chance in zip(blocks, chances, strict=True):
+        p = chance * block.counts[block.owner]
+        leaned = block.z * p[:, None]
         gradient = gradient + block.z.T @ (block.share - p)
-        mean = np.add.reduceat(block.z * p[:, None], block.starts, axis=0)
+        mean = np.add.reduceat(leaned, block.starts, axis=0)
         inner = mean / np.maximum(block.counts, 1e-300)[:, None]
-        curvature = curvature + block.z.T @ (block.z * p[:, None]) - mean.T @ inner
-    return value, gradient, curvature
+        curvature = curvature + block.z.T @ leaned - mean.T @ inner
+    return gradient, curvature
 
 
 def _chances(block: _VisitBlock, weight: Floats) -> Floats:

@@ -308,7 +308,8 @@ class Networks:
         if an_epoch * epochs <= left:
             return _Again(epochs, f"{run.model} is trained anew for the {epochs} epochs found")
         if an_epoch <= left:
-            return _Again(1, f"{run.model} is trained on for an epoch", measured)
+            more = int(left / an_epoch)
+            return _Again(more, f"{run.model} is trained on for {more} of its epochs", measured)
         said = f"{run.model} stays as measured, as an epoch takes {an_epoch:.0f} s and"
         return _Again(0, f"{said} {max(left, 0):.0f} s are left")
 
