@@ -6,12 +6,14 @@
 The last event of each user with three or more is taken out of the log before it is imported. The
 rest goes through data import, train cascade and recommend, each a process of its own, by their
 defaults but for --minutes, which are those of the processor. NDCG@10 is of the event that was taken
-out, over the whole catalogue less what the user had, as `recommend` wrote it. Peers learn from the
-same events, answer for the same users, and are trained until their own validation is no better:
-implicit by its defaults, RecBole's SASRec by its own with the loss over all items. Intervals: 95%,
-over seeds and users; differences on the same users. Others have published, for Beauty on the same
-sequences and each by its own evaluation: SASRec with a sampled softmax .0531, eSASRec .0523,
-FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not measured have no row.
+out, over the whole catalogue less what the user had, as `recommend` wrote it. The calibration error
+is of the probability that an item shown is taken next, in twentieths, on the test of `train`. Peers
+learn from the same events, answer for the same users, and are trained until their own validation is
+no better: implicit by its defaults, RecBole's SASRec by its own with the loss over all items.
+Intervals: 95%, over seeds and users; differences on the same users. Others have published, for
+Beauty on the same sequences and each by its own evaluation: SASRec with a sampled softmax .0531,
+eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not
+measured have no row.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ def served_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, An
         "cpu": cpu,
         "wall": wall,
         "notes": report["notes"],
+        "reliability": report["reliability"],
         "data": report["data_hash"],
     }
 
@@ -137,6 +140,9 @@ def written(root: Path, folder: Path) -> None:
                     "ndcg10": [found.value, found.low, found.high],
                     "cpu": [one["cpu"] for one in some],
                     "notes": [one["notes"] for one in some if "notes" in one],
+                    "calibration_error": [
+                        _off(one["reliability"]) for one in some if one.get("reliability")
+                    ],
                 }
             )  # fmt: skip
             if called == "served":
@@ -154,6 +160,9 @@ def written(root: Path, folder: Path) -> None:
         (cpu / 60 / float(row["kind"]) for row in rows if row["name"] == "served"
          for cpu in row["cpu"]), default=0.0,
     )  # fmt: skip
+    off = [one for row in ours.values() for one in row["calibration_error"]]
+    if off:
+        figures["calibration_error_worst"] = max(off)
     if "beauty" in ours:
         figures["beauty_ndcg10"] = ours["beauty"]["ndcg10"][0]
     fives = {row["set"]: row["ndcg10"][0] for row in rows if row["kind"] == "5"}
@@ -169,6 +178,12 @@ def written(root: Path, folder: Path) -> None:
         figures=figures,
         folder=folder,
     )
+
+
+def _off(reliability: list[tuple[float, float, int]]) -> float:
+    """The calibration error of a report's table."""
+    said, taken, number = np.array(reliability).T
+    return float(np.average(np.abs(said - taken), weights=number))
 
 
 def over_seeds(gains: Floats) -> MethodInterval:

@@ -117,6 +117,8 @@ def _show_comparison(found: RankingComparison, asked: str) -> None:
 def show_report(report: FunnelReport) -> None:
     """Print the first line and the table of a report."""
     typer.echo(report.first)
+    if said := report.calibration_text():
+        typer.echo(said)
     title = (
         f"{report.split}: {report.visits:,} visits of {report.users:,} users; 95% intervals over "
         "users"

@@ -207,14 +207,14 @@ def test_a_build_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_build_that_is_given_more_minutes_trains_on(tmp_path: Path) -> None:
-    few = replace(CONFIG, models=("two-tower", "hcn"), minutes=0.5)
+    few = replace(CONFIG, models=("two-tower", "hcn"), minutes=0.6)
 
     def built(minutes: float, *, resume: bool) -> dict[str, Trained]:
         asked, clock = replace(few, minutes=minutes), Ticking()
         made = build_funnel(TASK, tmp_path, asked, repeats=True, resume=resume, clock=clock)
         return {one.model: one for one in made.trained}
 
-    before = built(0.5, resume=False)
+    before = built(0.6, resume=False)
     assert not before["hcn"].ended
     assert "cut off, it goes on with more --minutes" in before["hcn"].text()
     assert "validation 1.0000 after" in before["hcn"].text()
@@ -237,7 +237,7 @@ def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
 
 def test_a_plan_says_how_the_minutes_are_spent() -> None:
     found = plan_funnel(FunnelConfig(minutes=10))
-    assert "600 s of the processor, of which 120 are kept" in found[0]
+    assert "600 s of the processor, of which 72 are kept" in found[0]
     assert "sequence, sasrec, two-tower, hcn get 30 s each" in found[1]
     assert plan_funnel(FunnelConfig(models=())) == ("no model is trained",)
 
@@ -354,7 +354,7 @@ def test_each_model_is_trained_with_the_defaults_of_its_room(tmp_path: Path) -> 
     ("left", "said"),
     [
         (1e9, "trained anew for the 2 epochs found"),
-        (150.0, "trained on for an epoch"),
+        (150.0, "trained on for 1 of its epochs"),
         (1.0, "stays as measured, as an epoch takes"),
     ],
 )

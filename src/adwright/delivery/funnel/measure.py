@@ -37,6 +37,7 @@ from adwright.delivery.funnel.funnel import Funnel, OpenParts, Serving, SourceNa
 from adwright.delivery.stages.histories import Histories, visit_requests
 from adwright.delivery.stages.protocols import best_of
 from adwright.metrics.bootstrap import Interval
+from adwright.metrics.classification import reliability_table
 from adwright.metrics.ranking import Ranks, ndcg_per_user, recall_per_user
 from adwright.metrics.reports.report import verdict
 from adwright.models.retrieval.rules import NextRules
@@ -76,7 +77,9 @@ class FunnelLine:
 @dataclass(frozen=True)
 class FunnelReport:
     """first: one sentence, what serves and how it stands to the rules. notes: what else was
-    decided, a sentence each. best_rule: whom `ahead` is about. visits, users: that were asked."""
+    decided, a sentence each. best_rule: whom `ahead` is about. visits, users: that were asked.
+    reliability: what was said of the chance of what is shown and how much of it was taken, with how
+    many items, in twentieths by what was said; empty where what serves has no probabilities."""
 
     first: str
     split: str
@@ -90,6 +93,27 @@ class FunnelReport:
     draws: int
     notes: tuple[str, ...] = ()
     validation: tuple[FunnelLine, ...] = field(default=())
+    reliability: tuple[tuple[float, float, int], ...] = ()
+
+    @property
+    def calibration_error(self) -> float | None:
+        """The mean distance between the two, over items shown (Naeini et al. 2015)."""
+        if not self.reliability:
+            return None
+        said, taken, number = np.array(self.reliability).T
+        return float(np.average(np.abs(said - taken), weights=number))
+
+    def calibration_text(self) -> str:
+        """What the probabilities are worth, in a sentence; empty where there are none."""
+        if not self.reliability:
+            return ""
+        said, taken, number = np.array(self.reliability).T
+        return (
+            f"Probability of what is shown: said {np.average(said, weights=number):.4f}, taken "
+            f"{np.average(taken, weights=number):.4f}; calibration error "
+            f"{self.calibration_error:.4f}, in the highest twentieth said {said[-1]:.3f}, taken "
+            f"{taken[-1]:.3f}"
+        )
 
     def line(self, name: str, kind: LineKind | None = None) -> FunnelLine:
         """The first line of this name. Raises KeyError where there is none."""
@@ -135,6 +159,7 @@ class FunnelReport:
                 raise ValueError("another format number")
             for name in ("lines", "validation"):
                 values[name] = tuple(_line(one) for one in values[name])
+            values["reliability"] = tuple(tuple(one) for one in values.get("reliability", ()))
             return cls(**{**values, "notes": tuple(values["notes"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
@@ -217,6 +242,7 @@ class _Asked:
     best: str
     measured: MeasuredVisits
     kept: dict[str, Floats] = field(default_factory=dict)
+    reliability: list[tuple[float, float, int]] = field(default_factory=list)
 
     def order(
         self, name: str, kind: LineKind, ranks: Ranks, items: float, ms: float | None = None
@@ -258,6 +284,7 @@ class _Asked:
             draws=self.asking.draws,
             notes=tuple(notes),
             validation=tuple(validation),
+            reliability=tuple(self.reliability),
         )
 
 
@@ -408,12 +435,19 @@ def _served(
 ) -> FunnelLine:
     """What the cascade answers, and milliseconds of a request alone."""
     lists: list[Ints] = []
+    said: list[Floats] = []
     with progress(len(asked.visits), "served", "visits") as bar:
         for start in range(0, len(asked.visits), _TOGETHER):
             some = asked.visits[start : start + _TOGETHER]
             for answer in cascade.recommend_many(visit_requests(task, some)):
                 lists.append(cascade.histories.items.rows(pa.array(answer.item_ids, pa.string())))
+                said += [answer.score] if answer.probability else []
             bar.advance(len(some))
+    if len(said) == len(lists) and any(map(len, said)):
+        taken = [np.isin(one, mine) for one, mine in zip(lists, targets, strict=True)]
+        table = reliability_table(np.concatenate(taken), np.concatenate(said))
+        columns = table.mean_prediction, table.observed_rate, table.count
+        asked.reliability.extend(zip(*(one.tolist() for one in columns), strict=True))
     requests = visit_requests(task, asked.visits[:_TIMED])
     begun = time.process_time()
     for request in requests:
