@@ -540,6 +540,22 @@ def rules() -> Iterator[str]:
     yield from source("item_item")
 
 
+def next_item() -> Iterator[str]:
+    """What `train cascade` serves of the event that was hidden, by minutes, and peers."""
+    rows = result("next_item").get("rows", ())
+    yield "| log | what | users | seeds | NDCG@10 | minutes of the processor, all of the command |"
+    yield "|---" * 6 + "|"
+    for row in rows:
+        served = row["name"] == "served"
+        what = f"`train cascade --minutes {row['kind']}`" if served else row["name"]
+        ndcg = f"{row['ndcg10'][0]:.4f} ({number(row['ndcg10'][1:])})"
+        spent = ", ".join(f"{one / 60:.1f}" for one in row["cpu"])
+        yield f"| {row['set']} | {what} | {row['users']:,} | {row['seeds']} | {ndcg} | {spent} |"
+    yield ""
+    yield result("next_item").get("protocol", f"These are {ABSENT}.")
+    yield from source("next_item")
+
+
 def rules_beside() -> Iterator[str]:
     """A network of other results beside item-item, on the same log."""
     sequences, towers = figures_of("hstu_quality"), result("two_tower").get("rows", ())
@@ -628,6 +644,7 @@ DELIVERY: Mapping[str, Callable[[], Iterator[str]]] = {
     "experiments": experiments,
     "rules": rules,
     "rules-beside": rules_beside,
+    "next-item": next_item,
     "decision-cost": decision_cost,
     "loop-kills": loop_kills,
     "service": service,

@@ -29,9 +29,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from adwright.core.assets import cache_folder
+from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
-from benchmarks.common.result import RESULTS, Figure, write_result
+from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, answer_peer
 from benchmarks.delivery.refit import command, gain, prepared
 
@@ -59,6 +60,7 @@ def main() -> None:
             row = {"set": name, "kind": kind, "seed": asked.seed, **made(name, path, asked)}
             (path / "row.json").write_text(json.dumps(row))
         written(root, asked.results)
+    drawn(root)
 
 
 def served_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +180,31 @@ def written(root: Path, folder: Path) -> None:
         figures=figures,
         folder=folder,
     )
+
+
+def drawn(root: Path) -> None:
+    """docs/_static/next_item.svg: recall of validation by minutes, each network of the longest
+    build of each log."""
+    from adwright.metrics.reports.charts import learning_curves, to_svg
+
+    rows = []
+    for name in SETS:
+        plans = root.glob(f"{name}_*/cascade/plan.json")
+        longest = max(plans, key=lambda one: json.loads(one.read_text())["spent"], default=None)
+        for one in json.loads(longest.read_text())["models"] if longest else ():
+            rows += [
+                {"minutes": seconds / 60, "series": f"{name}, {one['model']}", "value": value}
+                for seconds, value in one["curve"]
+            ]
+    if rows:
+        chart = learning_curves(
+            rows,
+            x="minutes",
+            title="What each network learned in its minutes of a cascade",
+            x_title="Minutes of the processor",
+            y_title="Recall@50, validation",
+        )
+        atomic_write_text(PICTURES / f"{NAME}.svg", to_svg(chart))
 
 
 def _off(reliability: list[tuple[float, float, int]]) -> float:
