@@ -212,6 +212,9 @@ _MADE = {
 }
 
 
+_BLIND = "blind_pairs"
+
+
 def strangers() -> Iterator[str]:
     """What rooms that predict do on sets of other makers, beside the best simple rule."""
     rows = [row for row in result("strangers").get("rows", ()) if "lead" in row]
@@ -264,6 +267,22 @@ def strangers_made() -> Iterator[str]:
     yield from source("strangers")
 
 
+def blind_pairs() -> Iterator[str]:
+    """Ads of the writer beside templates and free text, as blind readers preferred them."""
+    rows = result(_BLIND).get("rows", ())
+    heads = ("beside", "set", "pairs", "won, first reader", "won, second", "ours, where one won")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for row in rows:
+        won = [f"{row[f'won_{at}']} to {row[f'lost_{at}']}" for at in range(2)]
+        share = f"{row['share'][0]:.0%} ({number(row['share'][1:], '.0%')})"
+        against = {"template": "a template", "free": "free text"}[row["against"]]
+        yield f"| {against} | {row['set']} | {row['pairs']} | {' | '.join(won)} | {share} |"
+    yield ""
+    yield result(_BLIND).get("protocol", f"These pairs are {ABSENT}.")
+    yield from source(_BLIND)
+
+
 def _claims(row: Mapping[str, Any] | None) -> str:
     return ABSENT if row is None else f"{row['claims']:.1%} ({row['width']:.4f})"
 
@@ -279,5 +298,6 @@ RANKING: Mapping[str, Callable[[], Iterator[str]]] = {
     "intervals": intervals,
     "strangers": strangers,
     "strangers-made": strangers_made,
+    "blind-pairs": blind_pairs,
     "loader": loader,
 }

@@ -5,7 +5,7 @@ held out is each life at the first period in which it ran from then on, and how 
 Rules are fitted on what was known before: by age alone (Kaplan-Meier with delayed entry), Cox's
 model on the ads' numbers and categories (lifelines, one period of each life), boosting on the
 hazard of the next period (scikit-learn). Where the command refuses, since nothing ends, it has kept
-"nothing".
+"nothing"; where no held life ends, none is before another, and every order has .5.
 
 Nulls: ads whose hazard is .03 a day whatever they are, and ads of which half, by their format, have
 twice that; in the way that `retire train` goes.
@@ -59,7 +59,7 @@ def held(name: str, seed: int, folder: Path) -> Held:
     try:
         run_command(*words, at, "--out", run, "--seed", str(seed))
     except RuntimeError as error:
-        kept = f"nothing: {str(error).strip().splitlines()[-1][:200]}"
+        say(str(error))
     else:
         model = open_retirement(run).model
         kept, told = model.choice["kept"], tuple(model.choice["told"])

@@ -132,7 +132,7 @@ _ENDS = frozenset(
 def figures(name: str, seed: int, folder: Path) -> dict[str, Any]:
     """Counts of one catalogue and seed."""
     rows = list(rows_of(name))
-    texts, said = _written(name, rows, seed, folder)
+    texts, said = written(name, rows, seed, folder)
     by_id = {row["id"]: row for row in rows}
     counts: Counter[str] = Counter()
     for key, text in texts.items():
@@ -320,7 +320,7 @@ def _records(path: Path) -> Iterator[Row]:
 # The command, run.
 
 
-def _written(
+def written(
     name: str, rows: Sequence[Row], seed: int, folder: Path, *more: str
 ) -> tuple[dict[tuple[str, str], str], str]:
     """(product, slot) -> text, and the command without folders."""
@@ -450,10 +450,10 @@ def _pairs(
         return [judge.judge(records).value for judge in judges]
 
     ours = [(texts[one, "headline"], texts[one, "description"]) for one in ids]
-    template = [_template(by_id[one]) for one in ids]
+    template = [template(by_id[one]) for one in ids]
     won = _wins(values(ours), values(template))
     few = ids[:FREE]
-    free, _ = _written(
+    free, _ = written(
         name,
         [by_id[one] for one in few],
         seed,
@@ -485,7 +485,7 @@ def _wins(ours: Sequence[Any], theirs: Sequence[Any]) -> list[tuple[int, int]]:
     ]
 
 
-def _template(row: Row) -> tuple[str, str]:
+def template(row: Row) -> tuple[str, str]:
     """The title, and title with brand and category in a row."""
     more = [
         f"{key}: {row[key]}." for key in ("brand", "maker", "category", "designer") if row.get(key)

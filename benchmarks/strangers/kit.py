@@ -182,7 +182,7 @@ class _Part:
             high, low = self.pairs
             pair = weight[high] * weight[low]
             won = (said[high] > said[low]) + 0.5 * (said[high] == said[low])
-            return float(pair @ won / max(pair.sum(), 1e-12))
+            return float(pair @ won / pair.sum()) if pair.sum() else 0.5
         if np.ptp(said) == 0:
             return 0.0
         rows = np.repeat(np.arange(len(truth)), weight.astype(int))

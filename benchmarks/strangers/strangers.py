@@ -3,7 +3,7 @@
     python -m benchmarks.strangers.strangers [--room clicks] [--set medium] [--seeds 0 1 2]
     python -m benchmarks.strangers.strangers --room lives --set nulls   # its simulated sets alone
     python -m benchmarks.strangers.strangers --developed     # print those, write nothing
-    python -m benchmarks.strangers.strangers --kept          # the result of what is measured so far
+    python -m benchmarks.strangers.strangers --kept    # rows of cells, and what is written already
 
 Three seeds, which draw the model and, where a set has no order of its own, the part that is held
 out. The documented command is run with its defaults, and its predictions for held rows are set
@@ -17,6 +17,7 @@ counts those of rooms that predict.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from adwright.core.progress import say
-from benchmarks.common.result import Figure, write_result
+from benchmarks.common.result import RESULTS, Figure, write_result
 from benchmarks.strangers.kit import (
     PREDICTS,
     SETS,
@@ -183,6 +184,8 @@ def main() -> None:
     if chosen.developed or chosen.room or chosen.set:
         say("a part: nothing is written")
         return
+    if chosen.kept:
+        rows = beside(rows, json.loads((RESULTS / "strangers.json").read_text("utf-8"))["rows"])
     write_result(
         "strangers",
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),
@@ -191,6 +194,19 @@ def main() -> None:
         rows=rows,
         figures=figures_of(rows),
     )
+
+
+def beside(
+    rows: Sequence[dict[str, Any]], written: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """`rows`, and those `written` of other sets or of more seeds, in the order of `SETS`."""
+    found = {(row["room"], row["set"]): row for row in rows}
+    for row in written:
+        key = row["room"], row["set"]
+        if key not in found or found[key].get("seeds", 0) < row.get("seeds", 0):
+            found[key] = row
+    places = [(room, name) for room in SETS for name in (*SETS[room], "simulated")]
+    return sorted(found.values(), key=lambda row: places.index((row["room"], row["set"])))
 
 
 def _line(row: Mapping[str, Any]) -> str:
