@@ -19,8 +19,11 @@ measured have no row.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import shutil
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ Floats = NDArray[np.float64]
 
 
 def main() -> None:
-    """Do what was asked for, and write what was ever done on this machine."""
+    """Do what was asked for, and write it beside what was done before."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--set", dest="names", choices=SETS, action="append")
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -50,17 +53,30 @@ def main() -> None:
     parser.add_argument("--peer", choices=("implicit", "recbole"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    root = cache_folder() / "bench" / NAME
+    kept = asked.results / NAME
+    kept.mkdir(parents=True, exist_ok=True)
     for name in asked.names or SETS:
         kind = asked.peer or f"{asked.minutes:g}"
-        path = root / f"{name}_{kind}_{asked.seed}"
-        if not (path / "row.json").exists():
+        cell = f"{name}_{kind}_{asked.seed}"
+        if not (kept / f"{cell}.json").exists():
+            path = cache_folder() / "bench" / NAME / cell
             shutil.rmtree(path, ignore_errors=True)
             made = peer_row if asked.peer else served_row
             row = {"set": name, "kind": kind, "seed": asked.seed, **made(name, path, asked)}
-            (path / "row.json").write_text(json.dumps(row))
-        written(root, asked.results)
-    drawn(root)
+            atomic_write_text(kept / f"{cell}.json", json.dumps(row) + "\n")
+        written(kept, asked.results)
+
+
+def coded(gains: Floats) -> str:
+    """The ranks that NDCG@10 [users] comes from, a byte each, 0 for none among the ten: as text."""
+    ranks = np.where(gains > 0, np.round(2 ** (1 / np.maximum(gains, 0.1)) - 1), 0)
+    return base64.b64encode(zlib.compress(ranks.astype(np.uint8).tobytes(), 9)).decode()
+
+
+def gains_of(text: str) -> Floats:
+    """NDCG@10 [users] of what `coded` wrote."""
+    ranks = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.float64)
+    return np.where(ranks > 0, 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0)
 
 
 def served_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]:
@@ -71,12 +87,14 @@ def served_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, An
     cpu, wall = command(path, "train", "cascade", "log", "--out", "cascade", *minutes)
     command(path, "recommend", "cascade", "--out", "shown.parquet")
     report = json.loads((path / "cascade" / "report.json").read_text())
+    plan = json.loads((path / "cascade" / "plan.json").read_text())
     return {
         "names": ["served"],
-        "gains": [gain(pl.read_parquet(path / "shown.parquet"), hidden).tolist()],
+        "ranks": [coded(gain(pl.read_parquet(path / "shown.parquet"), hidden))],
         "cpu": cpu,
         "wall": wall,
         "notes": report["notes"],
+        "curves": {one["model"]: one["curve"] for one in plan["models"]},
         "reliability": report["reliability"],
         "data": report["data_hash"],
     }
@@ -104,7 +122,7 @@ def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]
         rows=len(users), items=len(ids), k=DEPTH, unseen=int(not repeated),
     )  # fmt: skip
     answer_peer(asked.peer, path / "exchange.npz", path / "out.npz", asked.seed)
-    names, gains, cpu = [], [], 0.0
+    names, ranks, cpu = [], [], 0.0
     with np.load(path / "out.npz", allow_pickle=False) as stored:
         for key, called in PEER_NAMES.items():
             if f"{key}_items" in stored.files:
@@ -117,28 +135,28 @@ def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]
                     }
                 ).filter(pl.Series(shown.ravel() >= 0))
                 names.append(called)
-                gains.append(gain(table, hidden).tolist())
+                ranks.append(coded(gain(table, hidden)))
                 cpu += float(stored[f"{key}_cpu"])
-    return {"names": names, "gains": gains, "cpu": cpu}
+    return {"names": names, "ranks": ranks, "cpu": cpu}
 
 
 _KEYS = ("user_id", "item_id")
 
 
-def written(root: Path, folder: Path) -> None:
-    """Write next_item.json from all that is kept."""
-    cells = [json.loads(path.read_text()) for path in sorted(root.glob("*/row.json"))]
+def written(kept: Path, folder: Path) -> None:
+    """Write next_item.json and its plot from all cells, which are kept beside it."""
+    cells = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
     rows, figures = [], dict[str, Figure]()
     gains: dict[tuple[str, str, str], Floats] = {}
     for name, kind in sorted({(one["set"], one["kind"]) for one in cells}):
         some = [one for one in cells if (one["set"], one["kind"]) == (name, kind)]
         for at, called in enumerate(some[0]["names"]):
-            gains[name, kind, called] = np.array([one["gains"][at] for one in some])
+            gains[name, kind, called] = np.array([gains_of(one["ranks"][at]) for one in some])
             found = over_seeds(gains[name, kind, called])
             rows.append(
                 {
                     "set": name, "kind": kind, "name": called, "seeds": len(some),
-                    "users": len(some[0]["gains"][at]),
+                    "users": gains[name, kind, called].shape[1],
                     "ndcg10": [found.value, found.low, found.high],
                     "cpu": [one["cpu"] for one in some],
                     "notes": [one["notes"] for one in some if "notes" in one],
@@ -174,27 +192,31 @@ def written(root: Path, folder: Path) -> None:
     write_result(
         NAME,
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),
-        data=content_hash({one["set"]: len(one["gains"][0]) for one in cells}),
+        data=content_hash({one["set"]: len(gains_of(one["ranks"][0])) for one in cells}),
         seeds=sorted({one["seed"] for one in cells}),
         rows=rows,
         figures=figures,
         folder=folder,
     )
+    if folder == RESULTS:
+        drawn(cells)
 
 
-def drawn(root: Path) -> None:
+def drawn(cells: Sequence[Mapping[str, Any]]) -> None:
     """docs/_static/next_item.svg: recall of validation by minutes, each network of the longest
     build of each log."""
     from adwright.metrics.reports.charts import learning_curves, to_svg
 
     rows = []
     for name in SETS:
-        plans = root.glob(f"{name}_*/cascade/plan.json")
-        longest = max(plans, key=lambda one: json.loads(one.read_text())["spent"], default=None)
-        for one in json.loads(longest.read_text())["models"] if longest else ():
+        mine = [one for one in cells if one["set"] == name and "curves" in one]
+        longest: Mapping[str, Any] = max(
+            mine, key=lambda one: float(one["kind"]), default={"curves": {}}
+        )
+        for model, curve in longest["curves"].items():
             rows += [
-                {"minutes": seconds / 60, "series": f"{name}, {one['model']}", "value": value}
-                for seconds, value in one["curve"]
+                {"minutes": seconds / 60, "series": f"{name}, {model}", "value": value}
+                for seconds, value in curve
             ]
     if rows:
         chart = learning_curves(
@@ -220,8 +242,8 @@ def over_seeds(gains: Floats) -> MethodInterval:
 
 def behind(ours: Floats, peer: Floats) -> bool:
     """Whether ours [S, U] lies below the peer's beyond the interval of the difference."""
-    ones = np.ones(ours.shape[1])
-    found = two_level_difference(ours, peer, ones, np.random.default_rng(0))
+    ones, seeds = np.ones(ours.shape[1]), min(len(ours), len(peer))
+    found = two_level_difference(ours[:seeds], peer[:seeds], ones, np.random.default_rng(0))
     return found.high < 0
 
 

@@ -83,8 +83,9 @@ class FoundCandidates:
         """Which share of each visit's targets some sources find together: [V]."""
         number = np.array([len(one) for one in self.targets])
         hit = np.any([self._hits[name] for name in names], axis=0)
-        found: Floats = np.bincount(np.repeat(np.arange(len(number)), number), hit, len(number))
-        return found / np.maximum(number, 1)
+        owner = np.repeat(np.arange(len(number)), number)
+        share: Floats = np.bincount(owner, hit, len(number)) / np.maximum(number, 1)
+        return share
 
     @cached_property
     def _hits(self) -> Mapping[SourceName, NDArray[np.bool_]]:
