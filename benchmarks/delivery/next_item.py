@@ -169,13 +169,14 @@ def written(kept: Path, folder: Path) -> None:
                 figures[f"{name.replace('-', '_')}_{kind}_ndcg10"] = found.value
     ours = {row["set"]: row for row in rows if row["kind"] == "30"}
     figures["sets"] = len(ours)
-    figures["sets_behind_any_peer"] = len(
-        {
-            name
-            for (name, _, called), peer in gains.items()
-            if name in ours and called != "served" and behind(gains[name, "30", "served"], peer)
-        }
-    )
+    beside = {
+        (name, called): behind(gains[name, "30", "served"], peer)
+        for (name, _, called), peer in gains.items()
+        if name in ours and called != "served"
+    }
+    figures["sets_beside_peers"] = len({name for name, _ in beside})
+    if beside:
+        figures["sets_behind_any_peer"] = len({name for (name, _), one in beside.items() if one})
     figures["minutes_over_worst"] = max(
         (cpu / 60 / float(row["kind"]) for row in rows if row["name"] == "served"
          for cpu in row["cpu"]), default=0.0,
@@ -214,9 +215,11 @@ def drawn(cells: Sequence[Mapping[str, Any]]) -> None:
             mine, key=lambda one: float(one["kind"]), default={"curves": {}}
         )
         for model, curve in longest["curves"].items():
+            # What the fine ranker validates is of another measure.
             rows += [
                 {"minutes": seconds / 60, "series": f"{name}, {model}", "value": value}
                 for seconds, value in curve
+                if model != "fine"
             ]
     if rows:
         chart = learning_curves(
