@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
+from adwright.delivery.funnel.measure import mean_distance
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, answer_peer
@@ -161,7 +162,7 @@ def written(kept: Path, folder: Path) -> None:
                     "cpu": [one["cpu"] for one in some],
                     "notes": [one["notes"] for one in some if "notes" in one],
                     "calibration_error": [
-                        _off(one["reliability"]) for one in some if one.get("reliability")
+                        mean_distance(one["reliability"]) for one in some if one.get("reliability")
                     ],
                 }
             )  # fmt: skip
@@ -230,12 +231,6 @@ def drawn(cells: Sequence[Mapping[str, Any]]) -> None:
             y_title="Recall@50, validation",
         )
         atomic_write_text(PICTURES / f"{NAME}.svg", to_svg(chart))
-
-
-def _off(reliability: list[tuple[float, float, int]]) -> float:
-    """The calibration error of a report's table."""
-    said, taken, number = np.array(reliability).T
-    return float(np.average(np.abs(said - taken), weights=number))
 
 
 def over_seeds(gains: Floats) -> MethodInterval:

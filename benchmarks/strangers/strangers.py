@@ -179,8 +179,9 @@ def main() -> None:
             say(_line(rows[-1]))
         drawn = not chosen.developed and (not chosen.set or "nulls" in chosen.set)
         if drawn and room in PREDICTS:
-            rows += nothing_there(room, chosen.seeds, kept=chosen.kept, again=chosen.again)
-            say(f"{room} on simulated sets: {rows[-1:]}")
+            simulated = nothing_there(room, chosen.seeds, kept=chosen.kept, again=chosen.again)
+            say(f"{room} on simulated sets: {simulated}")
+            rows += simulated
     if chosen.developed or chosen.room or chosen.set:
         say("a part: nothing is written")
         return

@@ -127,8 +127,10 @@ def test_a_command_that_is_wrong_is_found_before_it_runs(words: list[str], what:
 
 
 def test_a_command_that_is_right_passes() -> None:
-    check_words(app, ["evaluate", "runs/x"])
-    check_words(app, ["store", "show"])
+    for right in (["evaluate", "runs/x"], ["store", "show"]):
+        check_words(app, right)
+        with pytest.raises(ConfigError, match="--no-such"):
+            check_words(app, [*right, "--no-such"])
 
 
 def test_a_mistake_in_a_step_is_one_of_the_file(folder: Path) -> None:

@@ -126,7 +126,7 @@ def select_serving(
     cascade: sizes; of these only `coarse` is read here. Deterministic for a seed.
     """
     unseen, seed = not parts.parts.repeats, config.seed
-    most = VALID if config.valid is None else config.valid
+    most = visits_within(task, VALID) if config.valid is None else config.valid
     visits = some_visits(task, task.visits("valid"), most, unseen=unseen, seed=seed)
     found = find_candidates(parts, {name: SIZES[name] for name in parts.sources}, task, visits)
     kept, notes = needed_sources(found)
@@ -248,8 +248,8 @@ _CHOOSING, _MEASURING, _AGAIN, _LINEAR, _SLICE = 0.07, 0.05, 0.15, 0.15, 0.05
 #: Visits whose time is taken before it is said how many there can be, and the fewest that choose
 #: and that measure.
 _PROBED, _FEWEST_VALID, _FEWEST_TEST = 128, 300, 500
-#: What a visit takes that chooses, and one that measures, beside finding and scoring its
-#: candidates once.
+#: How many times as long a visit takes that chooses, and one that measures, as finding and scoring
+#: its candidates once.
 _TO_CHOOSE, _TO_MEASURE = 2.5, 1.5
 #: Seconds without which the fine ranker is not begun: its rows have to be made first.
 _FINE = 60.0
@@ -391,13 +391,11 @@ def _with_visits(
     clock: Clock,
 ) -> FunnelConfig:
     """The config with as many visits that choose and that measure as the time allows, by what the
-    first of them take; it says itself how many where it has a number."""
+    first of them take; numbers that it has already stay."""
     valid, test = visits_within(task, VALID), visits_within(task, TEST)
     visits = some_visits(task, task.visits("valid"), _PROBED, unseen=not parts.parts.repeats)
-    columns, sizes = (
-        parts.columns(parts.coarse_names),
-        {name: SIZES[name] for name in parts.sources},
-    )
+    columns = parts.columns(parts.coarse_names)
+    sizes = {name: SIZES[name] for name in parts.sources}
     each = 0.0
     # What is opened at the first visit is opened by then.
     for some in (visits[: _PROBED // 2], visits[_PROBED // 2 :]):
@@ -408,8 +406,8 @@ def _with_visits(
     if each:
         choosing = left(1 - _AGAIN - _MEASURING) / (_TO_CHOOSE * each)
         valid = min(valid, max(_FEWEST_VALID, int(choosing)))
-        test = min(test, max(_FEWEST_TEST, int(60 * config.minutes * _MEASURING
-                                               / (_TO_MEASURE * each))))  # fmt: skip
+        measuring = 60 * config.minutes * _MEASURING / (_TO_MEASURE * each)
+        test = min(test, max(_FEWEST_TEST, int(measuring)))
     return replace(
         config,
         valid=valid if config.valid is None else config.valid,
@@ -453,7 +451,7 @@ def _chosen(
             log,
             task,
             Asking(
-                most=TEST if config.test is None else config.test,
+                most=visits_within(task, TEST) if config.test is None else config.test,
                 draws=config.draws,
                 seed=config.seed,
             ),

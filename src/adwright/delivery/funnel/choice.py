@@ -296,9 +296,9 @@ _K = 10
 class TriedOrder:
     """An order and how good it is by the cross-fit.
 
-    coarse, fine: with the weights of both halves, in the mean (`on_all_visits` fits them to all);
-    without a fine stage None. models: networks that are asked. gain, recall: NDCG@10 and recall@50
-    of each visit: [V].
+    coarse, fine: the weights are the mean of those of both halves (`on_all_visits` fits those of
+    the coarse stage to all); fine is None without that stage. models: networks that are asked.
+    gain, recall: NDCG@10 and recall@50 of each visit: [V].
     """
 
     name: str
@@ -492,9 +492,9 @@ def _with_fine(
         (f"{coarse.name} + fine", mixture, score),
     )
     found = []
-    for name, by_fine, found_score in pairs:
-        order = _order(name, top, found_score, coarse.coarse, coarse.models + 1, through)
-        found.append(replace(order, fine=by_fine))
+    for name, by, ranked in pairs:
+        order = _order(name, top, ranked, coarse.coarse, coarse.models + 1, through)
+        found.append(replace(order, fine=by))
     return found
 
 

@@ -337,7 +337,9 @@ def _blocks(z: NDArray[np.floating], offsets: Ints, taken: NDArray[np.bool_]) ->
             place, bounds = ranges(offsets[visits], sizes[visits])
             mine = np.repeat(np.arange(len(visits)), np.diff(bounds))
             share = taken[place] / number[visits][mine]
-            found.append(_VisitBlock(z[place].astype(np.float64), mine, len(visits), share))
+            found.append(
+                _VisitBlock(z[place].astype(np.float64, copy=False), mine, len(visits), share)
+            )
     return found
 
 

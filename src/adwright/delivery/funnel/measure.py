@@ -74,6 +74,12 @@ class FunnelLine:
     ms: float | None = None
 
 
+def mean_distance(reliability: Sequence[tuple[float, float, int]]) -> float:
+    """Between what was said and what was taken, over the items of a report's `reliability`."""
+    said, taken, number = np.array(reliability).T
+    return float(np.average(np.abs(said - taken), weights=number))
+
+
 @dataclass(frozen=True)
 class FunnelReport:
     """first: one sentence, what serves and how it stands to the rules. notes: what else was
@@ -98,10 +104,7 @@ class FunnelReport:
     @property
     def calibration_error(self) -> float | None:
         """The mean distance between the two, over items shown (Naeini et al. 2015)."""
-        if not self.reliability:
-            return None
-        said, taken, number = np.array(self.reliability).T
-        return float(np.average(np.abs(said - taken), weights=number))
+        return mean_distance(self.reliability) if self.reliability else None
 
     def calibration_text(self) -> str:
         """What the probabilities are worth, in a sentence; empty where there are none."""
