@@ -238,7 +238,7 @@ def test_a_build_is_replaced_where_that_is_asked_for(tmp_path: Path) -> None:
 def test_a_plan_says_how_the_minutes_are_spent() -> None:
     found = plan_funnel(FunnelConfig(minutes=10))
     assert "600 s of the processor, of which 72 are kept" in found[0]
-    assert "sequence, sasrec, two-tower, hcn get 30 s each" in found[1]
+    assert "sequence, sasrec, two-tower, hcn are tried for some 15 s each" in found[1]
     assert plan_funnel(FunnelConfig(models=())) == ("no model is trained",)
 
 
@@ -376,6 +376,19 @@ def test_what_serves_is_fitted_to_all_events_as_far_as_time_goes(
         assert same == kept
 
 
+def test_where_an_epoch_takes_too_long_what_is_new_is_learned(tmp_path: Path) -> None:
+    networks = Networks(TASK, True, tmp_path)
+    for name in ("sequence", "two-tower"):
+        run = replace(networks.slice(Trained(name), 0.0), stepping=100.0, epochs=1.0)
+        measured = networks.trained(name)
+        assert isinstance(measured, SequenceArtifact | RetrieverArtifact)
+        found, how = networks.of_all(measured, run, 0.95 * networks.needs(run))
+        learned = name == "two-tower"
+        assert ("what is new and as much that is not" in how) == learned
+        assert (found.fitted == TASK.fitted(whole=True)) == learned
+        assert np.array_equal(found.vectors, measured.vectors) != learned
+
+
 def test_positions_are_no_times() -> None:
     assert task_sequences(TASK).time is not None
     moved = replace(TASK, time=TASK.time - TASK.time.min() + MICROSECONDS_PER_DAY)
@@ -395,11 +408,13 @@ def run(
 @pytest.mark.parametrize(
     ("runs", "left", "expected"),
     [
-        # Everybody gets a slice first, in their order.
-        ([run("sequence"), run("two-tower", 0.9)], 100.0, ("sequence", 10.0)),
-        # Then who gained most per second, whoever is ahead.
-        ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51, 0.52)], 100.0, ("sequence", 10.0)),
-        ([run("sequence", 0.1, 0.3), run("hcn", 0.1, 0.28, each=5.0)], 100.0, ("hcn", 10.0)),
+        # Everybody gets half a slice first, in their order.
+        ([run("sequence"), run("two-tower", 0.9)], 100.0, ("sequence", 5.0)),
+        # Then who would be ahead at the end, if doublings gained what the last one did.
+        ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51)], 100.0, ("sequence", 10.0)),
+        ([run("sequence", 0.1, 0.2), run("two-tower", 0.5, 0.51)], 100.0, ("two-tower", 10.0)),
+        ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51)], 10.0, ("two-tower", 10.0)),
+        ([run("sequence", 0.1), run("hcn", 0.2)], 100.0, ("hcn", 10.0)),
         # One validation that is worse does not end the race for anybody.
         ([run("sequence", 0.1, 0.3, 0.29), run("hcn", 0.3, 0.35, 0.36)], 100.0, ("sequence", 10.0)),
         ([run("sequence", 0.1, 0.3, ended=True), run("hcn", 0.2, 0.2)], 100.0, ("hcn", 10.0)),
@@ -413,7 +428,7 @@ def run(
         ([], 100.0, None),
     ],
 )
-def test_the_next_slice_goes_where_it_gains_most(
+def test_the_next_slice_goes_to_whom_promises_most(
     runs: list[Trained], left: float, expected: tuple[ModelName, float] | None
 ) -> None:
     assert next_slice(runs, left, 10.0) == expected

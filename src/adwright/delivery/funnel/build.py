@@ -476,12 +476,11 @@ def _refitted(
     fitted, said = task.fitted(whole=True), list[str]()
     parts = _recounted(funnel.parts, rules, log, fitted)
     asked = [runs[name] for name in MODELS if name in parts.models and name != "fine"]
-    for at, run in enumerate(asked):
-        # What an epoch of each takes says how the time is shared.
-        share = run.an_epoch / sum(one.an_epoch for one in asked[at:])
+    # The one that needs least is first, and what it leaves of its share is for the others.
+    for at, run in enumerate(sorted(asked, key=networks.needs)):
         measured = parts.models[run.model]
         if isinstance(measured, SequenceArtifact | RetrieverArtifact):
-            model, how = networks.of_all(measured, run, left() * share)
+            model, how = networks.of_all(measured, run, left() / (len(asked) - at))
             parts, said = parts.with_models({run.model: model}), [*said, how]
     if "fine" in parts.models:
         said.append("fine stays as measured")
@@ -543,8 +542,8 @@ def plan_funnel(config: FunnelConfig | None = None) -> tuple[str, ...]:
     ]
     if racing:
         said.append(
-            f"after the rules {', '.join(racing)} get {whole * _SLICE:.0f} s each, or more "
-            "where it takes long to begin; then always the one that gained most per second"
+            f"after the rules {', '.join(racing)} are tried for some {whole * _SLICE / 2:.0f} s "
+            "each; then the next slice is always for the one that promises most for the time left"
         )
     if "fine" in config.models:
         said.append(f"fine comes last, where {_FINE:.0f} s are left")

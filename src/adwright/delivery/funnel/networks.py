@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from adwright.core.clock import Clock, ProcessorClock
@@ -25,6 +26,7 @@ from adwright.data.sequences.item_sequences import ItemSequences
 from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.tasks.split import SPLITS
 from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.models.retrieval.multi_interest import HCN
 from adwright.models.retrieval.two_tower import TwoTower
@@ -49,22 +51,21 @@ from adwright.training.sequential.runfile import sequence_defaults
 # --------------------------------------------------------------------------------------------------
 # What is trained in the minutes that there are: a race in slices.
 #
-# Item-item and the other rules take seconds and are always there. Then each network gets a slice, a
-# twentieth of the time, at whose end it is validated; an epoch, several of them, or a part of one.
-# From there on the next slice goes to the network that gained most per second in its last two, by
-# the
-# recall of the same validation visits, until the time is over or patience stops them all. So the
-# time
-# goes where it teaches most, what one network leaves falls to the others, and nothing is spent on
-# asking what an epoch would take: the question is the first slice, and that is kept.
+# Item-item and the other rules take seconds and are always there. Then each network gets half a
+# slice, of a twentieth of the time, at whose end it is validated; an epoch, several of them, or a
+# part of one. From there on the next slice goes to the network that would recall most of the same
+# validation visits if all that is left went to it and each doubling of its time gained what its
+# last one gained, until the time is over or patience stops them all. So a network that learns fast
+# from low down takes nothing from one that is ahead, what one leaves falls to the others, and
+# nothing is spent on asking what an epoch would take: the question is the first slice, and that is
+# kept.
 #
 #     sequence    HSTU, for whom the next item follows from the last ones
 #     sasrec      likewise, by plain attention
 #     two-tower   for whom the items' features matter, and new items
 #     hcn         several interests a user; an order
 #     fine        DIN over what the coarse order lets through: last, in what is left, as what it
-# gains
-#                 is of another measure
+#                 gains is of another measure
 #
 # The seconds are those of the processor, as what waits for a busy core learns nothing. Every
 # training is kept between its slices, and a build that is given more minutes goes on with each.
@@ -73,10 +74,13 @@ ModelName = Literal["sequence", "sasrec", "two-tower", "hcn", "fine"]
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 #: Those that read a sequence, and which network each is.
 _KINDS: Mapping[ModelName, str] = {"sequence": "hstu", "sasrec": "sasrec"}
+_TRAIN = SPLITS.index("train")
 #: A slice is at least so many times as long as what it takes to begin and to validate one.
 _WORTH = 3.0
-#: What is less than this share of a slice is not begun.
-_LEAST = 0.25
+#: What is less than this share of a slice is not begun; of the first one that a network gets.
+_LEAST, _FIRST = 0.25, 0.5
+#: After one slice: by how much of its value a doubling of the time is taken to raise it.
+_DOUBLING = 0.5
 
 
 class Slice(Callback):
@@ -152,14 +156,17 @@ class Trained:
         """Seconds that one takes; infinite before the first step."""
         return self.stepping / self.epochs if self.epochs else math.inf
 
-    @property
-    def promise(self) -> float:
-        """What a second of the last two slices gained; infinite before the first."""
+    def promise(self, left: float) -> float:
+        """The value after `left` seconds more, if each doubling of the time gains what the last one
+        gained; infinite before the first slice."""
         if not self.curve:
             return math.inf
-        best = [(0.0, 0.0), *zip([t for t, _ in self.curve], self._best, strict=True)]
-        (before, low), (now, high) = best[-min(3, len(best))], best[-1]
-        return (high - low) / max(now - before, 1e-9)
+        best, times = self._best, [time for time, _ in self.curve]
+        gained = _DOUBLING * best[-1]
+        if len(best) > 1:
+            since = max((n for n, time in enumerate(times) if time <= times[-1] / 2), default=0)
+            gained = (best[-1] - best[since]) / math.log2(times[-1] / times[since])
+        return best[-1] + gained * math.log2(1 + max(left, 0.0) / times[-1])
 
     @property
     def _best(self) -> list[float]:
@@ -179,6 +186,11 @@ class Trained:
         return f"{said}; cut off, it goes on with more --minutes and --resume"
 
 
+def _epochs(run: Trained) -> int:
+    """Those up to the best validation, the begun one too."""
+    return max(math.ceil(run.best_epochs), 1)
+
+
 def next_slice(
     runs: Iterable[Trained], left: float, usual: float
 ) -> tuple[ModelName, float] | None:
@@ -189,8 +201,9 @@ def next_slice(
     able = [one for one in runs if not one.ended and left - one.around >= max(_LEAST * usual, 1e-9)]
     if not able:
         return None
-    best = max(able, key=lambda one: one.promise)
-    return best.model, min(max(usual, _WORTH * best.around), left - best.around)
+    best = max(able, key=lambda one: one.promise(left))
+    slice = max(usual, _WORTH * best.around) if best.curve else _FIRST * usual
+    return best.model, min(slice, left - best.around)
 
 
 def free_cores() -> int:
@@ -219,11 +232,12 @@ def task_sequences(task: NextBasket) -> ItemSequences:
 @dataclass(frozen=True, eq=False)
 class _Again:
     """How a model is fitted to all events. before: whose weights it begins with, None for new
-    ones."""
+    ones. newest: whether only what was not trained on, and as much that was."""
 
     epochs: int
     text: str
     before: nn.Module | None = None
+    newest: bool = False
 
     def begin(self, model: nn.Module) -> None:
         """Give it the weights; what is counted stays its own."""
@@ -297,21 +311,44 @@ class Networks:
             task = replace(task, split=np.zeros_like(task.split), count=count)
             model, fit = self._new(run.model, task)
             again.begin(model)
+            if again.newest:
+                task = replace(task, split=self._newest())
             fit_retriever(model, task, replace(fit, epochs=again.epochs, validation_visits=0))
             found = RetrieverArtifact.of(model, task, seed=self.seed)
         return replace(found, fitted=self.task.fitted(whole=True)), again.text
 
+    def needs(self, run: Trained) -> float:
+        """Seconds of fitting a model anew to all events."""
+        return self._epoch_of_all(run) * _epochs(run)
+
     def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
-        """Anew for the epochs found, or one more from the weights that were measured, or not."""
-        an_epoch = run.an_epoch * len(self.task.item) / max(int(self.task.count.sum()), 1)
-        epochs = max(math.ceil(run.best_epochs), 1)
+        """Anew for the epochs found; or from the weights that were measured for some epochs more,
+        or, a network that learns visit by visit, for what is new; or not."""
+        an_epoch, epochs = self._epoch_of_all(run), _epochs(run)
         if an_epoch * epochs <= left:
             return _Again(epochs, f"{run.model} is trained anew for the {epochs} epochs found")
         if an_epoch <= left:
             more = int(left / an_epoch)
             return _Again(more, f"{run.model} is trained on for {more} of its epochs", measured)
+        if run.model not in _KINDS:
+            part = an_epoch * float((self._newest() == _TRAIN).mean())
+            if part <= left:
+                said = f"{run.model} is trained on with what is new and as much that is not"
+                return _Again(1, said, measured, newest=True)
         said = f"{run.model} stays as measured, as an epoch takes {an_epoch:.0f} s and"
         return _Again(0, f"{said} {max(left, 0):.0f} s are left")
+
+    def _epoch_of_all(self, run: Trained) -> float:
+        """Seconds of an epoch of all events."""
+        return run.an_epoch * len(self.task.item) / max(int(self.task.count.sum()), 1)
+
+    def _newest(self) -> NDArray[np.int8]:
+        """A split in which the visits train that did not, and as many that did."""
+        split, old = self.task.split, self.task.visits("train")
+        kept = np.random.default_rng(self.seed).permutation(old)[: len(split) - len(old)]
+        found = np.where(split == _TRAIN, SPLITS.index("valid"), _TRAIN).astype(np.int8)
+        found[kept] = _TRAIN
+        return found
 
     @cached_property
     def sequences(self) -> ItemSequences:
