@@ -410,6 +410,11 @@ def run(
     [
         # Everybody gets half a slice first, in their order.
         ([run("sequence"), run("two-tower", 0.9)], 100.0, ("sequence", 5.0)),
+        # HSTU is not begun before SASRec's turn, and after it.
+        ([run("sequence"), run("sasrec")], 100.0, ("sasrec", 5.0)),
+        ([run("sequence"), run("sasrec", 0.1), run("hcn", 0.2)], 100.0, ("hcn", 10.0)),
+        ([run("sequence"), run("sasrec", 0.3), run("hcn", 0.2)], 100.0, ("sasrec", 10.0)),
+        ([run("sequence"), run("sasrec", 0.3, ended=True)], 100.0, ("sequence", 5.0)),
         # Then who would be ahead at the end, if doublings gained what the last one did.
         ([run("sequence", 0.1, 0.3), run("two-tower", 0.5, 0.51)], 100.0, ("sequence", 10.0)),
         ([run("sequence", 0.1, 0.2), run("two-tower", 0.5, 0.51)], 100.0, ("two-tower", 10.0)),

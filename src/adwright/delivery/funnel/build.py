@@ -244,7 +244,7 @@ Tell = Callable[[str], None]
 VALID, TEST, USUAL_ITEMS = 1_500, 5_000, 20_000
 #: Shares of the minutes: to choose, to measure, to fit again to all events; the search of the
 #: linear model, at most; a slice of a network.
-_CHOOSING, _MEASURING, _AGAIN, _LINEAR, _SLICE = 0.07, 0.05, 0.15, 0.15, 0.05
+_CHOOSING, _MEASURING, _AGAIN, _LINEAR, _SLICE = 0.07, 0.05, 0.20, 0.15, 0.05
 #: Visits whose time is taken before it is said how many there can be, and the fewest that choose
 #: and that measure.
 _PROBED, _FEWEST_VALID, _FEWEST_TEST = 128, 300, 500

@@ -55,10 +55,11 @@ from adwright.training.sequential.runfile import sequence_defaults
 # slice, of a twentieth of the time, at whose end it is validated; an epoch, several of them, or a
 # part of one. From there on the next slice goes to the network that would recall most of the same
 # validation visits if all that is left went to it and each doubling of its time gained what its
-# last one gained, until the time is over or patience stops them all. So a network that learns fast
-# from low down takes nothing from one that is ahead, what one leaves falls to the others, and
-# nothing is spent on asking what an epoch would take: the question is the first slice, and that is
-# kept.
+# last one gained, until the time is over or patience stops them all. HSTU is not begun before it is
+# SASRec's turn, and promises what that does until then, as both read the same. So a network that
+# learns fast from low down takes nothing from one that is ahead, what one leaves falls to the
+# others, and nothing is spent on asking what an epoch would take: the question is the first slice,
+# and that is kept.
 #
 #     sequence    HSTU, for whom the next item follows from the last ones
 #     sasrec      likewise, by plain attention
@@ -198,10 +199,18 @@ def next_slice(
 
     left: seconds that there are. usual: seconds of a slice.
     """
-    able = [one for one in runs if not one.ended and left - one.around >= max(_LEAST * usual, 1e-9)]
+    every = {one.model: one for one in runs}
+    least = max(_LEAST * usual, 1e-9)
+    able = [one for one in every.values() if not one.ended and left - one.around >= least]
     if not able:
         return None
-    best = max(able, key=lambda one: one.promise(left))
+
+    def promise(run: Trained) -> tuple[float, bool]:
+        """Of a run; what was not begun comes after its like."""
+        alike = every.get("sasrec", run) if run.model == "sequence" and not run.curve else run
+        return alike.promise(left), alike is run
+
+    best = max(able, key=promise)
     slice = max(usual, _WORTH * best.around) if best.curve else _FIRST * usual
     return best.model, min(slice, left - best.around)
 

@@ -329,7 +329,8 @@ class _Loop(Generic[B]):
         if self.best:
             self.trainee.saved.load_state_dict(self.best)
         self.trainee.finish(self.at)
-        self._draw(seconds=0.0)
+        if not self.telling.pauses:  # what pauses goes on, and is drawn then
+            self._draw(seconds=0.0)
 
     def _epoch(self) -> bool:
         """Train on the rest of an epoch; whether it was read to its end."""
