@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, get_args
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from adwright.core.clock import FixedClock, SystemClock
 from adwright.core.errors import ConfigError, ResourceError
 from adwright.web import key_cache as keys
-from adwright.web.bodies import BodyRoute
+from adwright.web.bodies import BodyRoute, ShortWay
 from adwright.web.errors import (
     ApiError,
     Busy,
@@ -530,3 +531,72 @@ async def test_new_keys_are_refused_while_the_store_hangs(
         await asyncio.sleep(0.01)
     assert await cache.caller("key-a") == "acme"
     assert "g4" not in store.asked
+
+
+class Wanted(BaseModel):
+    name: str
+    count: int = 1
+
+
+def with_two_ways() -> FastAPI:
+    """An app whose /v1/long is answered by the framework and /v1/short past it."""
+    app, router = FastAPI(), APIRouter(route_class=BodyRoute)
+
+    def answered(body: Wanted) -> Response:
+        if body.name == "busy":
+            raise Busy("queue", 1.0)
+        if body.name == "store":
+            raise ResourceError("the store is gone")
+        return Response(f"{body.name} {body.count}", media_type="text/plain")
+
+    @router.post("/v1/long")
+    async def long(body: Wanted) -> Response:
+        return answered(body)
+
+    @router.post("/v1/short")
+    async def short(body: Wanted) -> Response:
+        raise AssertionError("the framework was asked")
+
+    async def answer(body: Wanted, scope: Scope) -> Response:
+        assert scope["path"] == "/v1/short"
+        return answered(body)
+
+    app.include_router(router)
+    add_error_handlers(app)
+    ways = {("POST", "/v1/short"): ShortWay("/v1/short", Wanted, answer)}
+    metrics, clock = ServiceMetrics(), SystemClock()
+    app.add_middleware(Gate, limits=GateLimits(), metrics=metrics, clock=clock, short=ways)
+    app.state.metrics = metrics
+    return app
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b'{"name": "a"}', "application/json", 200),
+        (b'{"name": "a", "count": 3, "more": 1}', "application/problem+json; charset=utf-8", 200),
+        (b'{"name": "a"}', "text/plain", 415),
+        (b"", "application/json", 422),
+        (b"{", "application/json", 400),
+        (b'{"name": 3, "count": "x"}', "application/json", 422),
+        (b'{"name": "busy"}', "application/json", 429),
+        (b'{"name": "store"}', "application/json", 503),
+        (b'{"name": "' + b"a" * 20_000 + b'"}', "application/json", 200),
+    ],
+)
+def test_the_short_way_answers_as_the_framework_does(
+    content: bytes, kind: str, status: int
+) -> None:
+    app = with_two_ways()
+    with running(app) as client:
+        long, short = (
+            client.post(path, content=content, headers={"Content-Type": kind})
+            for path in ("/v1/long", "/v1/short")
+        )
+    assert (long.status_code, short.status_code) == (status, status)
+    assert short.content == long.content
+    assert dict(short.headers) == dict(long.headers)
+    for path in ("/v1/long", "/v1/short"):
+        counted = {"route": path, "method": "POST", "status": str(status)}
+        found = app.state.metrics.registry.get_sample_value("adwright_requests_total", counted)
+        assert found == 1

@@ -123,6 +123,7 @@ def create_app(
         clock=clock,
         authenticate=_by_key(state.keys),
         turns=turns,
+        short=routes.short_ways(state),
     )
     return app
 

@@ -201,7 +201,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Answer every error of `app`, the framework's own included, with an ErrorBody."""
     answers(app, ApiError, lambda _, error: error.response())
     answers(app, HTTPException, _http_error)
-    answers(app, RequestValidationError, _invalid)
+    answers(app, RequestValidationError, lambda _, error: invalid_response(error))
     answers(app, AdwrightError, lambda _, error: own_error_response(error))
     # The framework raises it again after the answer, so that the server logs the traceback.
     answers(app, Exception, lambda *_: error_response(500, FAILED))
@@ -226,7 +226,8 @@ def allowed_methods(request: Request) -> list[str]:
     ]
 
 
-def _invalid(_: Request, error: RequestValidationError) -> Response:
+def invalid_response(error: RequestValidationError) -> Response:
+    """The answer to a body that is not as the endpoint takes it."""
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return error_response(400, _MEANINGS[400])

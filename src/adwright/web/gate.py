@@ -8,9 +8,10 @@ of the body is read; only a whole body counts as work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -291,13 +292,23 @@ def waited(scope: Scope) -> float:
     return found
 
 
+class ShortAnswer(Protocol):
+    """Answers one endpoint past the framework. path_format: as in its route."""
+
+    path_format: str
+
+    async def __call__(self, scope: Scope, body: bytes) -> Response | None:
+        """The answer; None where the framework is to give it."""
+
+
 class Gate:
     """Lets requests in, times answers and adds headers to them, but those that they have already.
 
     authenticate: None where nobody needs a key, and all are one tenant. turns: of the
     tenants, told by its owner how late the event loop is; None where requests never wait for one.
     respond: the form of a refusal. guarded: what paths begin with that need a key; others are
-    for whoever looks after the service, and take no body.
+    for whoever looks after the service, and take no body. short: by method and path, what is
+    answered past the framework.
     """
 
     def __init__(
@@ -310,6 +321,7 @@ class Gate:
         turns: AdaptiveConcurrency | None = None,
         respond: Callable[[ApiError], Response] = ApiError.response,
         guarded: tuple[str, ...] = (_GUARDED,),
+        short: Mapping[tuple[str, str], ShortAnswer] | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
@@ -317,7 +329,7 @@ class Gate:
         self._clock = clock
         self._authenticate = authenticate
         self._turns = turns
-        self._respond, self._guarded = respond, guarded
+        self._respond, self._guarded, self._short = respond, guarded, short or {}
         self._arrivals = ArrivingBodies(limits)
         most = limits.max_in_flight
         self._share = most if authenticate is None else limits.share_of(most)
@@ -398,7 +410,15 @@ class Gate:
         try:
             async with nullcontext(0.0) if self._turns is None else self._turns.turn(tenant) as at:
                 scope[_WAITED] = at
-                await self._app(scope, request.receive, send)
+                way = self._short.get((scope["method"], scope["path"]))
+                answer = None
+                if way is not None and request.body is not None:
+                    answer = await way(scope, request.body)
+                if answer is None:
+                    await self._app(scope, request.receive, send)
+                else:
+                    scope["route"] = way
+                    await answer(scope, request.receive, send)
         finally:
             self._in_flight -= 1
             mine.requests -= 1
@@ -418,18 +438,19 @@ class _Request:
         self.complete = bare and not length.strip("0")
         self.gone = False
         self._receive = receive
-        self._read: bytes | None = None
+        #: The whole body, where it was read and not handed on.
+        self.body: bytes | None = None
 
     async def read(self, arrivals: ArrivingBodies, tenant: str) -> bool:
         """Read the whole body; False where the caller went away."""
-        self._read = await arrivals.body(tenant, self._receive)
-        self.complete = self._read is not None
+        self.body = await arrivals.body(tenant, self._receive)
+        self.complete = self.body is not None
         self.gone = not self.complete
         return self.complete
 
     async def receive(self) -> Message:
         """What the app receives: the body where it was read, and then what follows it."""
-        if self._read is None:
+        if self.body is None:
             return await self._receive()
-        body, self._read = self._read, None
+        body, self.body = self.body, None
         return {"type": "http.request", "body": body, "more_body": False}

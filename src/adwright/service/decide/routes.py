@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import APIKeyHeader
+from starlette.types import Scope
 
 from adwright.campaigns.store.keys import Caller, KeyScope
 from adwright.campaigns.store.tables import Recorded
@@ -46,7 +47,7 @@ from adwright.service.decide.schemas import (
     stops_out,
 )
 from adwright.service.decide.state import ServiceState
-from adwright.web.bodies import BodyRoute
+from adwright.web.bodies import BodyRoute, ShortWay
 from adwright.web.errors import ApiError, error_docs
 from adwright.web.gate import CONTENT_TYPE, waited
 
@@ -220,10 +221,27 @@ def _not_ahead(time: datetime, what: str, state: ServiceState) -> None:
 )
 async def decide(body: DecideIn, tenant: Decides, state: State, asking: Request) -> Response:
     """Fill `k` places for somebody, in time, and log the choice with its propensities."""
+    return await _decided(body, tenant, state, waited(asking.scope))
+
+
+def short_ways(state: ServiceState) -> dict[tuple[str, str], ShortWay]:
+    """What is answered past the framework: decisions."""
+
+    async def answer(body: DecideIn, scope: Scope) -> Response:
+        caller: Caller = scope[CALLER]
+        require_scope(caller, "decide")
+        return await _decided(body, caller.tenant, state, waited(scope))
+
+    path = "/v1/decide"
+    return {("POST", path): ShortWay(path, DecideIn, answer)}
+
+
+async def _decided(body: DecideIn, tenant: str, state: ServiceState, late: float) -> Response:
+    """The answer to a request. late: seconds for which it has waited."""
     if body.time is not None:
         _not_ahead(body.time, f"request {body.request_id}", state)
     asked = state.config.deadline_ms if body.deadline_ms is None else body.deadline_ms
-    seconds = min(asked, state.config.max_deadline_ms) / 1e3 - waited(asking.scope)
+    seconds = min(asked, state.config.max_deadline_ms) / 1e3 - late
     now = state.clock.now()
     request = decision.Request(
         request_id=body.request_id,
