@@ -25,7 +25,7 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -37,7 +37,7 @@ from adwright.core.hashing import content_hash
 from adwright.delivery.funnel.measure import mean_distance
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
 from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
-from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, answer_peer
+from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, Peer, answer_peer
 from benchmarks.delivery.refit import command, gain, prepared
 
 NAME = "next_item"
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--set", dest="names", choices=SETS, action="append")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peer", choices=("implicit", "recbole"))
+    parser.add_argument("--peer", choices=get_args(Peer))
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     kept = asked.results / NAME

@@ -19,7 +19,7 @@ from adwright.metrics.ranking import ndcg_per_user, recall_per_user
 from adwright.training.retrieval.item_item import listed_ranks
 from adwright.training.retrieval.rules import new_targets
 from benchmarks.common.result import ROOT
-from benchmarks.peers.environments import build
+from benchmarks.peers.environments import PeerName, build
 from benchmarks.peers.harness import ALLOCATOR
 
 Ints = NDArray[np.int64]
@@ -31,7 +31,11 @@ PEER_NAMES = {
     "item_item_20": "implicit item-item, 20 neighbours",
     "item_item_100": "implicit item-item, 100 neighbours",
     "sasrec": "RecBole SASRec",
+    "rectools_sasrec": "RecTools SASRec",
+    "rectools_esasrec": "RecTools eSASRec",
+    "rectools_hstu": "RecTools HSTU",
 }
+Peer = Literal["implicit", "recbole", "rectools-sasrec", "rectools-esasrec", "rectools-hstu"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +119,10 @@ def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) 
     )
 
 
-def answer_peer(peer: Literal["implicit", "recbole"], source: Path, out: Path, seed: int) -> None:
+def answer_peer(peer: Peer, source: Path, out: Path, seed: int) -> None:
     """Let a peer answer what `source` asks, see `RUNNER`."""
-    python = build(peer)
+    environment_of: PeerName = "rectools" if peer.startswith("rectools") else peer
+    python = build(environment_of)
     command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **ALLOCATOR, **one}
