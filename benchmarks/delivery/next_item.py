@@ -9,7 +9,8 @@ defaults but for --minutes, which are those of the processor. NDCG@10 is of the 
 out, over the whole catalogue less what the user had, as `recommend` wrote it. The calibration error
 is of the probability that an item shown is taken next, in twentieths, on the test of `train`. Peers
 learn from the same events, answer for the same users, and are trained until their own validation is
-no better: implicit by its defaults, RecBole's SASRec by its own with the loss over all items.
+no better: implicit by its defaults, RecBole's SASRec by its own with the loss over all items,
+RecTools' models by what the authors of eSASRec chose, and then fitted again to all events.
 Intervals: 95%, over seeds and users; differences on the same users. Others have published, for
 Beauty on the same sequences and each by its own evaluation: SASRec with a sampled softmax .0531,
 eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not

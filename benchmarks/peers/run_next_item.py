@@ -15,9 +15,9 @@ SASRec.yaml and overall.yaml and the loss over the whole catalogue. Each user's 
 validates after every epoch, as in its own leave-one-out, and the best epoch answers. It stops
 where RecBole stops: ten validations that are no better. RecTools: SASRec, SASRec with LiGR layers
 (eSASRec) and HSTU, each with the sampled softmax and the settings that eSASRec's authors chose for
-Beauty, or for MovieLens 1M where half of the histories are longer than SHORT. The last event of each
-row validates after every epoch, until PATIENCE of them are no better; then a model is fitted to all
-events for the epochs found, and answers.
+Beauty, or for MovieLens 1M where half of the histories are longer than SHORT. The last event of
+each row validates after every epoch, until PATIENCE of them are no better; then a model is fitted
+to all events for the epochs found, and answers.
 """
 
 from __future__ import annotations

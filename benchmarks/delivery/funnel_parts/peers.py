@@ -121,8 +121,13 @@ def _exchange(log: NextLog, asked: NextQuestions, path: Path, *, repeats: bool) 
 
 def answer_peer(peer: Peer, source: Path, out: Path, seed: int) -> None:
     """Let a peer answer what `source` asks, see `RUNNER`."""
-    environment_of: PeerName = "rectools" if peer.startswith("rectools") else peer
-    python = build(environment_of)
+    kept: PeerName
+    match peer:
+        case "implicit" | "recbole":
+            kept = peer
+        case _:
+            kept = "rectools"
+    python = build(kept)
     command = [str(python), "-W", "ignore", str(RUNNER), peer, str(source), str(out), str(seed)]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **ALLOCATOR, **one}
