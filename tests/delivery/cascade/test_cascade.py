@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from adwright.core.clock import FixedClock
 from adwright.delivery.cascade.cascade import Cascade, CascadeConfig, Meter, Pace
 from adwright.delivery.decision import Deadline
 from adwright.delivery.stages.histories import RequestBatch
-from adwright.delivery.stages.protocols import Shortlist
+from adwright.delivery.stages.protocols import HistoryAlone, Shortlist
 from adwright.delivery.stages.sources import RankedSource
-from tests.support.delivery.cascade_parts import deployment, request, task
+from tests.support.delivery.cascade_parts import LATER, deployment, histories, request, task
 
 IDS = task().items.ids
 SIZES = CascadeConfig(retrieve=6, past=3, coarse=4, together=2)
@@ -51,6 +52,74 @@ def slow(clock: FixedClock, *, coarse: float = 0.0, fine: float = 0.0) -> Cascad
         config=SIZES,
         clock=clock,
     )
+
+
+class Told(Slow, HistoryAlone):
+    """A scorer that tells that it reads histories alone."""
+
+
+def keeping(clock: FixedClock, scorer: type[Slow] = Told, **changes: Any) -> Cascade:
+    whole = cascade()
+    return Cascade(
+        histories(),
+        vectors=whole.vectors,
+        coarse=scorer(clock, 0.1),
+        fine=None,
+        count=whole.count,
+        config=replace(SIZES, past=0, **changes),
+        clock=clock,
+    )
+
+
+def calls(whole: Cascade) -> int:
+    assert isinstance(whole.coarse, Slow)
+    return whole.coarse.calls
+
+
+def test_an_answer_is_kept_until_what_it_depends_on_is_another() -> None:
+    whole = keeping(FixedClock())
+    first = whole.recommend(request("u1"))
+    assert whole.recommend(request("u1", request_id="other")) is first
+    assert calls(whole) == 1
+    both = whole.recommend_many([request("u1"), request("u2")])
+    assert both[0] is first
+    assert calls(whole) == 2
+    # Where two towers read the hour and the user's latest events, so does what is kept.
+    later = whole.recommend(request("u1", time=LATER + timedelta(hours=1)))
+    assert later is not first
+    whole.histories.append("u1", [IDS[0]], [LATER])
+    assert whole.recommend(request("u1", time=LATER + timedelta(hours=1))) is not later
+    assert calls(whole) == 4
+
+
+@pytest.mark.parametrize(
+    "changes", [{"exclude": frozenset([IDS[3]])}, {"candidates": (IDS[0], IDS[1])}, {"k": 6}]
+)
+def test_what_a_request_asks_for_beside_is_heeded(changes: dict[str, Any]) -> None:
+    whole, plain = keeping(FixedClock()), keeping(FixedClock(), kept=0)
+    whole.recommend(request("u1"))
+    for _ in range(2):
+        found, sought = (one.recommend(request("u1", **changes)) for one in (whole, plain))
+        assert found.item_ids == sought.item_ids
+        assert (found.score == sought.score).all()
+
+
+def test_what_is_not_the_best_answer_is_not_kept() -> None:
+    clock = FixedClock()
+    whole = keeping(clock)
+    assert whole.recommend_many([request("u1")], Deadline.after(0, clock))[0].stage == "popularity"
+    assert whole.recommend(request("u1")).stage == "coarse"
+    # A passed deadline asks for what no model says.
+    assert whole.recommend_many([request("u1")], Deadline.after(0, clock))[0].stage == "popularity"
+    assert whole.recommend_many([request("u1")], Deadline.after(9, clock))[0].stage == "coarse"
+    assert calls(whole) == 1
+
+
+def test_what_does_not_tell_what_it_reads_is_asked_each_time() -> None:
+    whole = keeping(FixedClock(), Slow)
+    whole.recommend(request("u1"))
+    whole.recommend(request("u1"))
+    assert calls(whole) == 2
 
 
 def test_the_fine_order_of_what_the_coarse_stage_lets_through() -> None:

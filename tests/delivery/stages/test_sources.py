@@ -18,6 +18,7 @@ from adwright.delivery.stages.protocols import Shortlist
 from adwright.delivery.stages.sources import (
     Blend,
     BlendedScorer,
+    KeptByUser,
     NeighbourScorer,
     NeighbourSource,
     PastSource,
@@ -26,7 +27,6 @@ from adwright.delivery.stages.sources import (
     ProfileCodes,
     QueryVectors,
     RankedSource,
-    VectorCache,
     VectorScorer,
     VectorSource,
     catalogue_index,
@@ -375,7 +375,7 @@ class Computer:
         return np.array(rows, np.float32)
 
 
-def asked(kept: VectorCache, people: list[int], keys: list[str]) -> list[tuple[int, str]]:
+def asked(kept: KeptByUser, people: list[int], keys: list[str]) -> list[tuple[int, str]]:
     computer = Computer(people, keys)
     found = kept.of(people, keys, computer)
     wanted = [[person, len(key)] for person, key in zip(people, keys, strict=True)]
@@ -384,7 +384,7 @@ def asked(kept: VectorCache, people: list[int], keys: list[str]) -> list[tuple[i
 
 
 def test_only_what_is_new_or_changed_is_computed() -> None:
-    kept = VectorCache(10)
+    kept = KeptByUser(10)
     assert asked(kept, [1, 2], ["a", "bb"]) == [(1, "a"), (2, "bb")]
     assert asked(kept, [2, 3, 1], ["bb", "c", "a"]) == [(3, "c")]
     assert asked(kept, [1], ["aa"]) == [(1, "aa")]
@@ -394,17 +394,17 @@ def test_only_what_is_new_or_changed_is_computed() -> None:
 
 
 def test_who_was_asked_for_longest_ago_goes() -> None:
-    kept = VectorCache(2)
+    kept = KeptByUser(2)
     for person in (1, 2, 1, 3):
         asked(kept, [person], ["a"])
     assert len(kept) == 2
     assert asked(kept, [1], ["a"]) == []
     assert asked(kept, [2], ["a"]) == [(2, "a")]
-    assert VectorCache(0).of([1], ["a"], Computer([1], ["a"]))[0].tolist() == [1, 1]
+    assert KeptByUser(0).of([1], ["a"], Computer([1], ["a"]))[0].tolist() == [1, 1]
 
 
 def test_many_threads_may_ask() -> None:
-    kept = VectorCache(3)
+    kept = KeptByUser(3)
 
     def ask(turn: int) -> None:
         people = [turn % 5, turn % 3]

@@ -37,7 +37,9 @@ from adwright.delivery.stages.protocols import (
     Scorer,
     Shortlist,
     best_of,
+    read_by,
 )
+from adwright.delivery.stages.sources import KeptByUser
 
 # --------------------------------------------------------------------------------------------------
 # The cost of each stage of the cascade per request.
@@ -209,7 +211,8 @@ class CascadeConfig:
     for none. coarse: items that the coarse stage lets through; a request for more gets more.
     together: requests of one call to the fine stage. safety: a stage is begun where so many
     times its usual duration is left. unseen: what a user had, as the histories say, is not offered
-    again, unless a request names it: for catalogues of which nobody takes a thing twice.
+    again, unless a request names it: for catalogues of which nobody takes a thing twice. kept: of
+    so many users the last answer is kept until something that it depends on is another.
     """
 
     retrieve: Count = 500
@@ -218,6 +221,7 @@ class CascadeConfig:
     together: Count = 8
     safety: Annotated[float, Ge(1)] = 1.5
     unseen: bool = False
+    kept: Natural = 50_000
 
 
 class Neighbour(NamedTuple):
@@ -267,6 +271,8 @@ class Cascade:
         self._ids = ("", *histories.items.ids)
         self._excluded = ExcludedCodes(self._codes)
         self._pace = Pace(clock or SystemClock(), self.config.safety)
+        self._parts = (*(one for one, _ in self._sources()), coarse, *([fine] if fine else []))
+        self._kept = KeptByUser[Candidates](self.config.kept)
 
     def recommend(self, request: Request) -> Candidates:
         """The answer to one request."""
@@ -282,13 +288,37 @@ class Cascade:
         """The answers, in the order of the requests: `config.coarse` items each, or as many as
         the request has places, none that it excludes, and only those it allows.
 
-        deadline: see the module. meter: takes what each stage costs.
+        deadline: see the module. meter: takes what each stage costs. With a meter, or where the
+        deadline has passed, what was kept is not used.
         """
         if not requests:
             return []
+        batch = self.histories.batch(requests)
+        hurried = deadline is not None and deadline.passed()
+        keeps = self.config.kept and not meter and not hurried
+        read = read_by(self._parts, batch) if keeps else None
+        if read is None:
+            return self._computed(batch, deadline, meter)
+        last = "coarse" if self.fine is None else "fine"
+        return self._kept.of(
+            batch.user.tolist(),
+            [
+                None if request.candidates is not None else (last, key, places, request.exclude)
+                for request, key, places in zip(
+                    requests, batch.keys(read), self._places(requests).tolist(), strict=True
+                )
+            ],
+            lambda rows: self._computed(batch.some(rows), deadline, meter),
+            lambda answer: answer.stage == last,
+        )
+
+    def _computed(
+        self, batch: RequestBatch, deadline: Deadline | None, meter: Meter | None
+    ) -> list[Candidates]:
+        """The answers, of which nothing was kept."""
+        requests = batch.requests
         if not self._pace.fits("coarse", len(requests), deadline):
             return [self._most_popular(request) for request in requests]
-        batch = self.histories.batch(requests)
         with self._pace.measured("coarse", len(batch)):
             found = self.retrieve(batch, meter=meter)
             with _metered(meter, "coarse"):

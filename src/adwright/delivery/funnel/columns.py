@@ -14,7 +14,7 @@ More of each speaks for the item, but only the candidates of one request are com
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol
@@ -26,7 +26,7 @@ from adwright.core.config import settings
 from adwright.core.errors import ConfigError
 from adwright.data.ranges import ranges
 from adwright.delivery.stages.histories import RequestBatch
-from adwright.delivery.stages.protocols import Scorer, Shortlist
+from adwright.delivery.stages.protocols import HistoryAlone, Read, Scorer, Shortlist, read_by
 from adwright.delivery.stages.sources import request_pasts
 from adwright.models.retrieval.rules import LATEST
 
@@ -61,7 +61,7 @@ class CandidateColumns(Protocol):
         """Finite numbers [C, columns]."""
 
 
-class ItemColumns:
+class ItemColumns(HistoryAlone):
     """Numbers that an item has for everybody. tables: name -> float64 [N + 1]."""
 
     def __init__(self, tables: Mapping[ColumnName, Floats]) -> None:
@@ -75,18 +75,23 @@ class ItemColumns:
 
 
 class OwnColumns:
-    """What the user's own history says of the item."""
+    """What the user's own history says of the item, by the hour."""
 
     names: tuple[ColumnName, ...] = ("frequency", "recent", "again")
 
     def values(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """The three numbers."""
-        counts = batch.counts(items.owner, items.codes)
+        counts = batch.hourly().counts(items.owner, items.codes)
         again = 1 / (1 + np.where(np.isnan(counts.recency), np.inf, counts.recency))
         return np.stack([np.log1p(counts.frequency), np.log1p(counts.recent), again], 1)
 
+    def reads(self, batch: RequestBatch) -> Sequence[Hashable]:
+        """The hour."""
+        hours: list[int] = batch.hour.tolist()
+        return hours
 
-class CategoryColumn:
+
+class CategoryColumn(HistoryAlone):
     """The item's share of its category's events, by the share that the category has of the items
     of the user's latest moments.
 
@@ -132,6 +137,10 @@ class ScorerColumn:
             p = np.clip(score, 1e-12, 1 - 1e-12)
             score = np.log(p) - np.log1p(-p)
         return score[:, None]
+
+    def reads(self, batch: RequestBatch) -> Read:
+        """What the model reads."""
+        return read_by([self._scorer], batch)
 
 
 def stacked(
@@ -227,6 +236,10 @@ class MixedScorer:
         """s of each item: [C]."""
         names, values = stacked(self.columns, batch, items)
         return self.mixture.scores(names, standardised(values, items.offsets))
+
+    def reads(self, batch: RequestBatch) -> Read:
+        """What its columns read."""
+        return read_by(self.columns, batch)
 
 
 def standardised(values: NDArray[np.floating], offsets: Ints) -> Floats:

@@ -331,19 +331,22 @@ class Networks:
         return self._epoch_of_all(run) * _epochs(run)
 
     def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
-        """Anew for the epochs found; or from the weights that were measured for some epochs more,
-        or, a network that learns visit by visit, for what is new; or not."""
+        """Anew for the epochs found; or on from the weights that were measured: a network that
+        learns visit by visit sees what is new as often as these saw what is not, and as much of
+        that beside it; another has some of its epochs more; or not."""
         an_epoch, epochs = self._epoch_of_all(run), _epochs(run)
         if an_epoch * epochs <= left:
             return _Again(epochs, f"{run.model} is trained anew for the {epochs} epochs found")
-        if an_epoch <= left:
-            more = int(left / an_epoch)
-            return _Again(more, f"{run.model} is trained on for {more} of its epochs", measured)
         if run.model not in _KINDS:
             part = an_epoch * float((self._newest() == _TRAIN).mean())
-            if part <= left:
+            more = min(epochs, int(left / part))
+            if more:
                 said = f"{run.model} is trained on with what is new and as much that is not"
-                return _Again(1, said, measured, newest=True)
+                said += f", {more} times" if more > 1 else ""
+                return _Again(more, said, measured, newest=True)
+        elif an_epoch <= left:
+            more = int(left / an_epoch)
+            return _Again(more, f"{run.model} is trained on for {more} of its epochs", measured)
         said = f"{run.model} stays as measured, as an epoch takes {an_epoch:.0f} s and"
         return _Again(0, f"{said} {max(left, 0):.0f} s are left")
 

@@ -25,8 +25,8 @@ import json
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -48,6 +48,7 @@ from adwright.data.popularity import Personal, personal
 from adwright.data.ranges import ranges, run_starts
 from adwright.data.schema import KINDS
 from adwright.data.tasks.next_basket import NextBasket
+from adwright.data.time import MICROSECONDS_PER_HOUR
 from adwright.delivery.decision import Request
 
 # --------------------------------------------------------------------------------------------------
@@ -93,6 +94,20 @@ class RequestBatch:
     def barred(self) -> list[Ints]:
         """The item codes that are off each request's list."""
         return [self.item[a:b][self.had[a:b]] for a, b in pairwise(self.offsets.tolist())]
+
+    def keys(self, more: Sequence[Hashable]) -> list[Hashable]:
+        """Of each request, what of its user equals only where the history does, with `more`."""
+        return list(zip(self.version.tolist(), self.lengths.tolist(), more, strict=True))
+
+    @property
+    def hour(self) -> Ints:
+        """int64 [U], hours since 1970."""
+        return self.at // MICROSECONDS_PER_HOUR
+
+    def hourly(self) -> RequestBatch:
+        """The same histories, asked at the beginning of the hour: what reads the moment says the
+        same for an hour then."""
+        return replace(self, at=self.hour * MICROSECONDS_PER_HOUR)
 
     def some(self, rows: Sequence[int]) -> RequestBatch:
         """The requests `rows`, in that order."""

@@ -8,7 +8,7 @@ Lists of items are item codes laid end to end (`Shortlist`), never padded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -74,6 +74,32 @@ class Scorer(Protocol):
 
     def score(self, batch: RequestBatch, items: Shortlist) -> Floats:
         """Finite scores [C], higher is better; compared within a user only."""
+
+
+#: What is read of each request beside its user's history: with equal ones, and equal histories, the
+#: same is said. None where that is never so.
+Read = Sequence[Hashable] | None
+
+
+class HistoryAlone:
+    """Reads nothing of a request but the user's history."""
+
+    def reads(self, batch: RequestBatch) -> Read:
+        """The same for all."""
+        return [()] * len(batch)
+
+
+def read_by(parts: Iterable[object], batch: RequestBatch) -> Read:
+    """What all of these sources and scorers read; None where one has no method `reads` that tells,
+    so that nothing that they say can be kept."""
+    found = []
+    for part in parts:
+        reads: Callable[[RequestBatch], Read] | None = getattr(part, "reads", None)
+        what = None if reads is None else reads(batch)
+        if what is None:
+            return None
+        found.append(what)
+    return list(zip(*found, strict=True)) if found else [()] * len(batch)
 
 
 def best_of(items: Shortlist, score: Floats, k: Ints) -> tuple[Shortlist, Floats]:

@@ -17,7 +17,7 @@ by the items' training events.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -35,7 +35,7 @@ from adwright.data.time import MICROSECONDS_PER_SECOND
 from adwright.delivery.index.index import Index
 from adwright.delivery.stages.histories import Histories, RequestBatch
 from adwright.delivery.stages.protocols import Shortlist
-from adwright.delivery.stages.sources import VectorCache, catalogue_index
+from adwright.delivery.stages.sources import KeptByUser, catalogue_index
 from adwright.models.kernels.attention_spec import time_bucket
 from adwright.models.sequential.hstu_ranker import HSTURanker
 from adwright.models.sequential.mfalcon import Falcon
@@ -134,7 +134,7 @@ class SequenceQueries:
         require_catalogue(artifact, histories)
         self.artifact, self._model = artifact, model
         self._reads_now = model.config.reads_request_time
-        self._kept = VectorCache(keep)
+        self._kept = KeptByUser[Vectors](keep)
         share = artifact.count / max(int(artifact.count.sum()), 1)
         self._popularity = np.log(np.maximum(share, 1e-12)).astype(np.float32)
 
@@ -147,7 +147,9 @@ class SequenceQueries:
         """Query vectors [U, D] of the batch; their product with `artifact.vectors` is the score
         of what is not an own item."""
         found = self._kept.of(
-            batch.user.tolist(), self._keys(batch), lambda n: self._computed(batch.some(n))
+            batch.user.tolist(),
+            batch.keys(self.reads(batch)),
+            lambda n: self._computed(batch.some(n)),
         )
         return np.array(found, np.float32).reshape(len(batch), self.artifact.vectors.shape[1])
 
@@ -172,6 +174,18 @@ class SequenceQueries:
         silent = (batch.lengths == 0) & (self._model.bias is None)
         return [self._popularity if one else None for one in silent.tolist()]
 
+    def reads(self, batch: RequestBatch) -> Sequence[Hashable]:
+        """The moment, where the model reads it: as seconds since each event, and these only by
+        their bucket."""
+        if not self._reads_now:
+            return [()] * len(batch)
+        inputs = self.inputs(batch)
+        if inputs.time is None:
+            return [()] * len(batch)
+        now = torch.from_numpy(batch.at // MICROSECONDS_PER_SECOND)[inputs.items.owner()]
+        bucket = time_bucket(now - inputs.time).to(torch.uint8).numpy()
+        return [bucket[a:b].tobytes() for a, b in pairwise(inputs.items.offsets.tolist())]
+
     def source(self, index: Index | None = None) -> SequenceSource:
         """The source that searches `index` (see SequenceSource) with these vectors."""
         return SequenceSource(self, index)
@@ -179,20 +193,6 @@ class SequenceQueries:
     def scorer(self) -> SequenceScorer:
         """The order by the model's own scores."""
         return SequenceScorer(self)
-
-    def _keys(self, batch: RequestBatch) -> list[Hashable]:
-        numbers = zip(batch.version.tolist(), batch.lengths.tolist(), strict=True)
-        if not self._reads_now:
-            return list(numbers)
-        inputs = self.inputs(batch)
-        if inputs.time is None:
-            return list(numbers)
-        # The moment is read as seconds since each event, and these only by their bucket.
-        now = torch.from_numpy(batch.at // MICROSECONDS_PER_SECOND)[inputs.items.owner()]
-        bucket = time_bucket(now - inputs.time).to(torch.uint8).numpy()
-        bounds = inputs.items.offsets.tolist()
-        seen = [bucket[a:b].tobytes() for a, b in pairwise(bounds)]
-        return [(*n, what) for n, what in zip(numbers, seen, strict=True)]
 
     def _computed(self, batch: RequestBatch) -> Vectors:
         with torch.inference_mode():
@@ -210,6 +210,7 @@ class SequenceSource:
         self.queries = queries
         self.index = catalogue_index(queries.artifact) if index is None else index
         self._popular = most_popular(queries.artifact.count)
+        self.reads = queries.reads
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """The k best items per user."""
@@ -265,6 +266,7 @@ class SequenceScorer:
 
     def __init__(self, queries: SequenceQueries) -> None:
         self.queries = queries
+        self.reads = queries.reads
 
     def score(self, batch: RequestBatch, items: Shortlist) -> NDArray[np.float64]:
         """Products with the query, and the terms of own items: [C]."""

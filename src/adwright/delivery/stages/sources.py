@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +27,11 @@ from adwright.data.batches.jagged import Jagged
 from adwright.data.features import Feature
 from adwright.data.sequences.pasts import Pasts, moment_numbers
 from adwright.data.tasks.next_basket import moment
-from adwright.data.time import MICROSECONDS_PER_DAY, MICROSECONDS_PER_HOUR
+from adwright.data.time import MICROSECONDS_PER_DAY
 from adwright.delivery.decision import Request
 from adwright.delivery.index.index import Index, IndexConfig, IndexKind, build_index, search_many
 from adwright.delivery.stages.histories import Histories, RequestBatch
-from adwright.delivery.stages.protocols import Scorer, Shortlist
+from adwright.delivery.stages.protocols import HistoryAlone, Scorer, Shortlist
 from adwright.models.retrieval.item_item import ItemItem
 from adwright.models.retrieval.multi_interest import combine
 from adwright.training.retrieval.fit import RetrieverArtifact, nearest_by_cosine
@@ -97,7 +97,7 @@ def _said(request: Request, name: str, at: dict[str, str]) -> str | None:
 Vectors = NDArray[np.float32]
 
 
-class RankedSource:
+class RankedSource(HistoryAlone):
     """The items of the highest score. score: [N + 1] of the item codes; of code 0 it counts for
     nothing. Equal scores: the lower code first."""
 
@@ -162,7 +162,7 @@ def request_pasts(batch: RequestBatch) -> Pasts:
     return Pasts.between(batch.item, moment, batch.offsets[:-1], batch.offsets[1:], had)
 
 
-class NeighbourSource:
+class NeighbourSource(HistoryAlone):
     """A CandidateSource of the items that the neighbours of a user's latest items reach.
 
     repeats: whether items that the user had are among them.
@@ -182,7 +182,7 @@ class NeighbourSource:
         return self.model.similar(code, k)
 
 
-class NeighbourScorer:
+class NeighbourScorer(HistoryAlone):
     """A Scorer by the same sums."""
 
     probability = False
@@ -291,52 +291,59 @@ def _within(values: Floats, weight: Floats, items: Shortlist) -> Floats:
 
 
 # --------------------------------------------------------------------------------------------------
-# LRU cache of per-user vectors.
+# LRU cache of what was computed of a user.
 #
 # One entry per user, under a key that says all that it depends on: another key replaces it.
 
+Kept = TypeVar("Kept")
 
-class VectorCache:
-    """Keeps the vectors of at most `keep` users; safe for several threads."""
+
+class KeptByUser(Generic[Kept]):
+    """Keeps what was computed of at most `keep` users; safe for several threads."""
 
     def __init__(self, keep: int) -> None:
         self.keep = keep
-        self._kept: OrderedDict[int, tuple[Hashable, Vectors]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Hashable, Kept]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Users whose vectors are kept."""
+        """Users of whom something is kept."""
         return len(self._kept)
 
     def of(
         self,
         users: Sequence[int],
-        keys: Sequence[Hashable],
-        compute: Callable[[list[int]], Vectors],
-    ) -> list[Vectors]:
-        """The vectors of U requests, each of a user (by number) and with a key.
+        keys: Sequence[Hashable | None],
+        compute: Callable[[list[int]], Iterable[Kept]],
+        worth: Callable[[Kept], bool] = lambda _: True,
+    ) -> list[Kept]:
+        """What is known of U requests, each of a user (by number) and with a key, None for what is
+        never kept.
 
-        compute: gives the vectors [M, ...] of the M requests that are not kept, by their rows.
+        compute: gives what the M requests that are not kept have, by their rows. worth: what of
+        it is kept.
         """
         with self._lock:
-            found = [self._found(user, key) for user, key in zip(users, keys, strict=True)]
-        missing = [n for n, vectors in enumerate(found) if vectors is None]
+            kept = self._kept
+            found = {
+                n: had[1]
+                for n, (user, key) in enumerate(zip(users, keys, strict=True))
+                if key is not None and (had := kept.get(user)) is not None and had[0] == key
+            }
+            for n in found:
+                kept.move_to_end(users[n])
+        missing = [n for n in range(len(users)) if n not in found]
         if missing:
-            fresh = compute(missing)
+            fresh = list(compute(missing))
             with self._lock:
-                for n, vectors in zip(missing, fresh, strict=True):
-                    found[n] = vectors
-                    self._kept[users[n]] = keys[n], vectors
-                while len(self._kept) > self.keep:
-                    self._kept.popitem(last=False)
-        return [vectors for vectors in found if vectors is not None]
-
-    def _found(self, user: int, key: Hashable) -> Vectors | None:
-        had = self._kept.get(user)
-        if had is None or had[0] != key:
-            return None
-        self._kept.move_to_end(user)
-        return had[1]
+                for n, one in zip(missing, fresh, strict=True):
+                    found[n] = one
+                    if keys[n] is not None and worth(one):
+                        kept[users[n]] = keys[n], one
+                        kept.move_to_end(users[n])
+                while len(kept) > self.keep:
+                    kept.popitem(last=False)
+        return [found[n] for n in range(len(users))]
 
 
 class QueryVectors:
@@ -356,21 +363,22 @@ class QueryVectors:
         histories.require_catalogue(artifact.items.ids, "retriever")
         self.artifact = artifact
         self._profile = ProfileCodes(artifact.spec.coded_rows, histories)
-        self._kept = VectorCache(keep)
+        self._kept = KeptByUser[Vectors](keep)
 
     def __call__(self, batch: RequestBatch) -> Vectors:
         """Vectors [U, K, D] of the batch."""
         profile = self._profile.codes(batch)
-        columns = batch.version, batch.lengths, batch.at // MICROSECONDS_PER_HOUR
-        numbers = zip(*(column.tolist() for column in columns), strict=True)
-        keys = [(*n, row.tobytes()) for n, row in zip(numbers, profile, strict=True)]
         found = self._kept.of(
             batch.user.tolist(),
-            keys,
+            batch.keys(self._read(batch, profile)),
             lambda missing: self._computed(batch.some(missing), profile[missing]),
         )
         shape = len(batch), self.artifact.interests, self.artifact.vectors.shape[1]
         return np.array(found, np.float32).reshape(shape)
+
+    def reads(self, batch: RequestBatch) -> Sequence[Hashable]:
+        """The hour, and the codes of profile and context."""
+        return self._read(batch, self._profile.codes(batch))
 
     def source(self, index: Index | None = None) -> VectorSource:
         """The source that searches `index` (see VectorSource) with these vectors."""
@@ -380,8 +388,13 @@ class QueryVectors:
         """The order by products with these vectors."""
         return VectorScorer(self)
 
+    def _read(self, batch: RequestBatch, profile: Ints) -> Sequence[Hashable]:
+        return [
+            (hour, one.tobytes()) for hour, one in zip(batch.hour.tolist(), profile, strict=True)
+        ]
+
     def _computed(self, batch: RequestBatch, profile: Ints) -> Vectors:
-        at = np.repeat(batch.at // MICROSECONDS_PER_HOUR * MICROSECONDS_PER_HOUR, batch.lengths)
+        at = np.repeat(batch.hourly().at, batch.lengths)
         age = np.maximum((at - batch.time) / MICROSECONDS_PER_DAY, 0).astype(np.float32)
         history = Jagged(torch.from_numpy(batch.item), torch.from_numpy(batch.offsets))
         return self.artifact.query_vectors(
@@ -398,6 +411,7 @@ class VectorSource:
     def __init__(self, queries: QueryVectors, index: Index | None = None) -> None:
         self.queries = queries
         self.index = catalogue_index(queries.artifact) if index is None else index
+        self.reads = queries.reads
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
         """The k nearest items per user."""
@@ -427,6 +441,7 @@ class VectorScorer:
 
     def __init__(self, queries: QueryVectors) -> None:
         self.queries = queries
+        self.reads = queries.reads
 
     def score(self, batch: RequestBatch, items: Shortlist) -> NDArray[np.float64]:
         """The model's own combination of the K products: [C]."""
@@ -441,7 +456,7 @@ class VectorScorer:
         return score.double().numpy()
 
 
-class PastSource:
+class PastSource(HistoryAlone):
     """The items that a user had before, the most frequent first (ties: the latest)."""
 
     def find(self, batch: RequestBatch, k: int) -> Shortlist:
