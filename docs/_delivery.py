@@ -545,12 +545,21 @@ def next_item() -> Iterator[str]:
     rows = result("next_item").get("rows", ())
     yield "| log | what | users | seeds | NDCG@10 | minutes of the processor, all of the command |"
     yield "|---" * 6 + "|"
-    for row in rows:
+    for row in (one for one in rows if "ndcg10" in one):
         served = row["name"] == "served"
         what = f"`train cascade --minutes {row['kind']}`" if served else row["name"]
         ndcg = f"{row['ndcg10'][0]:.4f} ({number(row['ndcg10'][1:])})"
         spent = ", ".join(f"{one / 60:.1f}" for one in row["cpu"])
         yield f"| {row['set']} | {what} | {row['users']:,} | {row['seeds']} | {ndcg} | {spent} |"
+    yield ""
+    yield "| decisions a second | by all that serves | p50 ms | p99 ms | refused | CPU-ms each |"
+    yield "|---" * 6 + "|"
+    for load in (load for one in rows for load in one.get("loads", ())):
+        refused = load["statuses"].get("429", 0)
+        yield (
+            f"| {load['rate']} | {load['full_share']:.1%} | {load['p50_ms']:.0f} | "
+            f"{load['p99_ms']:.0f} | {refused} | {load['cpu_ms_a_request']:.1f} |"
+        )
     yield ""
     yield result("next_item").get("protocol", f"These are {ABSENT}.")
     yield from source("next_item")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.delivery.next_item --set beauty --minutes 30 --seed 0    one; others stay
     python -m benchmarks.delivery.next_item --peer implicit --set beauty
+    python -m benchmarks.delivery.next_item --service --set beauty    what thirty minutes left
 
 The last event of each user with three or more is taken out of the log before it is imported. The
 rest goes through data import, train cascade and recommend, each a process of its own, by their
@@ -11,10 +12,13 @@ is of the probability that an item shown is taken next, in twentieths, on the te
 learn from the same events, answer for the same users, and are trained until their own validation is
 no better: implicit by its defaults, RecBole's SASRec by its own with the loss over all items,
 RecTools' models by what the authors of eSASRec chose, and then fitted again to all events.
-Intervals: 95%, over seeds and users; differences on the same users. Others have published, for
-Beauty on the same sequences and each by its own evaluation: SASRec with a sampled softmax .0531,
-eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not
-measured have no row.
+The service: one process on two cores, as `benchmarks.service.service` has it, asked for a thousand
+people, whom the first runs warm; full_share: answers by all that serves, in time; differ: of ten
+thousand answers, with an event before each tenth, those that are not the same to the last bit where
+nothing is kept. Intervals: 95%, over seeds and users; differences on the same users. Others have
+published, for Beauty on the same sequences and each by its own evaluation: SASRec with a sampled
+softmax .0531, eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that
+were not measured have no row.
 """
 
 from __future__ import annotations
@@ -22,9 +26,12 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,16 +39,27 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from adwright.campaigns.store.store import Store
 from adwright.core.assets import cache_folder
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
+from adwright.delivery.decision import Request
+from adwright.delivery.funnel.funnel import Funnel
 from adwright.delivery.funnel.measure import mean_distance
 from adwright.metrics.bootstrap import MethodInterval, two_level_difference, two_level_ratio
+from adwright.service.registry.registry import publish
 from benchmarks.common.result import PICTURES, RESULTS, Figure, write_result
 from benchmarks.delivery.funnel_parts.peers import DEPTH, PEER_NAMES, Peer, answer_peer
 from benchmarks.delivery.refit import command, gain, prepared
+from benchmarks.service._kill import TENANT
+from benchmarks.service._process import Service
+from benchmarks.service.service import drive
 
 NAME = "next_item"
+#: People whom the service is asked for, requests that are compared, and loads: a second, seconds.
+#: The first two are cold and warm them.
+PEOPLE, REQUESTS, SEED = 1_000, 10_000, 20240501
+LOADS = ((50, 10), (50, 20), (100, 15), (200, 15), (300, 15))
 SETS = ("beauty", "ml-1m", "lastfm", "ml-latest-small", "movietweetings")
 Floats = NDArray[np.float64]
 
@@ -54,16 +72,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", choices=get_args(Peer))
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--service", action="store_true")
     asked = parser.parse_args()
     kept = asked.results / NAME
     kept.mkdir(parents=True, exist_ok=True)
     for name in asked.names or SETS:
-        kind = asked.peer or f"{asked.minutes:g}"
+        kind = asked.peer or ("service" if asked.service else f"{asked.minutes:g}")
         cell = f"{name}_{kind}_{asked.seed}"
         if not (kept / f"{cell}.json").exists():
             path = cache_folder() / "bench" / NAME / cell
             shutil.rmtree(path, ignore_errors=True)
-            made = peer_row if asked.peer else served_row
+            made = peer_row if asked.peer else service_row if asked.service else served_row
             row = {"set": name, "kind": kind, "seed": asked.seed, **made(name, path, asked)}
             atomic_write_text(kept / f"{cell}.json", json.dumps(row) + "\n")
         written(kept, asked.results)
@@ -142,12 +161,66 @@ def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]
     return {"names": names, "ranks": ranks, "cpu": cpu}
 
 
+def service_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """What `serve` does with what thirty minutes left: answers with what is kept beside those
+    without, then load. Warm: after each person was asked for at a low rate."""
+    deployment = path.parent / f"{name}_{asked.minutes:g}_{asked.seed}" / "cascade" / "deployment"
+    funnel = Funnel.load(deployment)
+    rng = np.random.default_rng(SEED)
+    people = rng.permutation(funnel.histories.users() if funnel.histories else [])[:PEOPLE].tolist()
+    row: dict[str, Any] = {"differ": _differ(funnel, Funnel.load(deployment), people, rng)}
+    shutil.copytree(deployment, path / "models" / TENANT / "cascade")
+    publish(path / "models", TENANT, "cascade")
+    bodies = [{"user_id": user, "k": 10} for user in people]
+    (path / "requests.jsonl").write_text("\n".join(map(json.dumps, bodies)))
+    url = f"sqlite:///{path}/service.db"
+    with Store.open(url) as store:
+        key = store.create_key(TENANT)
+    cores = sorted(os.sched_getaffinity(0))
+    service = Service(url, path / "models", settings={"deadline_ms": 40})
+    try:
+        service.start()
+        for rate, seconds in LOADS:
+            load = os.getloadavg()[0]
+            found = drive(service, key, path / "requests.jsonl", rate, seconds, cores)
+            shown = {stage: n for stage, n in found["stages"].items() if stage != "popularity"}
+            share = sum(shown.values()) / found["requests"]
+            one = {"rate": rate, "full_share": share, "load_before": load, **found}
+            print(json.dumps(one), flush=True)
+            row.setdefault("loads", []).append(one)
+    finally:
+        service.close()
+    return row
+
+
+def _differ(kept: Funnel, plain: Funnel, people: list[str], rng: np.random.Generator) -> int:
+    """Of REQUESTS answers, with an event of somebody before each tenth, those that are not the
+    same to the last bit where nothing is kept."""
+    serving = replace(plain.serving, cascade=replace(plain.serving.cascade, kept=0))
+    with_, without = kept.cascade(), replace(plain, serving=serving).cascade()
+    for source, _ in without.sources:
+        if (queries := getattr(source, "queries", None)) is not None:
+            queries._kept.keep = 0
+    at, differ = datetime.now(UTC), 0
+    for number in range(REQUESTS):
+        at += timedelta(seconds=1)
+        if number % 10 == 0:
+            event = str(rng.choice(people)), [str(rng.choice(kept.parts.ids))], [at]
+            for one in (with_, without):
+                one.histories.append(*event)
+        asked = Request(f"r{number}", str(rng.choice(people)), at, k=10)
+        a, b = with_.recommend(asked), without.recommend(asked)
+        differ += a.item_ids != b.item_ids or a.score.tobytes() != b.score.tobytes()
+    return differ
+
+
 _KEYS = ("user_id", "item_id")
 
 
 def written(kept: Path, folder: Path) -> None:
     """Write next_item.json and its plot from all cells, which are kept beside it."""
-    cells = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    every = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    cells = [one for one in every if one["kind"] != "service"]
     rows, figures = [], dict[str, Figure]()
     gains: dict[tuple[str, str, str], Floats] = {}
     for name, kind in sorted({(one["set"], one["kind"]) for one in cells}):
@@ -192,6 +265,14 @@ def written(kept: Path, folder: Path) -> None:
     shares = [fives[name] / row["ndcg10"][0] for name, row in ours.items() if name in fives]
     if shares:
         figures["five_minute_share_worst"] = min(shares)
+    for one in every:
+        if one["kind"] == "service":
+            rows.append(one)
+            at = {load["rate"]: load for load in one["loads"]}  # of a rate the last
+            figures |= {f"fine_share_{rate}": load["full_share"] for rate, load in at.items()}
+            figures |= {f"p99_ms_{rate}": load["p99_ms"] for rate, load in at.items()}
+            figures["warm_cpu_ms"] = at[100]["cpu_ms_a_request"]
+            figures["kept_answers_differ"] = one["differ"]
     write_result(
         NAME,
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),
