@@ -268,10 +268,10 @@ def written(kept: Path, folder: Path) -> None:
     for one in every:
         if one["kind"] == "service":
             rows.append(one)
-            at = {load["rate"]: load for load in one["loads"]}  # of a rate the last
-            figures |= {f"fine_share_{rate}": load["full_share"] for rate, load in at.items()}
-            figures |= {f"p99_ms_{rate}": load["p99_ms"] for rate, load in at.items()}
-            figures["warm_cpu_ms"] = at[100]["cpu_ms_a_request"]
+            loads = {load["rate"]: load for load in one["loads"]}  # of a rate the last
+            figures |= {f"fine_share_{rate}": load["full_share"] for rate, load in loads.items()}
+            figures |= {f"p99_ms_{rate}": load["p99_ms"] for rate, load in loads.items()}
+            figures["warm_cpu_ms"] = loads[100]["cpu_ms_a_request"]
             figures["kept_answers_differ"] = one["differ"]
     write_result(
         NAME,

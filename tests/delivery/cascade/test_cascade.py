@@ -115,6 +115,25 @@ def test_what_is_not_the_best_answer_is_not_kept() -> None:
     assert calls(whole) == 1
 
 
+def test_who_was_cut_short_is_answered_when_nothing_waits() -> None:
+    clock = FixedClock()
+    whole = keeping(clock)
+    whole.recommend(request("u9"))  # 0.1 s
+    users = ["u1", "u2", "u3"]
+    asked = [request(user) for user in users]
+    short = whole.recommend_many(asked, Deadline.after(0.05, clock))
+    assert {one.stage for one in short} == {"popularity"}
+    whole.catch_up(lambda: False)
+    assert calls(whole) == 1
+    whole.catch_up(lambda: calls(whole) < 2)
+    assert calls(whole) == 2  # two of them
+    whole.catch_up(lambda: True)
+    assert calls(whole) == 3
+    again = whole.recommend_many(asked, Deadline.after(0.05, clock))
+    assert {one.stage for one in again} == {"coarse"}
+    assert calls(whole) == 3
+
+
 def test_what_does_not_tell_what_it_reads_is_asked_each_time() -> None:
     whole = keeping(FixedClock(), Slow)
     whole.recommend(request("u1"))

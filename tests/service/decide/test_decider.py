@@ -557,6 +557,30 @@ def test_a_model_that_fails_at_each_call_is_logged_now_and_then(
     assert [record.message for record in caplog.records] == ["the model v1 of tenant acme failed"]
 
 
+class Owing(Hashed):
+    """Would like to be asked for more for ever, and fails then."""
+
+    asked = 0
+
+    def catch_up(self, free: Any) -> None:
+        self.asked += 1
+        while free():
+            time.sleep(0.001)
+        raise RuntimeError("it has had enough")
+
+
+def test_a_model_may_catch_up_while_nothing_waits(store: Store) -> None:
+    model = Owing()
+    bench = Bench(store, {"acme": deployed(recommender=model)})
+
+    async def decide(decider: Decider) -> None:
+        for n in range(3):
+            assert (await decider.decide("acme", request(f"r{n}"), AMPLE)).stage == "fine"
+
+    bench.run(decide)
+    assert model.asked == 3
+
+
 LOAD = Load(own=3, decisions=4, per_rescue=0.002, store=0.005, per_commit=0.005)
 
 

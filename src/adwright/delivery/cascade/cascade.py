@@ -16,7 +16,7 @@ an item that a request names and the catalogue lacks comes last.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, Protocol
@@ -201,6 +201,9 @@ class _Line:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+#: Of so many people at most it is remembered that they are owed a better answer, and so many are
+#: answered together: whoever comes meanwhile waits for these.
+_OWED, _FEW = 1_000, 2
 
 
 @settings
@@ -273,6 +276,7 @@ class Cascade:
         self._pace = Pace(clock or SystemClock(), self.config.safety)
         self._parts = (*(one for one, _ in self._sources()), coarse, *([fine] if fine else []))
         self._kept = KeptByUser[Candidates](self.config.kept)
+        self._owed: dict[str, Request] = {}
 
     def recommend(self, request: Request) -> Candidates:
         """The answer to one request."""
@@ -300,7 +304,7 @@ class Cascade:
         if read is None:
             return self._computed(batch, deadline, meter)
         last = "coarse" if self.fine is None else "fine"
-        return self._kept.of(
+        answers = self._kept.of(
             batch.user.tolist(),
             [
                 None if request.candidates is not None else (last, key, places, request.exclude)
@@ -311,6 +315,19 @@ class Cascade:
             lambda rows: self._computed(batch.some(rows), deadline, meter),
             lambda answer: answer.stage == last,
         )
+        for request, answer in zip(requests, answers, strict=True):
+            if answer.stage != last and request.candidates is None and len(self._owed) < _OWED:
+                self._owed[request.user_id] = request
+        return answers
+
+    def catch_up(self, free: Callable[[], bool]) -> None:
+        """Answer for those who got less than all that serves can say, as time was short, so that
+        it is there when they come back. free: asked before each few; not where it says no.
+
+        Called from the thread that asks for answers."""
+        while self._owed and free():
+            few = [self._owed.popitem()[1] for _ in range(min(_FEW, len(self._owed)))]
+            self.recommend_many(few)
 
     def _computed(
         self, batch: RequestBatch, deadline: Deadline | None, meter: Meter | None

@@ -298,6 +298,8 @@ _GRACE = 0.1
 #: Decisions of one tenant that are rescued in one turn.
 _RESCUES = 8
 _LOG_SECONDS = 10.0
+#: For so long a model may make answers that were cut short, until it is asked again.
+_CATCH_UP_SECONDS = 1.0
 #: Seconds of lag with which an event loop is in time, and for how long it may not be at first.
 _IN_TIME, _CALM_SECONDS = 0.005, 5.0
 
@@ -538,6 +540,19 @@ class Decider:
             elif part:
                 self._run_part(deployed, part)
         self._metrics.model_seconds.observe(self._clock.monotonic() - began)
+        self._catch_up(tenant, deployed)
+
+    def _catch_up(self, tenant: str, deployed: Deployed) -> None:
+        """Let a model that keeps answers make those that were cut short, while nothing waits."""
+        catch_up = getattr(deployed.recommender, "catch_up", None)
+        if catch_up is None or self._hung.aside(tenant, deployed):
+            return
+        ends = Deadline.after(_CATCH_UP_SECONDS, self._clock)
+        try:
+            with self._hung.call(tenant, deployed, ends):
+                catch_up(lambda: not (self._worker.waits(tenant) or ends.passed()))
+        except Exception:
+            self._log_failure(deployed, tenant)
 
     def _run_part(self, deployed: Deployed, jobs: list[DecisionJob]) -> None:
         deadline = min((job.soft for job in jobs), key=lambda soft: soft.at)

@@ -121,6 +121,11 @@ class Batcher(Generic[T]):
             elif self._wait and self._lines.waits(tenant) >= self._enough:
                 self._company.notify_all()
 
+    def waits(self, tenant: str) -> int:
+        """How many items of a tenant are not in work yet."""
+        with self._work:
+            return self._lines.waits(tenant)
+
     def drop(self, tenant: str, item: T) -> bool:
         """Take an item back that is not in work yet; whether it was there."""
         with self._work:
