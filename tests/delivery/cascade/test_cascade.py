@@ -115,6 +115,15 @@ def test_what_is_not_the_best_answer_is_not_kept() -> None:
     assert calls(whole) == 1
 
 
+def test_other_settings_ask_anew() -> None:
+    whole = keeping(FixedClock())
+    whole.recommend(request("u1"))
+    whole.config = replace(whole.config, unseen=True)
+    had = {IDS[code - 1] for code in whole.histories.batch([request("u1")]).item}
+    assert not had & set(whole.recommend(request("u1")).item_ids)
+    assert calls(whole) == 2
+
+
 def test_who_was_cut_short_is_answered_when_nothing_waits() -> None:
     clock = FixedClock()
     whole = keeping(clock)

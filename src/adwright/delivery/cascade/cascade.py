@@ -304,10 +304,11 @@ class Cascade:
         if read is None:
             return self._computed(batch, deadline, meter)
         last = "coarse" if self.fine is None else "fine"
+        said = last, self.config
         answers = self._kept.of(
             batch.user.tolist(),
             [
-                None if request.candidates is not None else (last, key, places, request.exclude)
+                None if request.candidates is not None else (*said, key, places, request.exclude)
                 for request, key, places in zip(
                     requests, batch.keys(read), self._places(requests).tolist(), strict=True
                 )

@@ -267,7 +267,7 @@ class CascadeTop:
     def __init__(self, cascade: Cascade, *, unseen: bool) -> None:
         self.items = cascade.histories.items
         self._cascade = cascade
-        cascade.config = replace(cascade.config, unseen=unseen, together=_REQUESTS)
+        cascade.config = replace(cascade.config, unseen=unseen, together=_REQUESTS, kept=0)
 
     def best(self, people: People, k: int) -> Best:
         """The k best items of each user, as far as the cascade lets so many through."""
