@@ -340,7 +340,7 @@ class Networks:
         if run.model not in _KINDS:
             part = an_epoch * float((self._newest() == _TRAIN).mean())
             more = min(epochs, int(left / part))
-            if more:
+            if more > 0:
                 said = f"{run.model} is trained on with what is new and as much that is not"
                 said += f", {more} times" if more > 1 else ""
                 return _Again(more, said, measured, newest=True)
