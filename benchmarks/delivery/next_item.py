@@ -138,7 +138,9 @@ def peer_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, Any]
     repeated = len(np.unique(rows * len(ids) + items)) < 0.99 * len(rows)
     np.savez(
         path / "exchange.npz",
-        train_row=rows, train_item=items, train_end=np.where(ends > 2, ends - 1, ends),
+        train_row=rows, train_item=items,
+        train_time=events["timestamp"].to_numpy()[place],
+        train_end=np.where(ends > 2, ends - 1, ends),
         ask_row=rows[mine], ask_item=items[mine],
         rows=len(users), items=len(ids), k=DEPTH, unseen=int(not repeated),
     )  # fmt: skip

@@ -5,7 +5,8 @@
     python run_next_item.py rectools-sasrec  DATA.npz OUT.npz SEED    or -esasrec, or -hstu
 
 DATA: train_row, train_item (events in order, items from 0, the rows rising), train_end (how many
-events of each row train; those behind it validate), ask_row, ask_item, rows, items, k, unseen.
+events of each row train; those behind it validate), ask_row, ask_item, rows, items, k, unseen, and
+for HSTU train_time, in seconds.
 OUT: NAME_items int32 [rows, k] of each model, -1 where there are no more; NAME_cpu, the
 CPU-seconds of fitting; NAME_note. One thread.
 
@@ -15,7 +16,8 @@ SASRec.yaml and overall.yaml and the loss over the whole catalogue. Each user's 
 validates after every epoch, as in its own leave-one-out, and the best epoch answers. It stops
 where RecBole stops: ten validations that are no better. RecTools: SASRec, SASRec with LiGR layers
 (eSASRec) and HSTU, each with the sampled softmax and the settings that eSASRec's authors chose for
-Beauty, or for MovieLens 1M where half of the histories are longer than SHORT. The last event of
+Beauty, or for MovieLens 1M where half of the histories are longer than SHORT. HSTU reads the times
+of events, and is asked for the moment of the last one that it is shown. The last event of
 each row validates after every epoch, until PATIENCE of them are no better; then a model is fitted
 to all events for the epochs found, and answers.
 """
@@ -213,7 +215,9 @@ def rectools(kind: str, data: dict[str, Any], seed: int) -> dict[str, Any]:
     # Of those who are asked, whose event after the training it is, and whom the model knows.
     held = np.flatnonzero(~trains & (place == data["train_end"][row]) & (row < len(people)))
     held = held[data["train_end"][row[held]] >= 2]
-    known, whole = dataset_of(data, trains), dataset_of(data, np.ones(len(row), bool))
+    timed = kind == "hstu"
+    known = dataset_of(data, trains, timed=timed)
+    whole = dataset_of(data, np.ones(len(row), bool), timed=timed)
     long = float(np.median(length)) > SHORT
     fitted = recommender(kind, seed, long=long)
     best, best_epoch, epoch = 0.0, 0, 0
@@ -235,12 +239,15 @@ def rectools(kind: str, data: dict[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
-def dataset_of(data: dict[str, Any], chosen: Any) -> Any:
-    """RecTools' form of some events, in which a second lies between two of a row."""
+def dataset_of(data: dict[str, Any], chosen: Any, *, timed: bool) -> Any:
+    """RecTools' form of some events: at their times, or with a second between two of a row."""
     import pandas as pd
     from rectools.dataset import Dataset
 
-    moment = pd.to_datetime(place_in_row(data["train_row"]), unit="s")
+    place = place_in_row(data["train_row"])
+    # A microsecond keeps the order of those at one time.
+    seconds = data["train_time"] + place / 1e6 if timed else place
+    moment = pd.to_datetime(seconds, unit="s")
     table = {"user_id": data["train_row"], "item_id": data["train_item"], "weight": 1.0}
     return Dataset.construct(pd.DataFrame({**table, "datetime": moment})[chosen])
 
@@ -279,7 +286,14 @@ def recommender(kind: str, seed: int, *, long: bool) -> Any:
 
 def shown_by(model: Any, dataset: Any, people: Any, data: dict[str, Any], k: int) -> Any:
     """The k best items of people: int32 [P, k], -1 where there are no more."""
-    table = model.recommend(people, dataset, k, filter_viewed=bool(data["unseen"]))
+    context = None
+    if model.require_recommend_context:
+        context = (
+            dataset.get_raw_interactions().groupby("user_id", as_index=False)["datetime"].max()
+        )
+        context = context[context["user_id"].isin(people)]
+        context["weight"] = 1.0
+    table = model.recommend(people, dataset, k, filter_viewed=bool(data["unseen"]), context=context)
     place = {person: at for at, person in enumerate(people.tolist())}
     found = np.full((len(people), k), -1, np.int32)
     rows = table["user_id"].map(place).to_numpy()

@@ -23,6 +23,7 @@ from adwright.delivery.cascade.trial import UserMeans, ranks_in
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import (
     FunnelConfig,
+    _Race,
     build_funnel,
     needed_sources,
     plan_funnel,
@@ -340,6 +341,12 @@ def test_each_model_is_trained_with_the_defaults_of_its_room(tmp_path: Path) -> 
     assert tuple(fine.items.ids) == tuple(TASK.items.ids)
     # What was trained stands, and goes on where it stood.
     again = Networks(TASK, True, tmp_path, seed=3)
+    new, how = again.fine_of_all(replace(runs["fine"], seconds=100.0), 99.0)
+    assert new is None
+    assert how == "fine stays as measured, as it takes 100 s and 99 s are left"
+    new, how = again.fine_of_all(runs["fine"], 1e9)
+    assert isinstance(new, Ranker)
+    assert new.data_hash == fine.data_hash
     kept = again.trained("two-tower")
     assert isinstance(kept, RetrieverArtifact)
     assert (kept.vectors == towers.vectors).all()
@@ -385,11 +392,23 @@ def test_where_an_epoch_takes_too_long_what_is_new_is_learned(tmp_path: Path) ->
         run = replace(networks.slice(Trained(name), 0.0), stepping=100.0, epochs=1.0)
         measured = networks.trained(name)
         assert isinstance(measured, SequenceArtifact | RetrieverArtifact)
-        found, how = networks.of_all(measured, run, 0.95 * networks.needs(run))
+        an_epoch = 100.0 * len(TASK.item) / TASK.count.sum()
+        found, how = networks.of_all(measured, run, 0.95 * an_epoch)
         learned = name == "two-tower"
         assert ("what is new and as much that is not" in how) == learned
         assert (found.fitted == TASK.fitted(whole=True)) == learned
         assert np.array_equal(found.vectors, measured.vectors) != learned
+
+
+def test_what_is_kept_to_fit_again_is_what_the_leader_takes(tmp_path: Path) -> None:
+    networks, race = Networks(TASK, True, tmp_path), _Race(tmp_path / "plan.json", MODELS)
+    assert race.again(networks, 1000.0) == 200.0
+    race.runs["hcn"] = run("hcn", 0.2, each=1e-3)
+    assert race.again(networks, 1000.0) == 50.0
+    race.runs["sasrec"] = run("sasrec", 0.3, each=100.0)
+    assert race.again(networks, 1000.0) == networks.needs(race.runs["sasrec"])
+    race.runs["sasrec"] = run("sasrec", 0.3, each=500.0)
+    assert race.again(networks, 1000.0) == 200.0
 
 
 def test_positions_are_no_times() -> None:

@@ -16,6 +16,7 @@ was cut off goes on where it stood, with the decisions that it had taken.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -354,14 +355,18 @@ def build_funnel(
     networks = Networks(task, repeats, folder, config.seed, cache, timer)
     for sentence in plan_funnel(config):
         say(f"plan: {sentence}")
+
+    def after() -> float:
+        """Seconds kept to measure and to fit again."""
+        return whole * _MEASURING + race.again(networks, whole)
+
     with torch_threads(config.threads or free_cores()):
-        kept = _CHOOSING + _MEASURING + _AGAIN
-        race.run(networks, done, lambda: left(1 - kept), spent, whole * _SLICE)
+        race.run(networks, done, lambda: left(1 - _CHOOSING) - after(), spent, whole * _SLICE)
         parts = _with_models(parts, networks, race.runs)
         notes = (*said, *(one.text() for one in race.runs.values()))
         for note in notes[len(said) :]:
             say(note)
-        visits = partial(_with_visits, config, task, left=left, clock=timer)
+        visits = partial(_with_visits, config, task, left=lambda: left() - after(), clock=timer)
         measured, report = _chosen(parts, rules, asked, task, visits, done, notes, folder)
         with done.stage("fit to all events"):
             funnel, how = _refitted(measured, rules, asked, task, networks, race.runs, left)
@@ -387,11 +392,11 @@ def _with_visits(
     task: NextBasket,
     parts: OpenParts,
     *,
-    left: Callable[[float], float],
+    left: Callable[[], float],
     clock: Clock,
 ) -> FunnelConfig:
     """The config with as many visits that choose and that measure as the time allows, by what the
-    first of them take; numbers that it has already stay."""
+    first of them take; numbers that it has already stay. left: seconds to choose."""
     valid, test = visits_within(task, VALID), visits_within(task, TEST)
     visits = some_visits(task, task.visits("valid"), _PROBED, unseen=not parts.parts.repeats)
     columns = parts.columns(parts.coarse_names)
@@ -404,8 +409,7 @@ def _with_visits(
         score_candidates(parts, columns, task, found, found.union(list(found.lists)))
         each = (clock.monotonic() - began) / max(len(some), 1)
     if each:
-        choosing = left(1 - _AGAIN - _MEASURING) / (_TO_CHOOSE * each)
-        valid = min(valid, max(_FEWEST_VALID, int(choosing)))
+        valid = min(valid, max(_FEWEST_VALID, int(left() / (_TO_CHOOSE * each))))
         measuring = 60 * config.minutes * _MEASURING / (_TO_MEASURE * each)
         test = min(test, max(_FEWEST_TEST, int(measuring)))
     return replace(
@@ -483,7 +487,9 @@ def _refitted(
             model, how = networks.of_all(measured, run, left() / (len(asked) - at))
             parts, said = parts.with_models({run.model: model}), [*said, how]
     if "fine" in parts.models:
-        said.append("fine stays as measured")
+        fine, how = networks.fine_of_all(runs["fine"], left())
+        parts = parts if fine is None else parts.with_models({"fine": fine})
+        said.append(how)
     return replace(funnel, parts=parts, fitted=fitted), said
 
 
@@ -537,8 +543,8 @@ def plan_funnel(config: FunnelConfig | None = None) -> tuple[str, ...]:
         return ("no model is trained",)
     said = [
         f"{whole:.0f} s of the processor, of which {whole * (_CHOOSING + _MEASURING):.0f} are kept "
-        f"to choose what serves and to measure it, {whole * _AGAIN:.0f} to fit it again to all "
-        "events"
+        f"to choose what serves and to measure it, {whole * _AGAIN:.0f} at most to fit it again to "
+        "all events"
     ]
     if racing:
         said.append(
@@ -634,6 +640,13 @@ class _Race:
         if fine is not None and not fine.ended and left() >= _FINE:
             self._slice(networks, done, "fine", left() - fine.around)
         self._write(spent())
+
+    def again(self, networks: Networks, whole: float) -> float:
+        """Seconds kept to fit again to all events: what the network takes that is ahead, between a
+        fourth of `_AGAIN` and all of it."""
+        begun = [one for name, one in self.runs.items() if name != "fine" and one.curve]
+        needed = networks.needs(max(begun, key=lambda one: one.best)) if begun else math.inf
+        return whole * min(max(needed / whole, _AGAIN / 4), _AGAIN)
 
     def _slice(self, networks: Networks, done: Stages, name: ModelName, seconds: float) -> None:
         with done.stage(f"train {name}"):

@@ -23,7 +23,7 @@ from adwright.core.clock import Clock, ProcessorClock
 from adwright.core.config import settings
 from adwright.data.sequences.datasets import sequences_of_task
 from adwright.data.sequences.item_sequences import ItemSequences
-from adwright.data.tasks.choice import ChoiceConfig, build_choice_task
+from adwright.data.tasks.choice import ChoiceConfig, build_choice_task, taken_in
 from adwright.data.tasks.negatives import Draws
 from adwright.data.tasks.next_basket import NextBasket
 from adwright.data.tasks.split import SPLITS
@@ -168,6 +168,11 @@ class Trained:
             since = max((n for n, time in enumerate(times) if time <= times[-1] / 2), default=0)
             gained = (best[-1] - best[since]) / math.log2(times[-1] / times[since])
         return best[-1] + gained * math.log2(1 + max(left, 0.0) / times[-1])
+
+    @property
+    def best(self) -> float:
+        """The best validation so far; 0 before the first."""
+        return max((value for _, value in self.curve), default=0.0)
 
     @property
     def _best(self) -> list[float]:
@@ -326,9 +331,31 @@ class Networks:
             found = RetrieverArtifact.of(model, task, seed=self.seed)
         return replace(found, fitted=self.task.fitted(whole=True)), again.text
 
+    def fine_of_all(self, run: Trained, left: float) -> tuple[Ranker | None, str]:
+        """The fine ranker fitted anew to choices of all visits but those that stop its training,
+        with all that it takes; None where the seconds left do not allow it. And how."""
+        if run.seconds > left:
+            said = f"fine stays as measured, as it takes {run.seconds:.0f} s and"
+            return None, f"{said} {max(left, 0):.0f} s are left"
+        task, choice = self.task, self._choice()
+        held = np.flatnonzero(task.split != _TRAIN)
+        held = np.random.default_rng(self.seed).permutation(held)[: choice.valid + choice.test]
+        split = np.full_like(task.split, _TRAIN)
+        split[held] = np.where(
+            np.arange(len(held)) % 2, SPLITS.index("test"), SPLITS.index("valid")
+        )
+        count = np.bincount(task.item, minlength=len(task.items))
+        taken, _ = taken_in(task, held)
+        count = np.maximum(count - np.bincount(taken, minlength=len(count)), 0)
+        name, cache = "fine-again", self.cache or self.folder / "rows"
+        self._fine((), replace(task, split=split, count=count), name, cache / "all")
+        return Ranker.load(self.folder / name / "ranker"), "fine is trained anew"
+
     def needs(self, run: Trained) -> float:
-        """Seconds of fitting a model anew to all events."""
-        return self._epoch_of_all(run) * _epochs(run)
+        """Seconds of fitting a model anew to all events; of a network that learns visit by visit,
+        to what is new and as much that is not, where that is less."""
+        epochs = self._epoch_of_all(run) * _epochs(run)
+        return epochs if run.model in _KINDS else epochs * min(self._part(), 1.0)
 
     def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
         """Anew for the epochs found; or on from the weights that were measured: a network that
@@ -338,7 +365,7 @@ class Networks:
         if an_epoch * epochs <= left:
             return _Again(epochs, f"{run.model} is trained anew for the {epochs} epochs found")
         if run.model not in _KINDS:
-            part = an_epoch * float((self._newest() == _TRAIN).mean())
+            part = an_epoch * self._part()
             more = min(epochs, int(left / part))
             if more > 0:
                 said = f"{run.model} is trained on with what is new and as much that is not"
@@ -353,6 +380,10 @@ class Networks:
     def _epoch_of_all(self, run: Trained) -> float:
         """Seconds of an epoch of all events."""
         return run.an_epoch * len(self.task.item) / max(int(self.task.count.sum()), 1)
+
+    def _part(self) -> float:
+        """Of an epoch of all events, what `_newest` trains on."""
+        return float((self._newest() == _TRAIN).mean())
 
     def _newest(self) -> NDArray[np.int8]:
         """A split in which the visits train that did not, and as many that did."""
@@ -441,10 +472,16 @@ class Networks:
         draws = Draws() if self.repeats else Draws(own=0.0, popular=0.5)
         return ChoiceConfig(train=10_000, valid=500, test=500, draws=draws, seed=self.seed)
 
-    def _fine(self, callbacks: Sequence[Callback]) -> None:
-        run = self.folder / "fine"
-        cache = self.folder / "rows" if self.cache is None else self.cache
-        rows = build_choice_task(self.task, cache, self._choice())
+    def _fine(
+        self,
+        callbacks: Sequence[Callback],
+        task: NextBasket | None = None,
+        name: str = "fine",
+        cache: Path | None = None,
+    ) -> None:
+        run = self.folder / name
+        cache = cache or self.cache or self.folder / "rows"
+        rows = build_choice_task(task or self.task, cache, self._choice())
         asked = RunConfig(calibration="none", base=False, draws=200, seed=self.seed, out=run)
         resume = (run / "runs" / asked.model.title.lower() / "config.json").exists()
         run_ranker(asked, task=rows, resume=resume, overwrite=True, callbacks=callbacks)
