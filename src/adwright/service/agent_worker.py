@@ -29,6 +29,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from adwright.agent.document.text_format import read_document
 from adwright.agent.generate.ladder import FoundScript
+from adwright.agent.generate.writing import ENDPOINT_BEAM
 from adwright.agent.language.script import print_script
 from adwright.agent.operate.policy_file import (
     AgentPolicy,
@@ -71,7 +72,8 @@ OpenScreens: TypeAlias = Callable[[AgentPolicy, Clock], AbstractContextManager[O
 
 @settings
 class ToldRun:
-    """What is known of a run before it ends. script: empty until there is one."""
+    """What is known of a run before it ends. script: empty until there is one. unsaid: words of the
+    task that nothing in it stands for."""
 
     app: str
     task: str
@@ -81,6 +83,7 @@ class ToldRun:
     name: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    unsaid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def do_task(asked: AskedRun, desk: RunDesk, clock: Clock, screens: OpenScreens) 
         document,
         macros=MacroBook(home / MACROS),
         open_model=_model(asked) if asked.model_url else None,
+        config=ENDPOINT_BEAM,
         rules=policy.check_rules(),
     )
 
@@ -298,6 +302,7 @@ def _told(told: ToldRun, ready: PreparedTask) -> ToldRun:
         name=found.name,
         tokens_in=found.tokens_in,
         tokens_out=found.tokens_out,
+        unsaid=found.unsaid,
     )
 
 

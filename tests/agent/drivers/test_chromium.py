@@ -29,6 +29,8 @@ from adwright.agent.drivers.protocol import (
     DriverError,
     FetchedPage,
     FetchingDriver,
+    GateDecision,
+    PendingRequest,
     Screen,
     ScreenNode,
     body_fields,
@@ -142,15 +144,21 @@ def test_taps_wait_for_what_they_cause(driver: ChromiumDriver) -> None:
     assert driver.observe().title == "Form"
 
 
-def test_dialogs_are_dismissed(
+def test_the_gate_answers_dialogs(
     driver: ChromiumDriver, chromium: ChromiumBrowser, site: SmallSite
 ) -> None:
     driver.tap(node_of(driver.observe(), "button", "Ask"))
-    assert (said(driver), driver.dialogs) == ("no", ["Really?"])
-    with chromium.driver(allow_all, DriverSettings(dialogs="accept")) as other:
+    assert (said(driver), driver.dialogs) == ("yes", ["Really?"])
+
+    def gate(request: PendingRequest) -> GateDecision:
+        if request.kind == "dialog":
+            raise ValueError(request.fields["message"])
+        return allow_all(request)
+
+    with chromium.driver(gate) as other:
         other.open(f"{site.url}/form")
         other.tap(node_of(other.observe(), "button", "Ask"))
-        assert said(other) == "yes"
+        assert (said(other), other.dialogs) == ("no", ["Really?"])
 
 
 def test_scrolling_says_where_the_end_is(driver: ChromiumDriver) -> None:

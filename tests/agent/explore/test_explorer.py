@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,14 @@ from adwright.agent.document.elements import (
 )
 from adwright.agent.document.finding import find_node, find_nodes, where_am_i
 from adwright.agent.document.text_format import document_changes, document_text, parse_document
-from adwright.agent.drivers.chromium import ChromiumBrowser
-from adwright.agent.drivers.protocol import GateDecision, PendingRequest, RequestKind, SeenRequest
+from adwright.agent.drivers.chromium import ChromiumBrowser, ChromiumDriver
+from adwright.agent.drivers.protocol import (
+    GateDecision,
+    PendingRequest,
+    RequestGate,
+    RequestKind,
+    SeenRequest,
+)
 from adwright.agent.explore.describe import (
     SeenElement,
     describe,
@@ -46,6 +53,13 @@ from adwright.agent.explore.explorer import (
     state_keys,
     tried_to_send,
 )
+from adwright.agent.language.script import read_script
+from adwright.agent.language.statements import check_script
+from adwright.agent.policy.confirmation import PendingChange
+from adwright.agent.policy.gate import GateRules
+from adwright.agent.policy.origins import OriginRules
+from adwright.agent.run.runner import RunPolicy, run_on_screen
+from adwright.core.clock import SystemClock
 from adwright.core.errors import ConfigError, DataError
 from tests.support.agent.site.browsing import allow_all
 from tests.support.agent.site.pages import VARIANTS
@@ -421,6 +435,56 @@ def test_drift_loses_an_element_rather_than_mistake_it(
         driver.open(f"{site.url}/offers")
         edits = find_nodes(driver.observe(), document.by_name["offers__edit"])
         assert [one.facts["href"] for one in edits] == [f"{site.url}/offers/{n}" for n in (1, 2, 3)]
+
+
+SCRIPTED = """<form onsubmit="event.preventDefault(); if (confirm('Save it?'))
+ fetch('/offers/1', {method: 'POST', body: new URLSearchParams(new FormData(this))})">
+<label>Name <input name="name" value="Assam tea"></label>
+<label>Price <input name="price" value="3"></label><button>Save</button></form>
+<form><label>Words <input name="words"></label><button>Search</button></form>"""
+
+
+def test_a_form_that_a_script_sends_is_asked_about_and_known_afterwards(
+    chromium: ChromiumBrowser, tmp_path: Path
+) -> None:
+    with small_site() as site:
+        site.extra |= {"/": pages_page("Console", SCRIPTED)}
+        records = PageRecords(tmp_path)
+        with chromium.driver(ReadingGate((site.url,))) as driver:
+            explore(driver, records, ExploreBounds(start=f"{site.url}/", pages=1))
+        document = build_document("Small", records.all, (site.url,))
+        save = next(one for one in document.elements if one.label == "Save")
+        search = next(one for one in document.elements if one.label == "Search")
+        assert (save.effect, save.requests, search.effect) == ("commit", (), "navigate")
+        price = next(one for one in document.elements if one.label == "Price")
+        script = read_script(f'set_text(${price.name}, "4")\ntap(${save.name})')
+        checked, rules = check_script(script, document), GateRules(OriginRules((site.url,)))
+        asked: list[PendingChange] = []
+        for answer in (False, True):
+
+            def confirm(change: PendingChange, answer: bool = answer) -> bool:
+                asked.append(change)
+                return answer
+
+            with ExitStack() as stack:
+
+                def opened(gate: RequestGate, stack: ExitStack = stack) -> ChromiumDriver:
+                    return stack.enter_context(chromium.driver(gate))
+
+                report = run_on_screen(
+                    checked,
+                    document,
+                    opened,
+                    RunPolicy(rules, confirm=confirm),
+                    {},
+                    clock=SystemClock(),
+                )
+            assert report.verdict == ("done" if answer else "stopped")
+            assert len(site.written) == answer
+        assert site.offers[1]["price"] == "4"
+        assert [one.asks for one in asked] == ["Save it?", "Save it?"]
+        assert report.document.by_name[save.name].requests == ("POST /offers/{}",)
+        assert report.document.version == "2"
 
 
 def test_signing_in_needs_its_fields(chromium: ChromiumBrowser) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,7 @@ from adwright.agent.generate.ladder import ScriptLadder, generalise, macro_argum
 from adwright.agent.generate.planner import plan_scripts
 from adwright.agent.generate.retrieve import ElementIndex, RetrieveConfig
 from adwright.agent.generate.task import read_intent, read_parts, read_task
+from adwright.agent.generate.writing import BeamConfig
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import Script, print_script, read_script
 from adwright.agent.policy.confirmation import PendingChange
@@ -334,6 +336,34 @@ def test_a_plan_comes_before_a_model(tmp_path: Path) -> None:
         'Delete the offer "Autumn"'
     )
     assert (found.source, found.tokens_in) == ("plan", 0)
+
+
+def test_words_that_a_plan_leaves_over_are_told_and_a_model_may_know_better() -> None:
+    whole, odd = 'Set the discount of "Spring" to 25', 'Set the winter discount of "Spring" to 25'
+    written = "set_text($offer_edit__share, 25)\ntap($offer_edit__save)\n"
+    written = f'tap(inside(find($offers__rows, "Spring"), $offers__edit))\n{written}'
+    good, bad = (
+        partial(nullcontext, ScriptedModel(ScriptedConfig((said,)))) for said in (written, "tap()")
+    )
+
+    def found(task: str, **more: Any) -> list[tuple[str, tuple[str, ...]]]:
+        ladder = ScriptLadder(LADDER_DOCUMENT, **more)
+        return [(one.source, one.unsaid) for one in ladder.scripts(task)]
+
+    assert found(whole, open_model=good) == [("plan", ())]
+    assert found(odd) == [("plan", ("winter",))]
+    assert found(odd, open_model=good) == [("model", ("winter",)), ("plan", ("winter",))]
+    assert found(odd, open_model=bad) == [("plan", ("winter",))]
+    assert found(whole, open_model=good, first="model") == [("model", ()), ("plan", ())]
+    # A tuned writer is too small to know better.
+    brief = BeamConfig(brief=True)
+    assert found(odd, open_model=good, config=brief)[0] == ("plan", ("winter",))
+
+
+def test_what_deletes_leaves_no_word_over_that_the_app_knows() -> None:
+    assert ScriptLadder(LADDER_DOCUMENT).script('Delete the old offer "Autumn"').unsaid == ("old",)
+    with pytest.raises(ScriptError, match="no plan fits"):
+        ScriptLadder(LADDER_DOCUMENT).script('Delete the mail offer "Autumn"')
 
 
 def test_a_model_is_asked_where_no_plan_fits() -> None:

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from adwright.agent.document.elements import frame_of
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task import read_intent, read_task
 from adwright.agent.generate.writing import (
+    ENDPOINT_BEAM,
     WRITER_ADAPTER,
     WRITER_BEAM,
     BeamConfig,
     BeamFound,
     GrammarChoice,
+    document_lines,
     element_lines,
+    is_told_whole,
     language_help,
     open_tuned_writer,
     rank_scripts,
@@ -182,6 +186,26 @@ def test_an_element_is_one_line() -> None:
     )
     many = replace(by_name["offer_edit__status"], options=tuple("abcdefgh"))
     assert element_lines([many]).endswith('"f", ...\n')
+
+
+def test_a_whole_document_is_told_page_by_page() -> None:
+    told = document_lines(DOCUMENT)
+    assert (
+        '# offers /offers/ "Offers"\n$offers__rows list\n'
+        "    $offers__edit in each item to offer_edit\n"
+    ) in told
+    assert '$offer_edit__share "Discount" number required 0..90\n' in told
+    assert script_messages("x", None, DOCUMENT)[0].content.endswith(told)
+    named = {one.name for one in DOCUMENT.elements if f"${one.name} " in told + " "}
+    assert {one.name for one in DOCUMENT.elements} - named <= frame_of(DOCUMENT)
+
+
+def test_a_document_is_told_as_a_whole_where_it_has_room() -> None:
+    assert is_told_whole(DOCUMENT, ENDPOINT_BEAM)
+    assert is_told_whole(DOCUMENT, ENDPOINT_BEAM, context=8192)
+    assert not is_told_whole(DOCUMENT, ENDPOINT_BEAM, context=1024)
+    assert not is_told_whole(DOCUMENT, replace(ENDPOINT_BEAM, whole=100))
+    assert not is_told_whole(DOCUMENT, BeamConfig())
 
 
 def test_a_model_that_knows_the_language_is_told_no_help() -> None:

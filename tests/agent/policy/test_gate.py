@@ -319,6 +319,24 @@ def test_a_documented_commit_passes_and_is_kept() -> None:
     assert gate.decide(post("/offers/7/", name="New")).code == "unexpected_write"
 
 
+def test_what_an_app_asks_is_told_yes_and_shown_with_the_change() -> None:
+    question = PendingRequest("ASK", ORIGIN, "dialog", fields={"message": "Save it?"})
+    asked = Asked(True)
+    gate = PolicyGate(RULES, DOCUMENT, confirm=asked)
+    assert gate.decide(question).code == "dialog"
+    for element, answer in ((LINK, False), (SAVE, True)):
+        with gate.acting((element,), {"name": "Old"}):
+            assert gate.decide(question).allowed == answer
+            # Once: a page that asks for ever is told no.
+            assert not gate.decide(question).allowed
+            assert gate.decide(post("/offers/7/", name="New")).allowed == answer
+    with gate.reading(), gate.acting((SAVE,), {}):
+        assert not gate.decide(question).allowed
+    (change,) = asked.changes
+    assert change.lines()[-1] == "the page asks 'Save it?'"
+    assert gate.stray is None
+
+
 def test_what_cannot_be_written_down_is_not_sent() -> None:
     noted: list[PendingChange] = []
 

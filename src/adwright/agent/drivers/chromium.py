@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from ipaddress import ip_address
@@ -69,6 +69,7 @@ _STEPS: dict[Direction, tuple[int, int]] = {
     "right": (1, 0),
 }
 _LONG_TAP_MS = 1000
+_LONGEST_DIALOG = 500
 _MOST_REDIRECTS = 10
 _PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -82,19 +83,19 @@ _PHONE: dict[str, Any] = {
 class DriverSettings:
     """screen: "desktop" (1280 x 800) or "phone" (390 x 844, touch: emulated by Chromium).
     patience_seconds: for a page or an element to come. rest_seconds: for a page to come to rest
-    after an act. dialogs: what is done with those of scripts. language: what pages are asked for.
-    script: runs before those of each page, for a fixed clock or seed in a test."""
+    after an act. language: what pages are asked for. script: runs before those of each page, for
+    a fixed clock or seed in a test."""
 
     screen: Literal["desktop", "phone"] = "desktop"
     patience_seconds: float = 15.0
     rest_seconds: float = 5.0
-    dialogs: Literal["dismiss", "accept"] = "dismiss"
     language: str = "en-GB"
     script: str = ""
 
 
 class ChromiumDriver:
-    """One page of a fresh context. `dialogs` are the texts of those that scripts have opened."""
+    """One page of a fresh context. `dialogs` are the texts of those that scripts have opened: of
+    one that asks yes or no the gate is asked, as of a request."""
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class ChromiumDriver:
         self._context.set_default_timeout(settings.patience_seconds * 1000)
         if settings.script:
             self._context.add_init_script(settings.script)
+        self._gate = gate
         self._network = GatedNetwork(self._context, gate, way)
         self._page: Page = self._context.new_page()
         self._session = self._context.new_cdp_session(self._page)
@@ -338,11 +340,16 @@ class ChromiumDriver:
         self.rest()
 
     def _on_dialog(self, dialog: Any) -> None:
-        self.dialogs.append(dialog.message)
-        answer: Callable[[], None] = (
-            dialog.accept if self._settings.dialogs == "accept" else dialog.dismiss
-        )
-        answer()
+        text = dialog.message[:_LONGEST_DIALOG]
+        self.dialogs.append(text)
+        # One that only tells something takes no other answer, and nobody else edits this page.
+        yes = dialog.type in ("alert", "beforeunload")
+        if dialog.type == "confirm":
+            asked = PendingRequest("ASK", self._page.url, "dialog", fields={"message": text})
+            with suppress(Exception):
+                yes = self._gate(asked).allowed
+        with suppress(_playwright_error()):
+            (dialog.accept if yes else dialog.dismiss)()
 
 
 def _named(node: ScreenNode) -> str:

@@ -25,11 +25,12 @@ from adwright.core.errors import AdwrightError
 
 Direction = Literal["up", "down", "left", "right"]
 #: What asked for it. "page" is a navigation of the main frame, "frame" of another one; "redirect"
-#: is the next step of any of them; "socket" opens a WebSocket.
+#: is the next step of any of them; "socket" opens a WebSocket;
+#: "dialog" is no request: a script asks yes or no.
 # fmt: off
 RequestKind = Literal[
     "page", "frame", "redirect", "resource", "script", "fetch", "socket", "popup", "download",
-    "worker", "beacon",
+    "worker", "beacon", "dialog",
 ]
 # fmt: on
 

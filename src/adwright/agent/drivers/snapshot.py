@@ -374,7 +374,7 @@ _ATTRIBUTES = (
     *("readonly", "placeholder", "target", "rel", "title", "step", "multiple", "ping", "download"),
 )
 _ICONS = ("span", "i", "div", "svg", "img", "b", "em")
-_FLAGS = ("required", "multiple", "readonly")
+_FLAGS = ("required", "multiple", "readonly", "scripted")
 _TEST_IDS = ("data-testid", "data-test-id", "data-test", "data-qa")
 #: What says that a button or link only shows a part of its page: HTML's own, and Bootstrap's.
 _TOGGLES = ("popovertarget", "data-bs-toggle", "data-toggle")
@@ -677,6 +677,10 @@ def _facts(page: DomDocument, element: int) -> dict[str, str]:
         facts["action"] = urljoin(page.base, action.strip())
         facts["method"] = method.strip().upper()
         facts["form"] = page.path(form)
+        # Without either attribute it would only load its page again: a script sends it.
+        own_way = sends and (own.get("formaction") or own.get("formmethod"))
+        if not (own_way or outer.get("action") or outer.get("method")):
+            facts["scripted"] = ""
     return {key: value for key, value in facts.items() if value or key in _FLAGS}
 
 

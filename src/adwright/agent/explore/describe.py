@@ -62,9 +62,10 @@ def page_content(body: bytes) -> str:
 #
 #     effect_of(node)               # "destructive" for a button "Löschen" in a form by POST
 #
-# Rules err to the harmful side: a button of a form by POST commits at least; one without a form, of
-# which nothing is known, is "unknown", which is refused unless a person allows it. Words are looked
-# for in several languages, in labels, in the last part of an address and in a button's own name.
+# Rules err to the harmful side: a button of a form by POST commits at least, and one of a form that
+# a script sends, unless it says that it searches or shows; one without a form, of which nothing is
+# known, is "unknown", which is refused unless a person allows it. Words are looked for in several
+# languages, in labels, in the last part of an address and in a button's own name.
 
 _RULES = package_patterns(__package__, "effects.toml", "pages")
 _EFFECTS: dict[EffectClass, re.Pattern[str]] = package_patterns(
@@ -93,7 +94,8 @@ def effect_of(node: ScreenNode) -> EffectClass:
     )
     found = word_effect(f"{node.name} {facts.get('name', '')} {_end_of(facts.get('action', ''))}")
     if sends and facts.get("method", "GET") == "GET":
-        return "navigate"
+        looks = "scripted" not in facts or (not found and _RULES["looks"].search(_plain(node.name)))
+        return "navigate" if looks else found or "commit"
     if sends:
         return found or "commit"
     if kind == "reset":
@@ -347,6 +349,8 @@ def _requests(node: ScreenNode, effect: EffectClass) -> tuple[str, ...]:
     """What the form says that a button sends; nothing was sent."""
     if effect in ("read", "draft") or node.role == "link" or not node.facts.get("action"):
         return ()
+    if "scripted" in node.facts and effect != "navigate":
+        return ()  # what its script sends is seen when it is sent
     method = node.facts.get("method", "GET")
     return (f"{method} {url_template(node.facts['action']).partition('?')[0]}",)
 

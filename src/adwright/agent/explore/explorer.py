@@ -244,7 +244,7 @@ class ReadingGate:
     def _decide(self, request: PendingRequest) -> GateDecision:
         if origin_of(request.url) not in self._origins:
             return GateDecision(False, "origin", "it leaves the app")
-        if request.kind in ("socket", "beacon", "popup", "download", "worker"):
+        if request.kind in ("socket", "beacon", "popup", "download", "worker", "dialog"):
             return GateDecision(False, request.kind, "only pages are read")
         if request.method in _READING:
             return _YES

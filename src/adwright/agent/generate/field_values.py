@@ -62,6 +62,11 @@ class ItemDoor:
     steps: int
 
 
+def is_head(element: Element) -> bool:
+    """Whether it stands in the head of a table."""
+    return "/thead" in _place(element)
+
+
 class DocumentForms:
     """Of one document; what is asked once is kept."""
 
@@ -178,7 +183,7 @@ class DocumentForms:
             found = [
                 one
                 for one in self.of_page(state)
-                if one.many and one.role in _ROWS and "/thead" not in _place(one)
+                if one.many and one.role in _ROWS and not is_head(one)
             ]
             self._rows[path] = tuple(found)
         return self._rows[path]

@@ -5,29 +5,39 @@
     found.tokens_in              # 0 where no model was asked
 
 A macro is taken where the task reads like its own but for the values, which become its arguments.
-A plan is taken where it accounts for every value of the task and no other plan does as well. The
-model is opened only where neither fits.
+A plan is taken where it accounts for every value and every word of the task, and no other plan does
+as well. Else the model is asked, and only then a plan that leaves words of the task over
+(`unsaid_words`); with `first="model"` the model comes before all plans. A tuned writer of scripts
+comes after them: it is too small to know better.
 
-`scripts` goes on with the plans that come after, or with all that the model wrote. It is for tasks
-whose first script stops because a list has no such item: another list may (`operate.turns`).
+`scripts` goes on with what comes after. It is for tasks whose first script stops because a list has
+no such item: another list may (`operate.turns`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Literal
 
-from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.elements import AppDocument, Element, column_of
 from adwright.agent.generate.field_values import DocumentForms
-from adwright.agent.generate.planner import plan_scripts
+from adwright.agent.generate.planner import ACTS, plan_scripts
 from adwright.agent.generate.retrieve import ElementIndex
-from adwright.agent.generate.task import TaskText, read_task
-from adwright.agent.generate.writing import BeamConfig, write_scripts
+from adwright.agent.generate.task import (
+    ANY_ITEM,
+    WORDS,
+    TaskText,
+    near_terms,
+    read_intent,
+    read_task,
+    terms_of,
+)
+from adwright.agent.generate.writing import BeamConfig, BeamFound, is_told_whole, write_scripts
 from adwright.agent.language.kinds import VERBS, ArgumentValue, read_decimal
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.script import (
@@ -50,6 +60,7 @@ from adwright.agent.language.script import (
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
 from adwright.agent.run.runner import Macro, MacroBook, Postconditions, check_postconditions
 from adwright.core.config import settings
+from adwright.core.errors import ConfigError
 from adwright.lm.engine.generation import LanguageModel
 
 # --------------------------------------------------------------------------------------------------
@@ -277,13 +288,23 @@ _HIDDEN = re.compile(r"\x00(\d+)\x00")
 #: A plan that another comes nearer to is not sure enough to be run, nor is one of less than this
 #: share of the best one's merit. Our choice.
 _LEAST_LEAD, _LEAST_SHARE = 0.05, 0.5
+#: Words that say what is done, how it is asked for, or that stand for any item.
+_TELLING = frozenset(
+    (
+        *ACTS,
+        *WORDS["planner_words"]["does"],
+        *WORDS["planner_words"]["asking"],
+        *ANY_ITEM,
+    )
+)
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.I)
 
 
 @settings
 class FoundScript:
     """A script for a task, ready to be run with `arguments`. postconditions: of its macro.
-    tokens_in, tokens_out: that were spent since the script before it in turn."""
+    tokens_in, tokens_out: that were spent since the script before it in turn. unsaid: words of the
+    task that nothing in it stands for."""
 
     script: CheckedScript
     source: Literal["macro", "plan", "model"]
@@ -292,15 +313,18 @@ class FoundScript:
     name: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
+    unsaid: tuple[str, ...] = ()
 
 
+#: Who is asked first, where a plan does not account for every word of a task, or in any case.
+FirstAsked = Literal["plans", "model"]
 #: Opens the model that may be asked; called only where no macro and no plan fits.
 OpenLanguageModel = Callable[[], AbstractContextManager[LanguageModel]]
 
 
 class ScriptLadder:
-    """The means for one document. open_model: None asks no model. tokens_in, tokens_out: of all
-    that the model was asked so far."""
+    """The means for one document. open_model: None asks no model. first: who is asked first.
+    tokens_in, tokens_out: of all that the model was asked so far."""
 
     def __init__(
         self,
@@ -310,8 +334,10 @@ class ScriptLadder:
         open_model: OpenLanguageModel | None = None,
         config: BeamConfig | None = None,
         rules: CheckRules | None = None,
+        first: FirstAsked = "plans",
     ) -> None:
         self._document = document
+        self._first = first
         self._macros = macros
         self._open_model = open_model
         self._config = config or BeamConfig()
@@ -334,30 +360,39 @@ class ScriptLadder:
         if macro is not None:
             yield macro
             return
-        is_any = False
-        for found in self._plans(read):
-            is_any = True
-            yield found
-        if not is_any:
+        plans = list(self._plans(read))
+        if self._first == "plans":
+            # Of a plan that leaves words over a large model may know better, a small one does not.
+            sure = plans if self._config.brief else [one for one in plans if not one.unsaid]
+            yield from sure
+            plans = [one for one in plans if one not in sure]
+            if sure and not plans:
+                return
+        if not plans:
             yield from self.written(task)
+            return
+        with suppress(ScriptError):
+            yield from self.written(task)
+        yield from plans
 
     def written(self, task: str) -> Iterator[FoundScript]:
         """Those of the model alone that pass the check, best first; it is closed before they are
         given. Raises ScriptError where none does, and what the model raises."""
         text, problems = read_task(task).text, tuple[ScriptProblem, ...]()
         if self._open_model is not None:
-            retrieved = ElementIndex(self._document).retrieve(text, self._config.retrieve)
             with self._open_model() as model:
-                written = write_scripts(
-                    model, text, self._document, retrieved, config=self._config, rules=self._rules
-                )
+                written = self._asked(model, text)
             tokens = written.tokens_in, written.tokens_out
             self.tokens_in += tokens[0]
             self.tokens_out += tokens[1]
             for one in written.scripts:
                 if one.checked is not None:
                     yield FoundScript(
-                        one.checked, "model", tokens_in=tokens[0], tokens_out=tokens[1]
+                        one.checked,
+                        "model",
+                        tokens_in=tokens[0],
+                        tokens_out=tokens[1],
+                        unsaid=unsaid_words(read_task(task), one.checked, self._forms),
                     )
                     tokens = 0, 0
             if written.best is not None:
@@ -366,6 +401,17 @@ class ScriptLadder:
         what = "no script for this task passes the check" if problems else "no plan fits the task"
         hint = "say the task with the names of fields, and its values in quotes"
         raise ScriptError([ScriptProblem("expected", what, hint=hint), *problems])
+
+    def _asked(self, model: LanguageModel, text: str) -> BeamFound:
+        """What it writes, told the whole document or what is found for the task."""
+        document, config, rules = self._document, self._config, self._rules
+        if is_told_whole(document, config, model.info.context):
+            try:
+                return write_scripts(model, text, document, None, config=config, rules=rules)
+            except ConfigError:
+                pass  # It may be longer than what this model reads.
+        found = ElementIndex(document).retrieve(text, config.retrieve)
+        return write_scripts(model, text, document, found, config=config, rules=rules)
 
     def _macro(self, task: TaskText) -> FoundScript | None:
         for name in self._macros.names() if self._macros else ():
@@ -382,7 +428,8 @@ class ScriptLadder:
         return None
 
     def _plans(self, task: TaskText) -> Iterator[FoundScript]:
-        """Whole plans, best first, up to one that another comes too near to."""
+        """Whole plans, best first, up to one that another comes too near to, or that deletes and
+        leaves over a word that the app knows: it may delete something else."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
         best = plans[0].merit if plans else 0.0
         for plan, after in pairwise([*plans, None]):
@@ -392,7 +439,46 @@ class ScriptLadder:
                 return
             if after is not None and after.is_whole and after.merit >= plan.merit - _LEAST_LEAD:
                 return
-            yield FoundScript(plan.script, "plan")
+            unsaid = unsaid_words(task, plan.script, self._forms)
+            if self._deletes(plan.script) and any(map(self._knows, unsaid)):
+                return
+            yield FoundScript(plan.script, "plan", unsaid=unsaid)
+
+    def _deletes(self, script: CheckedScript) -> bool:
+        names = [one.element for one in script.effects if one.element]
+        return any(self._document.by_name[name].effect == "destructive" for name in names)
+
+    def _knows(self, word: str) -> bool:
+        return any(map(self._forms.weights.knows, terms_of(word)))
+
+
+def unsaid_words(task: TaskText, script: CheckedScript, forms: DocumentForms) -> tuple[str, ...]:
+    """The words of a task that nothing in a script stands for: no element that it names, no page
+    that it opens, no value that it writes, and no verb of what it does."""
+    document, said = forms.document, set(_TELLING)
+    for one in (document.by_name[name] for name in script.elements):
+        own = one.name.partition("__")[2].replace("_", " ")
+        said |= set(terms_of(" ".join((one.label, own, column_of(one), one.role, *one.options))))
+        said |= forms.terms(one.state) | forms.path_terms(one.state)
+    said |= {term for one in _texts(script.script) for term in terms_of(one)}
+    left = dict[str, None]()
+    for word in read_intent(task, forms.kinds).plain.split():
+        terms = terms_of(word)
+        if not all(term in said or near_terms(term) & said for term in terms):
+            left[word.strip(".,;:!?\"'()")] = None
+    return tuple(left)
+
+
+def _texts(node: object) -> Iterator[str]:
+    """The values in a script."""
+    if isinstance(node, TextLiteral | WholeLiteral | DecimalLiteral):
+        yield str(node.value)
+    elif isinstance(node, tuple):
+        for part in node:
+            yield from _texts(part)
+    elif is_dataclass(node) and not isinstance(node, type):
+        for one in fields(node):
+            yield from _texts(getattr(node, one.name))
 
 
 def macro_arguments(macro: Macro, task: TaskText) -> dict[str, ArgumentValue] | None:

@@ -178,7 +178,7 @@ _NEAR_KIND = 3
 #: Stands for a value.
 _VALUE = "\x01"
 #: Of whichever item, of wholes that all items are in, and of how it is asked.
-_ANY_ITEM = frozenset(
+ANY_ITEM = frozenset(
     terms_of(
         "item entry record row line list listing table database system app shop store site "
         "catalogue catalog inventory copy permanently altogether completely good "
@@ -209,8 +209,8 @@ class ValueCue:
 
 @settings
 class TaskIntent:
-    """terms: of the whole task but for its values. off: it switches something off. secret: the name
-    of a secret that it speaks of, or empty."""
+    """plain, terms: the whole task but for its values. off: it switches something off. secret: the
+    name of a secret that it speaks of, or empty."""
 
     task: TaskText
     kind: IntentKind
@@ -218,6 +218,7 @@ class TaskIntent:
     terms: tuple[str, ...]
     off: bool
     secret: str
+    plain: str = ""
 
 
 def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
@@ -259,6 +260,7 @@ def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
         terms_of(plain),
         _RULES["off"].search(plain) is not None,
         name,
+        plain,
     )
 
 
@@ -271,7 +273,7 @@ def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
         if value not in named or value[:1].isupper():  # else it is the last word, and maybe a verb
             text = f"{text[:start]}{_VALUE}{text[end:]}"
     return any(
-        _names_a_part(one, _ANY_ITEM | set(kinds)) for one in _RULES["clause_end"].split(text)
+        _names_a_part(one, ANY_ITEM | set(kinds)) for one in _RULES["clause_end"].split(text)
     )
 
 

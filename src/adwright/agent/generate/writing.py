@@ -17,8 +17,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.elements import (
+    AppDocument,
+    Element,
+    column_of,
+    frame_of,
+    variants_of,
+)
 from adwright.agent.document.finding import word_of
+from adwright.agent.generate.field_values import DocumentForms, is_head
 from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
 from adwright.agent.generate.task import TaskIntent, TaskText, read_intent, read_task, terms_of
 from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb, read_decimal
@@ -37,8 +44,9 @@ from adwright.agent.language.script import (
     read_script,
 )
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
+from adwright.agent.run.locate import form_of
 from adwright.core.assets import shipped
-from adwright.core.config import Count, Ge, Le, settings
+from adwright.core.config import Count, Ge, Le, Natural, settings
 from adwright.core.errors import AssetError, ConfigError
 from adwright.lm.engine.generation import GenerationConfig, LanguageModel, Message
 from adwright.lm.engine.weights import SMOLLM2
@@ -49,10 +57,11 @@ from adwright.lm.open_model import LmSpec, open_lm
 #
 #     messages = script_messages(task, elements, document)
 #
-# The help is the same for all tasks, and so is the document where it has room as a whole: a prefix
-# cache reads them once. A model that was tuned on scripts knows the language, and is told the
-# briefer form without the help (`brief`). An element is told in the fewest words: its
-# label only where its name does not say it, its kind or effect, and where it leads. Labels of pages
+# The help is the same for all tasks, and so is the document where it has room as a whole
+# (`document_lines`): a prefix cache reads them once. A model that was tuned on scripts knows the
+# language, and is told the briefer form without the help (`brief`). An element is told in the
+# fewest words: its label only where its name does not say it, its kind or effect, and where it
+# leads; of the whole document also its page, its form and its list. Labels of pages
 # are data, shortened and without signs that hide; a model that is told something by them can still
 # name only elements, and what it writes is checked.
 
@@ -83,15 +92,68 @@ def element_lines(elements: Sequence[Element]) -> str:
     return "".join(f"{_line(one)}\n" for one in elements)
 
 
+def document_lines(document: AppDocument) -> str:
+    """A whole document: its pages as headings, their elements by form and list. What stands on most
+    pages is told once, and other views of a page are not."""
+    forms, frame, variants = DocumentForms(document), frame_of(document), variants_of(document)
+    said, once = list[str](), dict[tuple[str, str], str]()
+    for state in document.states:
+        if state.name in variants:
+            continue
+        own = document.elements_of(state.name)
+        for one in own:
+            if one.name in frame:
+                once.setdefault((one.role, one.label), _line(one))
+        title = f' "{_label(state.title)}"' if state.title else ""
+        shown = [one for one in own if one.name not in frame and not is_head(one)]
+        lines = _page_lines(shown, forms)
+        if lines:
+            said += [f"# {state.name} {_label(state.url_template)}{title}", *lines]
+    if once:
+        said += ["# on most pages", *once.values()]
+    return "\n".join(said) + "\n"
+
+
+def _page_lines(elements: Sequence[Element], forms: DocumentForms) -> list[str]:
+    """The elements of a page: what stands in items below their list, what a form sends in it."""
+    inside: dict[str | None, list[Element]] = {}
+    rows = {one.name for one in elements if one.many and one.role in _ITEMS}
+    for one in elements:
+        around = forms.rows_around(one) if one.many and one.name not in rows else None
+        inside.setdefault(around.name if around and around.name in rows else None, []).append(one)
+    said, form = list[str](), ""
+    for one in inside.get(None, ()):
+        own = form_of(one) or ""
+        if own != form:
+            form = own
+            said += ["form:"] if form else []
+        said.append(f"{'  ' if form else ''}{_line(one)}{_more(one)}")
+        said += [f"    {_line(part)}{_more(part)}" for part in inside.get(one.name, ())]
+    return said
+
+
+def _more(element: Element) -> str:
+    """What a field must have, and the column of a cell."""
+    limits, said = element.constraints, ""
+    if limits.required:
+        said += " required"
+    if limits.lowest is not None or limits.highest is not None:
+        said += f" {limits.lowest or ''}..{limits.highest or ''}"
+    column = column_of(element) if element.many else ""
+    return f'{said} column "{_label(column)}"' if column else said
+
+
 def script_messages(
     task: str,
-    elements: Sequence[Element],
+    elements: Sequence[Element] | None,
     document: AppDocument,
     *,
     brief: bool = False,
 ) -> list[Message]:
-    """The turns of a prompt. brief: without the help, for a model that has learned the language."""
-    about = f"Elements of the app {_label(document.app)}:\n{element_lines(elements)}"
+    """The turns of a prompt. elements: of the task; None for the whole document. brief: without the
+    help, for a model that has learned the language."""
+    lines = document_lines(document) if elements is None else element_lines(elements)
+    about = f"Elements of the app {_label(document.app)}:\n{lines}"
     about = about if brief else f"{language_help()}\n{about}"
     last = f"The app shows {document.start}.\n"
     last += f"Task: {' '.join(task.split())}\nWrite the script, nothing else."
@@ -440,7 +502,9 @@ def _parts(node: object) -> Iterator[object]:
 class BeamConfig:
     """scripts: answers to the first prompt. repairs: times that the best refused one is mended.
     constrained: decode by the grammar; only_values: texts and numbers are the task's. max_tokens,
-    temperature, seed: of the drawn answers. brief: the model has learned the language."""
+    temperature, seed: of the drawn answers. brief: the model has learned the language. whole: a
+    document of so many tokens at most is told as a whole; of a larger one, those elements that
+    `retrieve` finds."""
 
     scripts: int = 4
     repairs: int = 2
@@ -450,6 +514,7 @@ class BeamConfig:
     temperature: float = 0.7
     seed: int = 0
     brief: bool = False
+    whole: Natural = 0
     retrieve: RetrieveConfig = field(default_factory=RetrieveConfig)
 
     def __post_init__(self) -> None:
@@ -489,17 +554,18 @@ def write_scripts(
     model: LanguageModel,
     task: str,
     document: AppDocument,
-    retrieved: RetrievedElements,
+    retrieved: RetrievedElements | None,
     *,
     config: BeamConfig | None = None,
     rules: CheckRules | None = None,
 ) -> BeamFound:
-    """Scripts for a task, written by a model and checked.
+    """Scripts for a task, written by a model and checked. retrieved: what it is told of; None for
+    the whole document.
 
     Raises what the model raises; ConfigError for a task that is none.
     """
     config, rules = config or BeamConfig(), rules or CheckRules()
-    beam = _Beam(model, read_intent(read_task(task)), document, retrieved.elements, config, rules)
+    beam = _Beam(model, read_intent(read_task(task)), document, retrieved, config, rules)
     return beam.search()
 
 
@@ -509,7 +575,7 @@ class _Beam:
         model: LanguageModel,
         intent: TaskIntent,
         document: AppDocument,
-        elements: Sequence[Element],
+        retrieved: RetrievedElements | None,
         config: BeamConfig,
         rules: CheckRules,
     ) -> None:
@@ -518,12 +584,15 @@ class _Beam:
         self._document = document
         self._config = config
         self._rules = rules
+        elements = None if retrieved is None else retrieved.elements
         self._messages = script_messages(intent.task.text, elements, document, brief=config.brief)
         self._in = self._out = 0
         choice = GrammarChoice()
         if config.only_values:
             choice = GrammarChoice(intent.task.values, task_numbers(intent.task) or None)
-        self._grammar = script_grammar(elements, choice) if config.constrained else None
+        self._grammar = (
+            script_grammar(elements, choice) if elements and config.constrained else None
+        )
 
     def search(self) -> BeamFound:
         found = [self._checked(one) for one in self._answers(self._messages, self._config.scripts)]
@@ -610,6 +679,29 @@ WRITER_ADAPTER = shipped("agent_writer")
 #: How many elements the writer is shown, in training and when it is asked.
 WRITER_RETRIEVE = RetrieveConfig(best=14, most=26)
 WRITER_BEAM = BeamConfig(scripts=2, max_tokens=220, brief=True, retrieve=WRITER_RETRIEVE)
+
+
+#: A model that knows language and follows instructions, such as one behind an endpoint: told the
+#: whole document where it is no longer than this, else many elements; asked once, and mended by
+#: what the checker says.
+ENDPOINT_BEAM = BeamConfig(
+    scripts=1,
+    max_tokens=800,
+    whole=30_000,
+    constrained=False,
+    retrieve=RetrieveConfig(best=60, most=200),
+)
+#: Characters of a token, at the least: names of elements are of few.
+_CHARACTERS = 3.0
+
+
+def is_told_whole(document: AppDocument, config: BeamConfig, context: int = 0) -> bool:
+    """Whether a document goes into a prompt as a whole. context: tokens of the model's prompt and
+    answer, 0 where nobody knows."""
+    most = min(config.whole, context - config.max_tokens) if context else config.whole
+    if most <= 0:
+        return False
+    return len(language_help() + document_lines(document)) <= _CHARACTERS * most
 
 
 def open_tuned_writer(

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from adwright.agent.document.elements import AppDocument
 from adwright.agent.generate.ladder import (
+    FirstAsked,
     FoundScript,
     GeneralScript,
     OpenLanguageModel,
@@ -139,10 +140,11 @@ def find_scripts(
     open_model: OpenLanguageModel | None = None,
     config: BeamConfig | None = None,
     rules: CheckRules | None = None,
+    first: FirstAsked = "plans",
 ) -> Iterator[FoundScript]:
     """Scripts by the cheapest means, the likeliest first, see `ScriptLadder`."""
     ladder = ScriptLadder(
-        document, macros=macros, open_model=open_model, config=config, rules=rules
+        document, macros=macros, open_model=open_model, config=config, rules=rules, first=first
     )
     return ladder.scripts(task)
 

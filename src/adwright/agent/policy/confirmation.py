@@ -57,7 +57,8 @@ class FieldChange:
 class PendingChange:
     """A write that waits for a yes. element: that the script acts on. number: it is the number-th
     write of this run. documented: the document knows this request of this element. record: what the
-    pages say of what it is done to, empty where nobody saw."""
+    pages say of what it is done to, empty where nobody saw. asks: what a dialog of the page asked,
+    which was told yes."""
 
     element: str
     effect: EffectClass
@@ -67,6 +68,7 @@ class PendingChange:
     number: int
     documented: bool
     record: str = ""
+    asks: str = ""
 
     def sentence(self) -> str:
         """The change in one line."""
@@ -86,6 +88,8 @@ class PendingChange:
             elif one.old != one.new:
                 new = _shown(one.new, quoted=True)
                 parts.append(f"{_shown(one.name)}: {_shown(one.old, quoted=True)} -> {new}")
+        if self.asks:
+            parts.append(f"the page asks {_shown(self.asks, quoted=True)}")
         if not self.documented:
             parts.append("this request is not in the document")
         return tuple(parts)
@@ -104,6 +108,7 @@ def pending_change(
     number: int,
     documented: bool,
     record: str = "",
+    asks: str = "",
     mask: Callable[[str], str] = str,
 ) -> PendingChange:
     """What `request` would change. before: names of fields and what stood in them."""
@@ -125,7 +130,15 @@ def pending_change(
         fields = (FieldChange("body", None, mask(body)),)
     url = mask(request.url)
     return PendingChange(
-        element, effect, request.method, url, fields, number, documented, mask(record)
+        element,
+        effect,
+        request.method,
+        url,
+        fields,
+        number,
+        documented,
+        mask(record),
+        mask(asks),
     )
 
 
@@ -133,6 +146,8 @@ def must_ask(change: PendingChange, rules: ConfirmRules) -> bool:
     """Whether a person must say yes to this change."""
     if change.effect not in WRITING:
         return True  # a write by what should not write
+    if change.asks:
+        return True  # the app itself would ask a person
     return change.effect in rules.ask or change.number >= rules.bulk or not change.documented
 
 

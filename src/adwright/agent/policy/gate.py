@@ -158,13 +158,14 @@ class GateAct:
     """What happens while the script acts on one element; elements: what the document says of them,
     several for the key Enter, which may be any of its page. form: what may be sent by it. repeats:
     fields that must be sent with these values, as this act only confirms what was sent before.
-    record: what the pages say of what is acted on."""
+    record: what the pages say of what is acted on. asks: what a dialog of the page asked."""
 
     elements: tuple[Element, ...]
     before: Mapping[str, str]
     form: SentForm = field(default_factory=SentForm)
     repeats: Mapping[str, str] = field(default_factory=dict)
     record: str = ""
+    asks: str = ""
     written: list[PendingChange] = field(default_factory=list)
     blocked: list[PendingChange] = field(default_factory=list)
     alarm: GateDecision | None = None
@@ -228,7 +229,9 @@ class PolicyGate:
             self._act = None
 
     def decide(self, request: PendingRequest) -> GateDecision:
-        """Whether a request may leave."""
+        """Whether a request may leave; of a dialog, whether it is answered with yes."""
+        if request.kind == "dialog":
+            return self._decide_dialog(request)
         try:
             decision = check_origin(request, self.rules.origins)
             if decision.allowed and self._may_write(request):
@@ -243,6 +246,15 @@ class PolicyGate:
             else:
                 self._act.alarm = self._act.alarm or decision
         return decision
+
+    def _decide_dialog(self, request: PendingRequest) -> GateDecision:
+        """An app that asks before it changes something is told yes, once: a person is then shown
+        its question with the change, and nothing is sent without them."""
+        act = self._act
+        if act is None or self._reading or act.asks or not any(one.writes for one in act.elements):
+            return _no("dialog", "the page asks something, and nothing is to be changed")
+        act.asks = request.fields.get("message", "") or "(without a word)"
+        return GateDecision(allowed=True)
 
     def _may_write(self, request: PendingRequest) -> bool:
         if request.method.upper() not in SAFE_METHODS:
@@ -289,6 +301,7 @@ class PolicyGate:
             number=len(self.written) + len(self.would_send) + 1,
             documented=documented,
             record=act.record,
+            asks=act.asks,
             mask=self.secrets.mask,
         )
         # A form is sent once, whatever stands in it; a script of a page may send several things.

@@ -217,12 +217,17 @@ def effect_agrees(page: str, element: Element, node: ScreenNode) -> bool:
         if href.strip().lower().startswith(("javascript:", "data:")):
             return False
         return not element.writes or _is_documented("GET", urljoin(page, href), element)
-    if action is not None and element.value_type == "none":
+    if action is not None and element.value_type == "none" and not _is_scripted(element, node):
         method = node.facts.get("method", "get").upper()
         if method in SAFE_METHODS:
             return not element.writes or _is_documented(method, urljoin(page, action), element)
         return element.writes and _is_documented(method, urljoin(page, action), element)
     return True
+
+
+def _is_scripted(element: Element, node: ScreenNode) -> bool:
+    """Whether a button that may write is of a form which a script sends: the gate sees how."""
+    return element.writes and "scripted" in node.facts
 
 
 def apply_healings(document: AppDocument, healed: Sequence[HealedElement]) -> AppDocument:
@@ -342,7 +347,7 @@ def _does(screen: Screen, document: AppDocument, element: Element, node: ScreenN
     if href is not None and element.target is not None and not element.writes:
         wanted = document.state_by_name[element.target].url_template.partition("?")[0]
         return url_template(urljoin(screen.url, href)).partition("?")[0] == wanted
-    if action is not None and element.requests:
+    if action is not None and element.requests and not _is_scripted(element, node):
         method = node.facts.get("method", "get").upper()
         return matching_shape(method, urljoin(screen.url, action), element.requests) is not None
     return None

@@ -13,13 +13,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from adwright.agent.document.elements import AppDocument, Element
+from adwright.agent.document.elements import AppDocument, Element, url_template
+from adwright.agent.document.text_format import next_version
 from adwright.agent.drivers.protocol import (
     DriverError,
     RequestGate,
@@ -308,7 +309,8 @@ class RunReport:
 
     problem: why it stopped, or what contradicts it. written: what was let through; would_send: what
     a dry run would have. healed: elements that were found elsewhere; document: with them where the
-    run is verified, else as it was. seconds: from the opening of the screen to its closing.
+    run is verified, and with the requests of elements of which none was known. seconds: from the
+    opening of the screen to its closing.
     """
 
     verdict: RunVerdict
@@ -367,6 +369,9 @@ def run_on_screen(
         verdict = "contradicted" if problem else done
     run.close()
     trace.end(verdict)
+    after = apply_healings(document, run.healed) if verdict == "verified" else document
+    if verdict in ("verified", "done"):
+        after = with_requests(after, gate.written)
     return RunReport(
         verdict,
         tuple(map(gate.secrets.mask, run.outcome.answers)) if run.outcome else (),
@@ -375,10 +380,27 @@ def run_on_screen(
         tuple(gate.written),
         tuple(gate.would_send),
         run.healed,
-        apply_healings(document, run.healed) if verdict == "verified" else document,
+        after,
         run.outcome.acts if run.outcome else sum(one.how != "route" for one in trace.steps),
         clock.monotonic() - started,
     )
+
+
+def with_requests(document: AppDocument, written: Sequence[PendingChange]) -> AppDocument:
+    """The document with what buttons of scripts have sent, of which it knows no request, as its
+    next version; itself where there is nothing."""
+    seen: dict[str, dict[str, None]] = {}
+    for one in written:
+        if not one.documented and not document.by_name[one.element].requests:
+            shape = f"{one.method} {url_template(one.url).partition('?')[0]}"
+            seen.setdefault(one.element, {})[shape] = None
+    if not seen:
+        return document
+    elements = tuple(
+        replace(one, requests=tuple(seen[one.name])) if one.name in seen else one
+        for one in document.elements
+    )
+    return replace(document, elements=elements, version=next_version(document.version))
 
 
 def _ends_in_a_write(checked: CheckedScript, document: AppDocument) -> bool:

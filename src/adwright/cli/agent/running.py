@@ -181,9 +181,9 @@ class ModelChoice:
     @property
     def beam(self) -> BeamConfig | None:
         """How it is asked; None as any model is."""
-        from adwright.agent.generate.writing import WRITER_BEAM
+        from adwright.agent.generate.writing import ENDPOINT_BEAM, WRITER_BEAM
 
-        return WRITER_BEAM if self.asks_writer else None
+        return WRITER_BEAM if self.asks_writer else ENDPOINT_BEAM if self.url else None
 
     @property
     def opener(self) -> Callable[[], AbstractContextManager[LanguageModel]] | None:
@@ -196,7 +196,7 @@ class ModelChoice:
     def _writer(self) -> Iterator[LanguageModel]:
         from adwright.agent.generate.writing import open_tuned_writer
 
-        typer.echo("no kept task and no plan fits: the tuned writer is asked", err=True)
+        typer.echo("the tuned writer is asked", err=True)
         opened = open_tuned_writer(
             self.writer, model=self.model, threads=self.threads, offline=self.offline
         )
@@ -215,7 +215,7 @@ class ModelChoice:
             offline=self.offline,
         )
         why = ", untuned, as no writer of scripts is there" if self.is_default else ""
-        typer.echo(f"no kept task and no plan fits: a model is asked{why}", err=True)
+        typer.echo(f"a model is asked{why}", err=True)
         with closing(open_lm(spec, auto="paged")) as model:
             yield model
 
@@ -354,15 +354,16 @@ def _show_report(report: RunReport, folder: Path, mark: str) -> None:
 
 
 def _keep_healed(report: RunReport, before: AppDocument, folder: Path) -> None:
-    """A document with healed elements is written beside the run, for a person to take over."""
+    """A document with healed elements, or with requests that nobody knew, is written beside the
+    run, for a person to take over."""
     from adwright.agent.document.text_format import write_document
     from adwright.agent.run.locate import healing_text
 
-    if report.document is before or not report.healed:
+    if report.document is before:
         return
     path = folder / "document.txt"
     write_document(path, report.document)
-    typer.echo("elements were found elsewhere; review this, and take it over if it is right:")
+    typer.echo("the app is not as its document says; review this, and take it over if it is right:")
     typer.echo(healing_text(before, report.document), nl=False)
     typer.echo(f"  in {path}")
 
@@ -382,6 +383,7 @@ def do(
     adapter: Path | None = None,
     writer: Path | None = None,
     no_model: bool = False,
+    model_first: bool = False,
     threads: Natural = 0,
     offline: bool = False,
     confirm_file: Path | None = None,
@@ -392,8 +394,9 @@ def do(
 ) -> None:
     """Make a script of a task, and run it in a browser.
 
-    A kept task of the same words is taken first, then a plan made by rules; a model is asked only
-    where neither fits. The script is checked against the document, and printed, before anything is
+    A kept task of the same words is taken first, then a plan made by rules that accounts for every
+    word of the task; else a model is asked, and then a plan that leaves words over, which are told.
+    The script is checked against the document, and printed, before anything is
     tapped. Where it stops because a list has no such item, and nothing was sent, the next one looks
     in another, four in all; with --folder run, in run-2 and so on. Each change that the policy
     names waits until you say yes to the request itself, field by field. Afterwards the app
@@ -414,6 +417,7 @@ def do(
         writer: Ask --model with this adapter, which learned to write scripts; by default with
             the one that comes with adwright, if it does and no other model is named.
         no_model: Only kept tasks and plans; no model is asked.
+        model_first: Ask the model before any plan.
         confirm_file: File of changes that are allowed beforehand, for runs that nobody watches;
             without it each is asked about on the terminal, and refused where there is none.
         folder (--out): For the run: trace, pictures, page; by default a new one.
@@ -450,6 +454,7 @@ def do(
         open_model=chosen.opener,
         config=chosen.beam,
         rules=rules.check_rules(),
+        first="model" if model_first else "plans",
     )
     _, report = run_in_turn(task, scripts, run)
     if keep and report.verdict == "verified":
@@ -483,6 +488,8 @@ def _show_tried(tried: Sequence[PreparedTask]) -> None:
     tokens = f"{found.tokens_in:,} tokens read and {found.tokens_out:,} written"
     named = f"{found.source} {found.name}".strip()
     show_script(ready.checked, f"by {named}, {tokens}", ready.arguments)
+    if found.unsaid:
+        typer.echo(f"nothing in it stands for: {', '.join(found.unsaid)}")
 
 
 def _kept(ready: PreparedTask, tried: Sequence[FoundScript], *, dry: bool) -> KeptTask:
