@@ -16,7 +16,6 @@ was cut off goes on where it stood, with the decisions that it had taken.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -645,8 +644,9 @@ class _Race:
         """Seconds kept to fit again to all events: what the network takes that is ahead, between a
         fourth of `_AGAIN` and all of it."""
         begun = [one for name, one in self.runs.items() if name != "fine" and one.curve]
-        needed = networks.needs(max(begun, key=lambda one: one.best)) if begun else math.inf
-        return whole * min(max(needed / whole, _AGAIN / 4), _AGAIN)
+        most = whole * _AGAIN
+        needed = networks.needs(max(begun, key=lambda one: one.best), most) if begun else most
+        return min(max(needed, most / 4), most)
 
     def _slice(self, networks: Networks, done: Stages, name: ModelName, seconds: float) -> None:
         with done.stage(f"train {name}"):

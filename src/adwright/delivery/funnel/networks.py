@@ -351,11 +351,11 @@ class Networks:
         self._fine((), replace(task, split=split, count=count), name, cache / "all")
         return Ranker.load(self.folder / name / "ranker"), "fine is trained anew"
 
-    def needs(self, run: Trained) -> float:
-        """Seconds of fitting a model anew to all events; of a network that learns visit by visit,
-        to what is new and as much that is not, where that is less."""
+    def needs(self, run: Trained, most: float = math.inf) -> float:
+        """Seconds of fitting a model anew to all events. Where that is more than `most`, of a
+        network that learns visit by visit those of what is new and as much that is not."""
         epochs = self._epoch_of_all(run) * _epochs(run)
-        return epochs if run.model in _KINDS else epochs * min(self._part(), 1.0)
+        return epochs if run.model in _KINDS or epochs <= most else epochs * self._part()
 
     def _again(self, run: Trained, left: float, measured: nn.Module) -> _Again:
         """Anew for the epochs found; or on from the weights that were measured: a network that
