@@ -65,6 +65,7 @@ from adwright.lm.open_model import LmSpec, open_lm
 # are data, shortened and without signs that hide; a model that is told something by them can still
 # name only elements, and what it writes is checked.
 
+_FIELD_NAME = re.compile(r"\[(?:name|id)=\"([^\"]*)\"\]")
 _LONGEST_LABEL, _MOST_OPTIONS, _LONGEST_EXCERPT = 60, 6, 600
 _ITEMS = ("row", "listitem", "article")
 _EXAMPLE = """for row in match($offers__rows, "Spring"):
@@ -133,8 +134,12 @@ def _page_lines(elements: Sequence[Element], forms: DocumentForms) -> list[str]:
 
 
 def _more(element: Element) -> str:
-    """What a field must have, and the column of a cell."""
+    """What a field must have, its name in the form where it has no label, and the column of a
+    cell."""
     limits, said = element.constraints, ""
+    if element.value_type != "none" and not element.label:
+        names = (_FIELD_NAME.search(one.value) for one in element.locators if one.kind == "css")
+        said = next((f' field "{_label(one[1])}"' for one in names if one), "")
     if limits.required:
         said += " required"
     if limits.lowest is not None or limits.highest is not None:

@@ -1,0 +1,123 @@
+"""An application of somebody else, made and served in a process of its own.
+
+    python _stranger.py make APP FOLDER
+    python _stranger.py serve APP FOLDER DESCRIPTOR
+
+Each is what its manual says to begin with: its own command makes the state, and its own WSGI
+application is served.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+USER, PASSWORD = "admin", "default"
+_WIKI = """REPOSITORY = "{folder}/pages"
+SQLALCHEMY_DATABASE_URI = "sqlite:///{folder}/state.sqlite3"
+SECRET_KEY = "nobody guesses this key"
+AUTO_APPROVAL = True
+EMAIL_NEEDS_CONFIRMATION = False
+"""
+
+
+def make(app: str, folder: Path) -> None:
+    """Make its first state in an empty folder."""
+    match app:
+        case "mezzanine":
+            _run("mezzanine.bin.mezzanine_project", "mezzanine-project", "shop", cwd=folder)
+            _django(folder, "mezzanine", "createdb", "--noinput")
+        case "wagtail":
+            _run("wagtail.bin.wagtail", "wagtail", "start", "shop", ".", cwd=folder)
+            _django(folder, "wagtail", "migrate", "--verbosity=0")
+            os.environ["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+            asked = ("--noinput", f"--username={USER}", "--email=admin@example.com")
+            _django(folder, "wagtail", "createsuperuser", *asked)
+        case "otterwiki":
+            (folder / "pages").mkdir()
+            subprocess.run(["git", "init", "-q", str(folder / "pages")], check=True)
+            wiki = _application(app, folder)
+            wiki.config["WTF_CSRF_ENABLED"] = False  # there is no page to take a token from
+            client = wiki.test_client()
+            fields = {"name": "Ann", "email": "ann@example.com"}
+            client.post(
+                "/-/register",
+                data={**fields, "password1": PASSWORD * 2, "password2": PASSWORD * 2},
+            )
+            client.post("/-/login", data={"email": fields["email"], "password": PASSWORD * 2})
+            for page, text in _PAGES.items():
+                client.post(f"/{page}/save", data={"content": text, "commit": "first"})
+
+
+_PAGES = {
+    "Home": "# Home\n\nSee [[Opening hours]] and [[Delivery]].\n",
+    "Opening hours": "# Opening hours\n\nMonday to Friday, 9 to 17.\n",
+    "Delivery": "# Delivery\n\nParcels leave on Tuesday.\n",
+    "Old prices": "# Old prices\n\nTea 2.50\n",
+}
+
+
+def _run(module: str, *command: str, cwd: Path) -> None:
+    code = f"import runpy, sys; sys.argv = {list(command)!r}; "
+    code += f"runpy.run_module({module!r}, run_name='__main__')"
+    subprocess.run([sys.executable, "-c", code], cwd=cwd, check=True)
+
+
+def _django(folder: Path, app: str, *command: str) -> None:
+    where = folder / "shop" if app == "mezzanine" else folder
+    subprocess.run([sys.executable, "manage.py", *command], cwd=where, check=True)
+
+
+def _application(app: str, folder: Path) -> Any:
+    if app == "otterwiki":
+        settings = folder / "settings.cfg"
+        settings.write_text(_WIKI.format(folder=folder))
+        os.environ["OTTERWIKI_SETTINGS"] = str(settings)
+        from otterwiki.server import app as made
+
+        return made
+    where = folder / "shop" if app == "mezzanine" else folder
+    os.chdir(where)
+    sys.path.insert(0, str(where))
+    os.environ["DJANGO_SETTINGS_MODULE"] = (
+        "shop.settings" if app == "mezzanine" else "shop.settings.dev"
+    )
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.wsgi import get_wsgi_application
+
+    return StaticFilesHandler(get_wsgi_application())
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def serve(app: str, folder: Path, descriptor: int) -> None:
+    """Serve it on a socket that listens already."""
+    opened = socket.socket(fileno=descriptor)
+    server = _Server(opened.getsockname(), _Quiet, bind_and_activate=False)
+    server.socket.close()
+    server.socket = opened
+    server.server_name, server.server_port = opened.getsockname()
+    server.setup_environ()
+    server.set_app(_application(app, folder))
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    what, name, place = sys.argv[1:4]
+    if what == "make":
+        make(name, Path(place))
+    else:
+        serve(name, Path(place), int(sys.argv[4]))
