@@ -18,7 +18,7 @@ from adwright.core.assets import derived
 from adwright.core.errors import AssetError
 from adwright.core.hashing import content_hash
 
-PackagesOf = Literal["oscar", "sqladmin", "miniwob"]
+PackagesOf = Literal["oscar", "sqladmin", "miniwob", "mezzanine", "otterwiki", "wagtail"]
 
 #: What pip installs, pinned; and whether it installs what these need in turn.
 REQUIREMENTS: dict[PackagesOf, tuple[tuple[str, ...], bool]] = {
@@ -30,6 +30,9 @@ REQUIREMENTS: dict[PackagesOf, tuple[tuple[str, ...], bool]] = {
     ),
     # Pages only: its own code, which needs a browser's driver of another kind, is not run.
     "miniwob": (("miniwob==1.1.0",), False),
+    "mezzanine": (("mezzanine==6.1.1", "django==4.2.30"), True),
+    "otterwiki": (("otterwiki==2.26.1",), True),
+    "wagtail": (("wagtail==8.0.1", "django==5.2.19"), True),
 }
 
 

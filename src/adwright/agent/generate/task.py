@@ -264,6 +264,11 @@ def read_intent(task: TaskText, kinds: Collection[str] = ()) -> TaskIntent:
     )
 
 
+def is_question(task: TaskText) -> bool:
+    """Whether nothing but an answer can be meant: it asks in as many words."""
+    return task.text.endswith("?") or _RULES["question"].match(task.text) is not None
+
+
 def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
     """Whether what a task deletes is a part of an item that it names, or its place in something,
     and not the item: the discount of "Spring", or "Spring" from the home page. kinds: terms that

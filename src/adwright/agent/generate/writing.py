@@ -27,7 +27,14 @@ from adwright.agent.document.elements import (
 from adwright.agent.document.finding import word_of
 from adwright.agent.generate.field_values import DocumentForms, is_head
 from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
-from adwright.agent.generate.task import TaskIntent, TaskText, read_intent, read_task, terms_of
+from adwright.agent.generate.task import (
+    TaskIntent,
+    TaskText,
+    is_question,
+    read_intent,
+    read_task,
+    terms_of,
+)
 from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb, read_decimal
 from adwright.agent.language.problems import ScriptError, ScriptProblem, quoted
 from adwright.agent.language.script import (
@@ -449,7 +456,9 @@ def _left_out(
 
 def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptProblem]:
     answers = next(_calls(checked.script, "answer"), None) is not None
-    if intent.kind in ("ask", "count"):
+    # "Show 12 posts per page" is none.
+    asks = intent.kind in ("ask", "count")
+    if asks and (not checked.most_writes or is_question(intent.task)):
         if not answers:
             yield _problem(
                 "the task is a question, and nothing is answered", "end with answer(...)"

@@ -56,6 +56,11 @@ from adwright.agent.run.trace import RunTrace, TraceRequest, TraceStep
 #: Given the number of a step and a PNG, keeps it and says the name of its file.
 KeepPicture: TypeAlias = Callable[[int, bytes], str]
 
+#: What to do where a button sends more than its document says, as keywords beside a page.
+_UNKNOWN_REQUEST = (
+    "where the app always sends it with this button, name it below the element in the document: "
+    'request "METHOD /path/"'
+)
 #: Of the requests of a step, and of the address of each, that are kept: pages make any number.
 _MOST_REQUESTS, _MOST_SHOWN = 1000, 1000
 
@@ -129,7 +134,9 @@ class TracedActs:
     ) -> ScriptProblem | None:
         if act.alarm is not None:
             known: dict[str, ProblemCode] = {"refused": "refused", "cap": "cap"}
-            return ScriptProblem(known.get(act.alarm.code, "effect"), act.alarm.reason)
+            code = known.get(act.alarm.code, "effect")
+            hint = _UNKNOWN_REQUEST if " would send " in act.alarm.reason else ""
+            return ScriptProblem(code, act.alarm.reason, hint=hint if code == "effect" else "")
         if failed:
             blocked = bool(act.blocked) and self._gate.rules.dry
             return None if blocked else ScriptProblem("driver", failed)
