@@ -15,7 +15,7 @@ RecTools' models by what the authors of eSASRec chose, and then fitted again to 
 The service: one process on two cores, as `benchmarks.service.service` has it, asked for a thousand
 people, whom the first runs warm; full_share: answers by all that serves, in time; differ: of ten
 thousand answers, with an event before each tenth, those that are not the same to the last bit where
-nothing is kept. Intervals: 95%, over seeds and users; differences on the same users. Others have
+nothing is kept. heard: what a person took by one process, until another no longer shows it. Intervals: 95%, over seeds and users; differences on the same users. Others have
 published, for Beauty on the same sequences and each by its own evaluation: SASRec with a sampled
 softmax .0531, eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that
 were not measured have no row.
@@ -28,12 +28,16 @@ import base64
 import json
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
+from urllib.request import Request as HttpRequest
+from urllib.request import urlopen
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -59,6 +63,8 @@ NAME = "next_item"
 #: People whom the service is asked for, requests that are compared, and loads: a second, seconds.
 #: The first two are cold and warm them.
 PEOPLE, REQUESTS, SEED = 1_000, 10_000, 20240501
+#: Of these, those of whom an event is taken in by another process.
+HEARD = 50
 LOADS = ((50, 10), (50, 20), (100, 15), (200, 15), (300, 15))
 SETS = ("beauty", "ml-1m", "lastfm", "ml-latest-small", "movietweetings")
 Floats = NDArray[np.float64]
@@ -190,9 +196,41 @@ def service_row(name: str, path: Path, asked: argparse.Namespace) -> dict[str, A
             one = {"rate": rate, "full_share": share, "load_before": load, **found}
             print(json.dumps(one), flush=True)
             row.setdefault("loads", []).append(one)
+        other = Service(url, path / "models", settings={"deadline_ms": 1000})
+        try:
+            other.start()
+            row["heard_ms"] = _heard(service, other, key, people[:HEARD])
+        finally:
+            other.close()
     finally:
         service.close()
     return row
+
+
+def _heard(one: Service, other: Service, key: str, people: list[str]) -> list[float]:
+    """Milliseconds from the answer of `one` to what a person took until `other` no longer shows
+    it to them."""
+
+    def ask(service: Service, path: str, body: dict[str, Any]) -> Any:
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{service.port}{path}"
+        with urlopen(HttpRequest(url, json.dumps(body).encode(), headers), timeout=20) as answer:
+            return json.load(answer)
+
+    def shown(user: str) -> list[str]:
+        asked = {"request_id": uuid4().hex, "user_id": user, "k": 10}
+        return [item["item_id"] for item in ask(other, "/v1/decide", asked)["items"]]
+
+    found = []
+    for user in people:
+        item, at = shown(user)[0], datetime.now(UTC).isoformat()
+        event = {"event_id": uuid4().hex, "time": at, "request_id": "r", "kind": "rating"}
+        ask(one, "/v1/events", {"events": [{**event, "user_id": user, "item_id": item}]})
+        began = time.monotonic()
+        while item in shown(user) and time.monotonic() < began + 10:
+            time.sleep(0.01)
+        found.append(1e3 * (time.monotonic() - began))
+    return found
 
 
 def _differ(kept: Funnel, plain: Funnel, people: list[str], rng: np.random.Generator) -> int:
@@ -275,6 +313,9 @@ def written(kept: Path, folder: Path) -> None:
             figures |= {f"p99_ms_{rate}": load["p99_ms"] for rate, load in loads.items()}
             figures["warm_cpu_ms"] = loads[100]["cpu_ms_a_request"]
             figures["kept_answers_differ"] = one["differ"]
+            if "heard_ms" in one:
+                figures["heard_ms_p50"] = float(np.median(one["heard_ms"]))
+                figures["heard_ms_worst"] = max(one["heard_ms"])
     write_result(
         NAME,
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),

@@ -27,6 +27,7 @@ from adwright.service.config import ServiceConfig
 from adwright.service.decide import routes
 from adwright.service.decide.ads import Ads
 from adwright.service.decide.decider import Decider
+from adwright.service.decide.following import Followed
 from adwright.service.decide.routes import CALLER
 from adwright.service.decide.state import ServiceState, StopList
 from adwright.service.decide.tenant_metrics import TenantMetrics
@@ -62,6 +63,7 @@ def create_app(
     metrics = ServiceMetrics()
     turns = AdaptiveConcurrency(clock)
     stops = StopList(store, clock, seconds=config.stops_poll_seconds)
+    followed = Followed(store, models, clock, seconds=config.events_poll_seconds)
     ads = Ads(store, models, stops.of, clock, seconds=config.stops_poll_seconds)
     asked: dict[str, Any] = {"heed": stops.heeded, "shown": ads.shown}
     asked |= {"told": ads.tell, "settled": ads.settle}
@@ -78,7 +80,8 @@ def create_app(
         config=config,
         store=store,
         models=models,
-        decider=Decider(config, models, store, metrics, clock, late=turns.beat, **asked),
+        decider=Decider(config, models, followed, metrics, clock, late=turns.beat, **asked),
+        followed=followed,
         keys=KeyCache(
             store.callers_of_keys,
             clock,
@@ -150,9 +153,11 @@ def _by_key(keys: KeyCache[Caller]) -> Authenticate:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ServiceState = app.state.service
+    await asyncio.to_thread(state.followed.begin)
     await asyncio.to_thread(state.models.start)
     await asyncio.to_thread(state.stops.start)
     await asyncio.to_thread(state.ads.start)
+    state.followed.start()
     state.decider.start()
     try:
         yield
@@ -160,6 +165,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.draining = True
         await asyncio.to_thread(app.state.agents.close, state.config.stop_seconds)
         await asyncio.to_thread(state.decider.stop)
+        await asyncio.to_thread(state.followed.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.ads.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.stops.stop, state.config.stop_seconds)
         await asyncio.to_thread(state.models.stop)

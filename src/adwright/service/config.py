@@ -35,7 +35,8 @@ class ServiceConfig(GateLimits):
     key_stale_seconds: how long it is believed since it was last asked for, while the store cannot
         be asked; 0 for no longer than key_seconds.
     poll_seconds: how often the folder of models is looked at. stops_poll_seconds: how often the
-        store is asked for stops that other processes took in.
+        store is asked for stops that other processes took in. events_poll_seconds: likewise for
+        what people did.
     drain_seconds: how long the service still answers, not ready, after it was told to stop.
     tenant_metrics: /metrics tells of each tenant, too, by name, see `decide.tenant_metrics`.
     audits: folder with a folder of audits of each tenant, see `service.audits`; empty for none.
@@ -70,6 +71,7 @@ class ServiceConfig(GateLimits):
     key_stale_seconds: NotNegative = 300.0
     poll_seconds: Positive = 1.0
     stops_poll_seconds: Positive = 1.0
+    events_poll_seconds: Positive = 0.4
     drain_seconds: NotNegative = 0.0
     tenant_metrics: bool = False
     audits: str = ""

@@ -433,6 +433,24 @@ def select_events(
     return query.order_by(EVENTS.c.time, EVENTS.c.seq)
 
 
+def last_event(connection: Connection) -> int:
+    """The number of the event that was taken in last; 0 where there is none."""
+    return int(connection.execute(select(func.max(EVENTS.c.seq))).scalar() or 0)
+
+
+def events_after(
+    connection: Connection, number: int, kinds: Collection[str], most: int
+) -> list[tuple[int, str, dict[str, Any]]]:
+    """The first events of these kinds after a number, of all tenants: number, tenant, and the event
+    in the columns of EVENT_SCHEMA."""
+    columns = (EVENTS.c[name] for name in _COLUMNS)
+    query = select(EVENTS.c.seq, EVENTS.c.tenant, *columns)
+    query = query.where(EVENTS.c.seq > number, EVENTS.c.kind.in_(sorted(kinds)))
+    rows = connection.execute(query.order_by(EVENTS.c.seq).limit(most)).all()
+    events = to_frame([row[2:] for row in rows]).to_dicts()
+    return [(row[0], row[1], event) for row, event in zip(rows, events, strict=True)]
+
+
 def count_events(connection: Connection, tenant: str) -> pl.DataFrame:
     """A tenant's events by day (a date, in UTC) and kind: day, kind, events, by day and kind."""
     # From the first instant that there is, so that the division of every database rounds down.

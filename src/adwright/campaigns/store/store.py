@@ -55,7 +55,9 @@ from adwright.campaigns.store.events import (
     StopVersion,
     count_events,
     event_rows,
+    events_after,
     insert_batches,
+    last_event,
     read_stops,
     select_events,
     stop_versions,
@@ -95,7 +97,7 @@ from adwright.campaigns.store.tables import (
 from adwright.core.clock import Clock, SystemClock
 from adwright.core.errors import FileUnreadableError, MissingExtraError, ValueInvalidError
 from adwright.data.creatives import Creative, CreativeState
-from adwright.data.schema import CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
+from adwright.data.schema import ACTION_KINDS, CAMPAIGN_SCHEMA, CREATIVE_SCHEMA
 from adwright.data.stops import Stops
 from adwright.delivery.decision import Decision
 
@@ -666,6 +668,18 @@ class Store:
             query = query.where(EVENTS.c.campaign_id.in_(sorted(campaigns)))
         with self._database.read(long=True) as connection:
             return to_frame(connection.execute(query).all())
+
+    def last_event(self) -> int:
+        """The number of the event that was taken in last, of all tenants; 0 for none."""
+        with self._database.read() as connection:
+            return last_event(connection)
+
+    def events_after(self, number: int, most: int) -> list[tuple[int, str, dict[str, Any]]]:
+        """What people did after a number, of all tenants and not compacted, the first `most`:
+        number, tenant, event. Numbers are in order of arrival; a transaction that is committed
+        late has earlier ones."""
+        with self._database.read() as connection:
+            return events_after(connection, number, ACTION_KINDS, most)
 
     def ad_events(self, tenant: str, kinds: Collection[str]) -> tuple[CreativeEvents, pl.DataFrame]:
         """All that names a creative of the tenant, each event once, of one moment: creative_id ->

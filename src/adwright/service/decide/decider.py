@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from adwright.campaigns.store.store import Events, Store, StoredDecision
+from adwright.campaigns.store.store import Events, StoredDecision
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.core.tenant_queue import TenantCounts
@@ -30,6 +30,7 @@ from adwright.service.decide.writer import (
     Answers,
     Batcher,
     DecisionJob,
+    Ledger,
     Lines,
     Write,
     Writer,
@@ -318,7 +319,7 @@ class Decider:
         self,
         config: ServiceConfig,
         models: Models,
-        ledger: Store,
+        ledger: Ledger,
         metrics: ServiceMetrics,
         clock: Clock,
         *,

@@ -23,6 +23,7 @@ from adwright.delivery.decision import Request
 from adwright.service.config import ServiceConfig
 from adwright.service.decide.ads import Ads
 from adwright.service.decide.decider import Decider
+from adwright.service.decide.following import Followed
 from adwright.service.decide.writer import refused, unavailable
 from adwright.service.registry.registry import Models
 from adwright.web.errors import ApiError, Busy
@@ -272,6 +273,7 @@ class ServiceState:
     clock: Clock
     stops: StopList
     ads: Ads
+    followed: Followed
     draining: bool = False
     # Heavy questions beside the decisions, one at a time.
     aside: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))

@@ -13,9 +13,9 @@ import math
 import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from adwright.campaigns.store.store import Events, Store, StoredDecision, new_events
+from adwright.campaigns.store.store import Events, StoredDecision, new_events
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
 from adwright.core.errors import DataError
@@ -449,6 +449,16 @@ def _sum(parts: Sequence[Recorded]) -> Recorded:
     )
 
 
+class Ledger(Protocol):
+    """What decisions and events are written to: a store, or what stands before it."""
+
+    def record_group(
+        self, tenant: str, entries: Sequence[Decision | Events]
+    ) -> list[StoredDecision | Recorded]:
+        """See `Store.record_group`."""
+        ...
+
+
 class Writer:
     """Writes on one thread what it is given, tenants in turn, and answers through `answers`.
 
@@ -457,7 +467,7 @@ class Writer:
 
     def __init__(
         self,
-        ledger: Store,
+        ledger: Ledger,
         config: ServiceConfig,
         metrics: ServiceMetrics,
         clock: Clock,

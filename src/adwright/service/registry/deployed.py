@@ -56,7 +56,7 @@ class Observer:
     events before this instant, or does not need them; None is the beginning. unknown: picks from
     a table of events those that it does not know; None for all of them. ads: it wants those alone
     that name a creative, and is told by `begin` how many were compacted: creative_id -> kind ->
-    events."""
+    events. shared: what other processes take in counts here, too."""
 
     observe: Observe
     kinds: frozenset[str]
@@ -64,6 +64,7 @@ class Observer:
     unknown: Unknown | None = None
     ads: bool = False
     begin: Callable[[Mapping[str, Mapping[str, int]]], None] = lambda _: None
+    shared: bool = False
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Pass on those of the events that it wants to see."""
@@ -124,7 +125,7 @@ class Deployed:
         found = []
         if self.observe is not None:
             since = self.known_until if self.unknown is None else None
-            found.append(Observer(self.observe, self.kinds, since, self.unknown))
+            found.append(Observer(self.observe, self.kinds, since, self.unknown, shared=True))
         if self.records.kinds:
             found.append(Observer(self.records.observe, self.records.kinds, self.records.since))
         ads = self.creatives
@@ -161,6 +162,12 @@ class Deployed:
         """Let all observers take note of events that were stored."""
         for observer in self._hearing:
             observer.tell(events)
+
+    def hear(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let those take note of events that other processes have stored whom these concern."""
+        for observer in self._hearing:
+            if observer.shared:
+                observer.tell(events)
 
     @cached_property
     def _hearing(self) -> list[Observer]:

@@ -90,6 +90,20 @@ class FixedModels:
         if status is not None and status.deployed is not None:
             status.deployed.tell(events)
 
+    def hear(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of what other processes have stored."""
+        status = self._statuses.get(tenant)
+        if status is not None and status.deployed is not None:
+            status.deployed.hear(events)
+
+    def read_lately(self) -> Mapping[str, set[str]]:
+        """tenant -> ids of the events that a model read from the store as it was loaded, until
+        `forget_read` is called with them."""
+        return {}
+
+    def forget_read(self, lately: Mapping[str, set[str]]) -> None:
+        """No more of these will be heard of."""
+
 
 #: What decides for which tenant, fixed or not.
 Models = FixedModels
@@ -125,6 +139,8 @@ class FolderModels(FixedModels):
         self._seen: dict[str, str] = {}
         # Told while a model is being loaded, for that model.
         self._meanwhile: dict[str, list[Mapping[str, Any]]] = {}
+        self._others: dict[str, list[Mapping[str, Any]]] = {}
+        self._lately: dict[str, set[str]] = {}
         self._lock = threading.Lock()
         self._watch = Watcher(self.look, "models", seconds)
 
@@ -143,6 +159,27 @@ class FolderModels(FixedModels):
             if tenant in self._meanwhile:
                 self._meanwhile[tenant].extend(events)
             super().tell(tenant, events)
+
+    def hear(self, tenant: str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Let the tenant's model take note of what other processes have stored."""
+        with self._lock:
+            read = self._lately.get(tenant, set())
+            events = [one for one in events if one["event_id"] not in read]
+            if tenant in self._others:
+                self._others[tenant].extend(events)
+            super().hear(tenant, events)
+
+    def read_lately(self) -> Mapping[str, set[str]]:
+        """See `FixedModels`."""
+        with self._lock:
+            return dict(self._lately)
+
+    def forget_read(self, lately: Mapping[str, set[str]]) -> None:
+        """See `FixedModels`."""
+        with self._lock:
+            for tenant, ids in lately.items():
+                if self._lately.get(tenant) is ids:
+                    del self._lately[tenant]
 
     def look(self) -> None:
         """Look once at every tenant's pointer, and load what is new."""
@@ -206,17 +243,21 @@ class FolderModels(FixedModels):
         What is stored in this moment is read from the store, told meanwhile, or both.
         """
         with self._lock:
-            self._meanwhile[tenant] = []
+            self._meanwhile[tenant], self._others[tenant] = [], []
         try:
             told = [(observer, self._told(tenant, observer)) for observer in deployed.observers]
             with self._lock:
                 meanwhile = self._meanwhile[tenant]
                 for observer, known in told:
-                    observer.tell([one for one in meanwhile if one["event_id"] not in known])
+                    others = self._others[tenant] if observer.shared else []
+                    new = [one for one in (*meanwhile, *others) if one["event_id"] not in known]
+                    observer.tell(new)
+                    if observer.shared:
+                        self._lately[tenant] = self._lately.get(tenant, set()) | known
                 self._statuses[tenant] = ModelStatus(deployed, since=self._clock.now())
         finally:
             with self._lock:
-                del self._meanwhile[tenant]
+                del self._meanwhile[tenant], self._others[tenant]
 
     def _told(self, tenant: str, observer: Observer) -> set[str]:
         """Tell an observer what was stored; the ids of these events."""
