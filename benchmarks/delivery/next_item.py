@@ -15,10 +15,10 @@ RecTools' models by what the authors of eSASRec chose, and then fitted again to 
 The service: one process on two cores, as `benchmarks.service.service` has it, asked for a thousand
 people, whom the first runs warm; full_share: answers by all that serves, in time; differ: of ten
 thousand answers, with an event before each tenth, those that are not the same to the last bit where
-nothing is kept. heard: what a person took by one process, until another no longer shows it. Intervals: 95%, over seeds and users; differences on the same users. Others have
-published, for Beauty on the same sequences and each by its own evaluation: SASRec with a sampled
-softmax .0531, eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that
-were not measured have no row.
+nothing is kept. heard: what a person took in by one process, until another no longer shows it.
+Intervals: 95%, over seeds and users; differences on the same users. Others have published, for
+Beauty on the same sequences and each by its own evaluation: SASRec with a sampled softmax .0531,
+eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not measured have no row.
 """
 
 from __future__ import annotations
