@@ -18,7 +18,8 @@ thousand answers, with an event before each tenth, those that are not the same t
 nothing is kept. heard: what a person took in by one process, until another no longer shows it.
 Intervals: 95%, over seeds and users; differences on the same users. Others have published, for
 Beauty on the same sequences and each by its own evaluation: SASRec with a sampled softmax .0531,
-eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not measured have no row.
+eSASRec .0523, FuXi-a .0451, HSTU .0439, ActionPiece .0424, TIGER .0384. Cells that were not
+measured have no row.
 """
 
 from __future__ import annotations
