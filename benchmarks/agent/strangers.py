@@ -49,7 +49,7 @@ TASKS = Path(__file__).with_name("stranger_tasks")
 #: Of which no task and no page was looked at before its figure was taken.
 LEFT_OUT: tuple[StrangerName, ...] = ()
 _ORIGIN, _ASKED = "http://stranger.invalid", b"[y/N]: "
-_EXPLORE_SECONDS, _TASK_SECONDS, _YES = 900, 180, 20
+_EXPLORE_SECONDS, _TASK_SECONDS, _YES = 3600, 180, 20
 
 
 def main() -> None:
