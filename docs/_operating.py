@@ -172,10 +172,30 @@ def exploration() -> Iterator[str]:
     yield from source("explore")
 
 
+def strangers() -> Iterator[str]:
+    """Tasks on applications of other makers, by plans and by recorded scripts."""
+    found = result("agent_strangers")
+    systems = {"plans": "plans by rules, no model", "recorded": "recorded scripts"}
+    yield "| application | scripts | tasks | end state holds | said done, and is not | no script |"
+    yield "|---|---|---:|---|---:|---:|"
+    for row in found.get("rows", ()):
+        share = "{:.0%} ({:.0%} to {:.0%})".format(*row["right"])
+        app = f"{row['app']}{', left out' if row['left_out'] else ''}"
+        cells = [app, systems[row["system"]], row["tasks"], share, row["false"]]
+        yield f"| {' | '.join(map(str, [*cells, row['nothing_tried']]))} |"
+    if not found:
+        yield f"| all | | | {ABSENT} | | |"
+    else:
+        yield ""
+        yield found["protocol"]
+    yield from source("agent_strangers")
+
+
 OPERATING: Mapping[str, Callable[[], Iterator[str]]] = {
     "operating-explore": exploration,
     "operating-success": success,
     "operating-writer": writer,
     "operating-safety": safety,
     "operating-drift": drift,
+    "operating-strangers": strangers,
 }

@@ -7,10 +7,11 @@ Each application is explored once by `adwright agent explore` and its defaults. 
 fresh copy of its state, is done by `adwright agent do`, and every change is answered with yes. The
 end state is read from the application's database and files: what was asked has happened, and
 nothing else. Recorded scripts are those that a strong model would write, written from the whole
-document; they come from an endpoint on loopback that refuses what OpenAI's protocol does not have,
-so that they go the whole way through the product. A recorded script stands for no model's success:
-it says what the way loses. Rules are developed on every application but the one that is named as
-left out.
+document; a prompt is complete where it names all that such a script needs. They come from an
+endpoint on loopback that refuses what OpenAI's protocol does not have, and go the whole way through
+the product: they stand for no model's success, and say what the way loses. Left out: of these
+applications no task and no page was looked at before the figure was taken; on the others rules are
+developed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ from typing import Any
 
 import numpy as np
 
+from adwright.agent.document.text_format import read_document
+from adwright.agent.generate.retrieve import ElementIndex
+from adwright.agent.generate.writing import (
+    ENDPOINT_BEAM,
+    document_lines,
+    element_lines,
+    is_told_whole,
+)
 from adwright.core.assets import derived
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
@@ -47,7 +56,7 @@ from benchmarks.common.result import RESULTS, write_result
 NAME = "agent_strangers"
 TASKS = Path(__file__).with_name("stranger_tasks")
 #: Of which no task and no page was looked at before its figure was taken.
-LEFT_OUT: tuple[StrangerName, ...] = ()
+LEFT_OUT: tuple[StrangerName, ...] = ("otterwiki", "wagtail")
 _ORIGIN, _ASKED = "http://stranger.invalid", b"[y/N]: "
 _EXPLORE_SECONDS, _TASK_SECONDS, _YES = 3600, 180, 20
 
@@ -250,6 +259,21 @@ def recorder(script: str) -> Iterator[str]:
         server.server_close()
 
 
+def prompts(app: StrangerName) -> list[bool]:
+    """Of each task with a script, whether a model that is told the app would be told of all that
+    the script needs."""
+    document = read_document(document_of(app) / "app.txt")
+    index, found = ElementIndex(document), []
+    for task in tasks_of(app):
+        if task.get("script"):
+            told = index.retrieve(task["text"], ENDPOINT_BEAM.retrieve).elements
+            whole = is_told_whole(document, ENDPOINT_BEAM)
+            text = document_lines(document) if whole else element_lines(told)
+            names = re.findall(r"\$(\w+)", task["script"])
+            found.append(all(f"${name} " in text.replace("\n", " \n") for name in names))
+    return found
+
+
 def written(kept: Path, folder: Path) -> None:
     """Write agent_strangers.json of all cells."""
     rows: list[dict[str, Any]] = []
@@ -272,11 +296,24 @@ def written(kept: Path, folder: Path) -> None:
                 "wrong_rows": sum(one["beyond"] > 0 for one in cells),
             }
         )
-    figures = {
-        f"{row['app']}_{row['system']}_{key}": value
-        for row in rows
-        for key, value in (("right", row["right"][0]), ("false", row["false"]))
-    }
+    figures: dict[str, float] = {f"{row['app']}_{row['system']}": row["right"][0] for row in rows}
+    recorded = [row for row in rows if row["system"] == "recorded"]
+    plans = [row for row in rows if row["system"] == "plans"]
+    left = [row for row in plans if row["left_out"]]
+    for key, some in (("script_end_state", recorded), ("left_out_end_state", left)):
+        if some:
+            figures[key] = sum(row["right"][0] * row["tasks"] for row in some)
+            figures[key] /= sum(row["tasks"] for row in some)
+    if left:
+        figures["left_out_worst"] = min(row["right"][0] for row in left)
+    figures["left_out_apps"] = len(left)
+    figures["false_success_share"] = sum(row["false"] for row in plans) / max(
+        sum(row["said_done"] for row in plans), 1
+    )
+    figures["wrong_records"] = sum(row["wrong_rows"] for row in plans)
+    told = [one for row in recorded for one in prompts(row["app"])]
+    if told:
+        figures["prompt_complete_share"] = sum(told) / len(told)
     write_result(
         NAME,
         protocol=str(__doc__).rpartition("\n\n")[2].replace("\n", " ").strip(),

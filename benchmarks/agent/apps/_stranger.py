@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -79,19 +80,15 @@ def _application(app: str, folder: Path) -> Any:
         settings = folder / "settings.cfg"
         settings.write_text(_WIKI.format(folder=folder))
         os.environ["OTTERWIKI_SETTINGS"] = str(settings)
-        from otterwiki.server import app as made
-
-        return made
+        return import_module("otterwiki.server").app
     where = folder / "shop" if app == "mezzanine" else folder
     os.chdir(where)
     sys.path.insert(0, str(where))
     os.environ["DJANGO_SETTINGS_MODULE"] = (
         "shop.settings" if app == "mezzanine" else "shop.settings.dev"
     )
-    from django.contrib.staticfiles.handlers import StaticFilesHandler
-    from django.core.wsgi import get_wsgi_application
-
-    return StaticFilesHandler(get_wsgi_application())
+    files = import_module("django.contrib.staticfiles.handlers").StaticFilesHandler
+    return files(import_module("django.core.wsgi").get_wsgi_application())
 
 
 class _Server(ThreadingMixIn, WSGIServer):
