@@ -19,6 +19,7 @@ from adwright.agent.generate.writing import (
     BeamConfig,
     BeamFound,
     GrammarChoice,
+    counts_by_a_box,
     document_lines,
     element_lines,
     is_told_whole,
@@ -186,6 +187,17 @@ def test_an_element_is_one_line() -> None:
     )
     many = replace(by_name["offer_edit__status"], options=tuple("abcdefgh"))
     assert element_lines([many]).endswith('"f", ...\n')
+
+
+def test_how_many_is_not_answered_by_a_box() -> None:
+    script = 'answer(get_attributes($offer_edit__active, "checked"))\n'
+    checked = check_script(read_script(script), DOCUMENT)
+    assert counts_by_a_box(read_task("How many offers are active?"), checked)
+    assert not counts_by_a_box(read_task("Is the offer active?"), checked)
+    model = ScriptedModel(ScriptedConfig((script,)))
+    found = write_scripts(model, "How many offers are active?", DOCUMENT, None)
+    assert found.best is None
+    assert "a number" in found.scripts[0].problems[0].hint
 
 
 def test_a_whole_document_is_told_page_by_page() -> None:

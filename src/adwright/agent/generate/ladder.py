@@ -37,7 +37,13 @@ from adwright.agent.generate.task import (
     read_task,
     terms_of,
 )
-from adwright.agent.generate.writing import BeamConfig, BeamFound, is_told_whole, write_scripts
+from adwright.agent.generate.writing import (
+    BeamConfig,
+    BeamFound,
+    counts_by_a_box,
+    is_told_whole,
+    write_scripts,
+)
 from adwright.agent.language.kinds import VERBS, ArgumentValue, read_decimal
 from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.script import (
@@ -439,6 +445,8 @@ class ScriptLadder:
                 return
             if after is not None and after.is_whole and after.merit >= plan.merit - _LEAST_LEAD:
                 return
+            if counts_by_a_box(task, plan.script):
+                continue
             unsaid = unsaid_words(task, plan.script, self._forms)
             if self._deletes(plan.script) and any(map(self._knows, unsaid)):
                 return

@@ -269,6 +269,11 @@ def is_question(task: TaskText) -> bool:
     return task.text.endswith("?") or _RULES["question"].match(task.text) is not None
 
 
+def is_count(task: TaskText) -> bool:
+    """Whether it asks how many."""
+    return _RULES["count"].search(task.text) is not None
+
+
 def takes_a_part(intent: TaskIntent, kinds: Collection[str]) -> bool:
     """Whether what a task deletes is a part of an item that it names, or its place in something,
     and not the item: the discount of "Spring", or "Spring" from the home page. kinds: terms that

@@ -30,6 +30,7 @@ from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
 from adwright.agent.generate.task import (
     TaskIntent,
     TaskText,
+    is_count,
     is_question,
     read_intent,
     read_task,
@@ -465,8 +466,23 @@ def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptPr
             )
         if checked.most_writes:
             yield _problem("the task is a question, and the script writes", "only read and answer")
+        if counts_by_a_box(intent.task, checked):
+            yield _problem("how many is asked, and yes or no answered", "answer with a number")
     elif intent.kind in ("create", "delete") and not checked.most_writes:
         yield _problem("nothing is sent", "end with the button that sends it")
+
+
+def counts_by_a_box(task: TaskText, checked: CheckedScript) -> bool:
+    """Whether a task asks how many, and the script answers whether a box is ticked."""
+    answers = [term for one in _calls(checked.script, "answer") for term in one.arguments]
+    boxes = [
+        term
+        for term in answers
+        if isinstance(term, VerbCall)
+        and term.verb == "get_attributes"
+        and term.arguments[1:] == (TextLiteral("checked"),)
+    ]
+    return bool(boxes) and is_count(task)
 
 
 def _problem(what: str, hint: str, at: SourcePosition | None = None) -> ScriptProblem:
