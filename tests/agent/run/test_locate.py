@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from adwright.agent.document.elements import AppDocument, Element, Locator
+from adwright.agent.document.elements import AppDocument, Element, Locator, guarded
 from adwright.agent.drivers.chromium import ChromiumBrowser
 from adwright.agent.drivers.protocol import RequestGate, Screen, ScreenDriver, ScreenNode
 from adwright.agent.explore.explorer import (
@@ -99,6 +99,15 @@ def test_capitals_and_blanks_are_no_other_name() -> None:
     node = replace(BUTTON, name="  save ")
     assert locate(screen(node), SAVE) is node
     assert fold_name("  A\n b ") == "a b"
+
+
+def test_signs_of_an_icon_font_and_what_is_cut_are_no_other_name() -> None:
+    node = replace(BUTTON, name="\uf0c7 Save")
+    assert locate(screen(node), SAVE) is node
+    long = replace(BUTTON, name=f"Save {'and more ' * 20}")
+    kept = replace(SAVE, label=guarded(long.name).text)
+    assert kept.label.endswith("…")
+    assert locate(screen(long), kept) is long
 
 
 def test_what_is_missing_hidden_or_of_another_role_is_not_found() -> None:

@@ -73,16 +73,21 @@ class GuardedLabel:
     withheld: str = ""
 
 
-def guarded(label: str) -> GuardedLabel:
-    """A label for a document: NFKC, without what cannot be seen, in one line, at most 80 characters
-    long; of one that addresses a reader only its length."""
+def seen_text(label: str) -> str:
+    """A label without what cannot be seen, as the signs of an icon font, in one line; NFKC."""
     wide = unicodedata.normalize("NFKC", label)
     seen = "".join(
         " " if one.isspace() else one
         for one in wide
         if one.isspace() or unicodedata.category(one) not in _UNSEEN
     )
-    text = " ".join(seen.split())
+    return " ".join(seen.split())
+
+
+def guarded(label: str) -> GuardedLabel:
+    """A label for a document: NFKC, without what cannot be seen, in one line, at most 80 characters
+    long; of one that addresses a reader only its length."""
+    text = seen_text(label)
     # Letters that look alike are made plain before words are looked for; accents go.
     plain = "".join(
         one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one)

@@ -22,6 +22,7 @@ from adwright.agent.document.elements import (
     column_of,
     guarded,
     header_of,
+    seen_text,
     url_template,
 )
 from adwright.agent.document.finding import find_node, find_nodes, locators_of
@@ -49,7 +50,9 @@ def locate(screen: Screen, element: Element, within: ScreenNode | None = None) -
             _fail("ambiguous", f"{len(twins)} elements look like ${element.name}", hint)
         _fail("not_found", f"${element.name} is not on the page", "the page may have changed")
     shown = node.name or node.text  # what has no name is called what stands in it
-    if element.label and fold_name(shown) != fold_name(element.label):
+    # A label is kept short, and withheld where it addresses a reader.
+    names = (fold_name(shown), fold_name(guarded(shown).text))
+    if element.label and fold_name(element.label) not in names:
         what = f"what stands in the place of ${element.name} is called {quoted(shown)}"
         _fail("identity", what, "look at the page, and correct the document")
     if element.writes:
@@ -105,8 +108,9 @@ def text_of(node: ScreenNode) -> str:
 
 
 def fold_name(name: str) -> str:
-    """A name without capitals, doubled blanks and the marks of what is required, to compare it."""
-    return " ".join(name.split()).strip(" *:").casefold() or name.strip()
+    """A name without capitals, doubled blanks, what cannot be seen and the marks of what is
+    required, to compare it."""
+    return seen_text(name).strip(" *:").casefold() or name.strip()
 
 
 def _within(screen: Screen, element: Element, around: ScreenNode) -> ScreenNode:
