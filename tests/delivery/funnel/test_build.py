@@ -23,7 +23,7 @@ from adwright.delivery.cascade.trial import UserMeans, ranks_in
 from adwright.delivery.funnel import build
 from adwright.delivery.funnel.build import (
     FunnelConfig,
-    _Race,
+    Race,
     build_funnel,
     needed_sources,
     plan_funnel,
@@ -401,7 +401,7 @@ def test_where_an_epoch_takes_too_long_what_is_new_is_learned(tmp_path: Path) ->
 
 
 def test_what_is_kept_to_fit_again_is_what_the_leader_takes(tmp_path: Path) -> None:
-    networks, race = Networks(TASK, True, tmp_path), _Race(tmp_path / "plan.json", MODELS)
+    networks, race = Networks(TASK, True, tmp_path), Race(tmp_path / "plan.json", MODELS)
     assert race.again(networks, 1000.0) == 200.0
     race.runs["hcn"] = run("hcn", 0.2, each=1e-3)
     assert race.again(networks, 1000.0) == 50.0

@@ -125,7 +125,7 @@ def test_a_store_that_is_away_is_asked_until_all_is_heard(
     with monkeypatch.context() as patched:
         patched.setattr(store, "events_after", away)
         second.followed.look()
-    monkeypatch.setattr(following, "_MOST", 2)
+    monkeypatch.setattr(following, "MOST", 2)
     for _ in range(3):
         second.followed.look()
     assert second.heard == list("abcde")

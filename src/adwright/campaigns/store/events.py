@@ -441,8 +441,9 @@ def last_event(connection: Connection) -> int:
 def events_after(
     connection: Connection, number: int, kinds: Collection[str], most: int
 ) -> list[tuple[int, str, dict[str, Any]]]:
-    """The first events of these kinds after a number, of all tenants: number, tenant, and the event
-    in the columns of EVENT_SCHEMA."""
+    """The first events of these kinds after a number, of all tenants and not compacted: number,
+    tenant, and the event in the columns of EVENT_SCHEMA. Numbers are in order of arrival; a
+    transaction that is committed late has earlier ones."""
     columns = (EVENTS.c[name] for name in _COLUMNS)
     query = select(EVENTS.c.seq, EVENTS.c.tenant, *columns)
     query = query.where(EVENTS.c.seq > number, EVENTS.c.kind.in_(sorted(kinds)))

@@ -346,8 +346,6 @@ class Store:
         with self._database.read() as connection:
             return list_keys(connection, tenant)
 
-    # Actions
-
     def note(
         self, tenant: str, what: ActionKind, subject: str, *, key_id: str | None = None
     ) -> None:
@@ -590,9 +588,8 @@ class Store:
         """Keep events, all of them or none; each event_id of a tenant counts once for good,
         also after its event was compacted.
 
-        events: in the columns of EVENT_SCHEMA. When this returns, every one of them is on the
-        disk. Whoever gets no answer sends the same again. key_id: of the key that they came with,
-            for the log of actions, where stops stand.
+        events: in the columns of EVENT_SCHEMA; when this returns, all are on the disk. Whoever gets
+        no answer sends them again. key_id: of their key, for the log of actions of stops.
         Raises SchemaError and ValueInvalidError as `data.schema.validate_events`, with the row
         and the column, but for a repeated event_id, which is counted.
         """
@@ -601,10 +598,9 @@ class Store:
         if not rows:
             return Recorded(0, 0)
         with self._database.write() as connection:
-            now = self._clock.now()
-            batches = [rows]
+            now, batch = self._clock.now(), [rows]
             (recorded,) = insert_batches(
-                connection, tenant, batches, now, key_id=key_id, slot=self._slot
+                connection, tenant, batch, now, key_id=key_id, slot=self._slot
             )
         self._learn(tenant, recorded.spent)
         return recorded
@@ -618,8 +614,7 @@ class Store:
         store, for events their counts. Raises as `decision_row` and `record_events`.
         """
         self._check_tenant(tenant)
-        now = self._clock.now()
-        results = record_group(self._database, tenant, entries, now, slot=self._slot)
+        results = record_group(self._database, tenant, entries, self._clock.now(), slot=self._slot)
         for spent in results[:1]:  # of each the same: it is that of the transaction
             self._learn(tenant, spent.spent)
         return results
@@ -675,9 +670,7 @@ class Store:
             return last_event(connection)
 
     def events_after(self, number: int, most: int) -> list[tuple[int, str, dict[str, Any]]]:
-        """What people did after a number, of all tenants and not compacted, the first `most`:
-        number, tenant, event. Numbers are in order of arrival; a transaction that is committed
-        late has earlier ones."""
+        """What people did after a number, see `events.events_after`."""
         with self._database.read() as connection:
             return events_after(connection, number, ACTION_KINDS, most)
 

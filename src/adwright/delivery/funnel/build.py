@@ -327,7 +327,7 @@ def build_funnel(
     if overwrite and not resume:
         _clear(folder)
     _begin(folder, config, task, log, repeats=repeats, resume=resume)
-    asked, race = log_of_task(task), _Race(folder / "plan.json", config.models)
+    asked, race = log_of_task(task), Race(folder / "plan.json", config.models)
     whole = 60 * config.minutes
 
     def left(share: float = 1.0) -> float:
@@ -355,17 +355,15 @@ def build_funnel(
     for sentence in plan_funnel(config):
         say(f"plan: {sentence}")
 
-    def after() -> float:
-        """Seconds kept to measure and to fit again."""
-        return whole * _MEASURING + race.again(networks, whole)
-
     with torch_threads(config.threads or free_cores()):
-        race.run(networks, done, lambda: left(1 - _CHOOSING) - after(), spent, whole * _SLICE)
+        to_choose = partial(race.to_choose, left, networks, whole)
+        to_train = partial(race.to_choose, partial(left, 1 - _CHOOSING), networks, whole)
+        race.run(networks, done, to_train, spent, whole * _SLICE)
         parts = _with_models(parts, networks, race.runs)
         notes = (*said, *(one.text() for one in race.runs.values()))
         for note in notes[len(said) :]:
             say(note)
-        visits = partial(_with_visits, config, task, left=lambda: left() - after(), clock=timer)
+        visits = partial(_with_visits, config, task, left=to_choose, clock=timer)
         measured, report = _chosen(parts, rules, asked, task, visits, done, notes, folder)
         with done.stage("fit to all events"):
             funnel, how = _refitted(measured, rules, asked, task, networks, race.runs, left)
@@ -608,7 +606,7 @@ def _artifact(
     )
 
 
-class _Race:
+class Race:
     """How far each model is, kept in the run's folder. before: seconds that earlier builds took,
     which this one takes up."""
 
@@ -639,6 +637,10 @@ class _Race:
         if fine is not None and not fine.ended and left() >= _FINE:
             self._slice(networks, done, "fine", left() - fine.around)
         self._write(spent())
+
+    def to_choose(self, left: Callable[[], float], networks: Networks, whole: float) -> float:
+        """Seconds left, without those that are kept to measure and to fit again."""
+        return left() - whole * _MEASURING - self.again(networks, whole)
 
     def again(self, networks: Networks, whole: float) -> float:
         """Seconds kept to fit again to all events: what the network takes that is ahead, between a

@@ -30,7 +30,7 @@ _log = logging.getLogger("adwright.service")
 #: Seconds within which a transaction that has taken its numbers is seen by others.
 _LATE = 10.0
 #: Events of one look; the rest is for the next one.
-_MOST = 10_000
+MOST = 10_000
 #: Of this process, of which no look has come yet.
 _REMEMBERED = 200_000
 
@@ -100,7 +100,7 @@ class Followed:
         recent = self._models.read_lately()
         now = self._clock.monotonic()
         try:
-            found = self._store.events_after(self._after, _MOST)
+            found = self._store.events_after(self._after, MOST)
         except Exception as error:
             if not self._failing:
                 _log.error("events of other processes cannot be read: %s", error)
@@ -121,7 +121,7 @@ class Followed:
                     heard.setdefault(tenant, []).append(event)
         for tenant, events in heard.items():
             self._models.hear(tenant, events)
-        if len(found) == _MOST:
+        if len(found) == MOST:
             # What waited while the store could not be asked: the next look goes on with it.
             self._after = found[-1][0]
             self._marks.clear()
