@@ -360,10 +360,12 @@ def test_words_that_a_plan_leaves_over_are_told_and_a_model_may_know_better() ->
     assert found(odd, open_model=good, config=brief)[0] == ("plan", ("winter",))
 
 
-def test_what_deletes_leaves_no_word_over_that_the_app_knows() -> None:
+def test_what_deletes_or_makes_leaves_no_word_over_that_the_app_knows() -> None:
     assert ScriptLadder(LADDER_DOCUMENT).script('Delete the old offer "Autumn"').unsaid == ("old",)
-    with pytest.raises(ScriptError, match="no plan fits"):
-        ScriptLadder(LADDER_DOCUMENT).script('Delete the mail offer "Autumn"')
+    for task in ('Delete the mail offer "Autumn"', 'Make a new budget offer with the name "May"'):
+        with pytest.raises(ScriptError, match="no plan fits"):
+            ScriptLadder(LADDER_DOCUMENT).script(task)
+    assert ScriptLadder(LADDER_DOCUMENT).script('Make a new offer with the name "May"')
 
 
 def test_a_model_is_asked_where_no_plan_fits() -> None:

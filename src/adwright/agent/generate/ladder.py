@@ -40,6 +40,7 @@ from adwright.agent.generate.task import (
 from adwright.agent.generate.writing import (
     BeamConfig,
     BeamFound,
+    calls_of,
     counts_by_a_box,
     is_told_whole,
     write_scripts,
@@ -434,8 +435,8 @@ class ScriptLadder:
         return None
 
     def _plans(self, task: TaskText) -> Iterator[FoundScript]:
-        """Whole plans, best first, up to one that another comes too near to, or that deletes and
-        leaves over a word that the app knows: it may delete something else."""
+        """Whole plans, best first, up to one that another comes too near to, or that counts,
+        deletes or makes something and leaves over a word that the app knows."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
         best = plans[0].merit if plans else 0.0
         for plan, after in pairwise([*plans, None]):
@@ -448,13 +449,19 @@ class ScriptLadder:
             if counts_by_a_box(task, plan.script):
                 continue
             unsaid = unsaid_words(task, plan.script, self._forms)
-            if self._deletes(plan.script) and any(map(self._knows, unsaid)):
+            if self._is_far(task, plan.script) and any(map(self._knows, unsaid)):
                 return
             yield FoundScript(plan.script, "plan", unsaid=unsaid)
 
-    def _deletes(self, script: CheckedScript) -> bool:
+    def _is_far(self, task: TaskText, script: CheckedScript) -> bool:
+        """Whether it would be far from what is meant, where it is of something else: it counts,
+        deletes, or makes something and names no item."""
         names = [one.element for one in script.effects if one.element]
-        return any(self._document.by_name[name].effect == "destructive" for name in names)
+        if any(self._document.by_name[name].effect == "destructive" for name in names):
+            return True
+        kind = read_intent(task, self._forms.kinds).kind
+        names_none = next(calls_of(script.script, "find"), None) is None
+        return kind == "count" or (kind == "create" and bool(names) and names_none)
 
     def _knows(self, word: str) -> bool:
         return any(map(self._forms.weights.knows, terms_of(word)))

@@ -423,7 +423,7 @@ def _strange_numbers(task: TaskText, script: Script) -> Iterator[ScriptProblem]:
     known = set(task_numbers(task))
     if known:
         known |= {Decimal(one) for one in _NUMBER.findall(task.text)}
-    for call in _calls(script, "set_text"):
+    for call in calls_of(script, "set_text"):
         for one in call.arguments[1:]:
             number = one.value if isinstance(one, WholeLiteral | DecimalLiteral) else None
             if number is not None and known and abs(number) not in known:
@@ -456,7 +456,7 @@ def _left_out(
 
 
 def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptProblem]:
-    answers = next(_calls(checked.script, "answer"), None) is not None
+    answers = next(calls_of(checked.script, "answer"), None) is not None
     # "Show 12 posts per page" is none.
     asks = intent.kind in ("ask", "count")
     if asks and (not checked.most_writes or is_question(intent.task)):
@@ -474,7 +474,7 @@ def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptPr
 
 def counts_by_a_box(task: TaskText, checked: CheckedScript) -> bool:
     """Whether a task asks how many, and the script answers whether a box is ticked."""
-    answers = [term for one in _calls(checked.script, "answer") for term in one.arguments]
+    answers = [term for one in calls_of(checked.script, "answer") for term in one.arguments]
     boxes = [
         term
         for term in answers
@@ -490,7 +490,8 @@ def _problem(what: str, hint: str, at: SourcePosition | None = None) -> ScriptPr
     return ScriptProblem("expected", what, place.line, place.column, hint)
 
 
-def _calls(node: object, verb: str) -> Iterator[VerbCall]:
+def calls_of(node: object, verb: str) -> Iterator[VerbCall]:
+    """The calls of a verb within a script or a part of one."""
     for one in _parts(node):
         if isinstance(one, VerbCall) and one.verb == verb:
             yield one
