@@ -436,7 +436,7 @@ class ScriptLadder:
 
     def _plans(self, task: TaskText) -> Iterator[FoundScript]:
         """Whole plans, best first, up to one that another comes too near to, or that counts,
-        deletes or makes something and leaves over a word that the app knows."""
+        deletes, or writes and looks for no item, and leaves a word over that the app knows."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
         best = plans[0].merit if plans else 0.0
         for plan, after in pairwise([*plans, None]):
@@ -455,13 +455,13 @@ class ScriptLadder:
 
     def _is_far(self, task: TaskText, script: CheckedScript) -> bool:
         """Whether it would be far from what is meant, where it is of something else: it counts,
-        deletes, or makes something and names no item."""
+        deletes, or writes and looks for no item."""
         names = [one.element for one in script.effects if one.element]
         if any(self._document.by_name[name].effect == "destructive" for name in names):
             return True
-        kind = read_intent(task, self._forms.kinds).kind
-        names_none = next(calls_of(script.script, "find"), None) is None
-        return kind == "count" or (kind == "create" and bool(names) and names_none)
+        if next(calls_of(script.script, "find"), None) is None and names:
+            return True
+        return read_intent(task, self._forms.kinds).kind == "count"
 
     def _knows(self, word: str) -> bool:
         return any(map(self._forms.weights.knows, terms_of(word)))
