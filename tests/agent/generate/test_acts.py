@@ -368,6 +368,16 @@ def test_what_deletes_or_makes_leaves_no_word_over_that_the_app_knows() -> None:
     assert ScriptLadder(LADDER_DOCUMENT).script('Make a new offer with the name "May"')
 
 
+def test_what_saves_settings_makes_nothing() -> None:
+    links = ("offers__new", "offers__edit")
+    kept = tuple(one for one in LADDER_DOCUMENT.elements if one.name not in links)
+    open_form = replace(LADDER_DOCUMENT.by_name["home__offers"], target="offer_edit")
+    kept = tuple(open_form if one.name == "home__offers" else one for one in kept)
+    task = 'Create a page with the name "Returns"'
+    with pytest.raises(ScriptError, match="no plan fits"):
+        ScriptLadder(replace(LADDER_DOCUMENT, elements=kept)).script(task)
+
+
 def test_a_model_is_asked_where_no_plan_fits() -> None:
     bad, good = (ScriptedModel(ScriptedConfig((said,))) for said in ("tap($x)\n", GOOD))
     ladder = ScriptLadder(LADDER_DOCUMENT, open_model=partial(nullcontext, good))

@@ -15,7 +15,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from adwright.agent.document.elements import AppDocument, EffectClass, Element, column_of
+from adwright.agent.document.elements import (
+    AppDocument,
+    EffectClass,
+    Element,
+    column_of,
+    edges_of,
+)
 from adwright.agent.generate.acts import act_plans, find_item
 from adwright.agent.generate.field_values import DocumentForms, FilledForm, ItemDoor, fill_form
 from adwright.agent.generate.task import (
@@ -286,6 +292,11 @@ class _FormPlans:
         self._forms = forms
         self._terms = set(intent.terms)
         self._sure = {one.value for one in intent.values if not one.named}
+        # States to which something leads that says "new", as to a form that also changes things.
+        opens = (
+            (one.target, forms.document.by_name[one.element]) for one in edges_of(forms.document)
+        )
+        self._made = {state for state, one in opens if _RULES["makes"].search(one.label)}
 
     def plans(self) -> Iterator[tuple[list[Statement], float, bool]]:
         effects = _EFFECTS[self._intent.kind]
@@ -377,11 +388,15 @@ class _FormPlans:
             merit += 1.0 if makes else -1.5
             if not filled.acts and goal.effect == "commit" and not goal.many:
                 merit -= _MAKING
+            # What saves settings makes nothing.
+            opens = makes or picked is not None or goal.state in self._made
+            is_known = opens or goal.effect != "commit"
         if door is None:
             merit -= _OPEN * filled.open
         if picked is not None and door is not None:
             listed = forms.terms(door.rows.state) | forms.path_terms(goal.state)
-            fit, is_known = named_item(self._intent, forms, picked, set(listed))
+            fit, known = named_item(self._intent, forms, picked, set(listed))
+            is_known &= known
             merit += fit
         taken = filled.used | ({picked} if picked else set()) | ({self._intent.secret} - {""})
         left = self._sure - taken
