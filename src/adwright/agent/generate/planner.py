@@ -395,8 +395,8 @@ class _FormPlans:
             merit -= _OPEN * filled.open
         if picked is not None and door is not None:
             listed = forms.terms(door.rows.state) | forms.path_terms(goal.state)
-            fit, known = named_item(self._intent, forms, picked, set(listed))
-            is_known &= known
+            fit, is_named = named_item(self._intent, forms, picked, set(listed))
+            is_known &= is_named
             merit += fit
         taken = filled.used | ({picked} if picked else set()) | ({self._intent.secret} - {""})
         left = self._sure - taken
