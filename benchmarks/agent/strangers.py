@@ -33,6 +33,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -49,8 +50,15 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.metrics.classification import wilson_interval
 from benchmarks.agent.apps import _stranger
-from benchmarks.agent.apps.strangers import DOORS, STRANGERS, StrangerName, stranger
-from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
+from benchmarks.agent.apps.strangers import DOORS, STRANGERS, Stranger, StrangerName, stranger
+from benchmarks.agent.tasks._end_state import (
+    Added,
+    Changed,
+    EndState,
+    Gone,
+    Tables,
+    rows_by_table,
+)
 from benchmarks.common.result import RESULTS, write_result
 
 NAME = "agent_strangers"
@@ -101,6 +109,17 @@ def goal_of(app: StrangerName, task: Mapping[str, Any]) -> EndState:
     return EndState(tuple(changes), free=free, answer=task.get("answer"))
 
 
+def tables_of(one: Stranger) -> Tables:
+    """Its rows by table, and its files as a table of their own: path and text."""
+    found = dict(rows_by_table(one.folder / DOORS[one.name].database))
+    pages = one.folder / "pages"
+    if pages.is_dir():
+        files = (path for path in pages.rglob("*.md") if ".git" not in path.parts)
+        rows = [{"path": str(path.relative_to(pages)), "text": path.read_text()} for path in files]
+        found["pages"] = {crc32(row["path"].encode()): row for row in rows}
+    return found
+
+
 def document_of(app: StrangerName) -> Path:
     """The folder of its document and policy, made by `adwright agent explore`, with a placeholder
     for the address."""
@@ -147,14 +166,14 @@ def done(app: StrangerName, task: Mapping[str, Any], *, recorded: bool) -> dict[
         for name in ("app.txt", "app.policy.toml"):
             text = (document / name).read_text().replace(_ORIGIN, one.url)
             (folder / name).write_text(text)
-        before = one.tables()
+        before = tables_of(one)
         command = ["agent", "do", task["text"], "--document", "app.txt", "--out", "out"]
         with recorder(task.get("script", "")) as url:
             more = ["--engine-url", url, "--model", "recorded", "--model-first"]
             code, said = _adwright(
                 [*command, *(more if recorded else ["--no-model"])], folder, names, _TASK_SECONDS
             )
-        after = one.tables()
+        after = tables_of(one)
         runs = sorted(folder.glob("out*/run.json"), key=lambda path: path.stat().st_mtime)
         report = json.loads(runs[-1].read_text()) if runs else {}
         answers = tuple(report.get("report", {}).get("answers", ()))

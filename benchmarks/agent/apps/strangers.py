@@ -1,7 +1,7 @@
 """Applications of other makers, on which no rule of the agent was made.
 
     with stranger("mezzanine", folder) as app:
-        app.url, app.tables()      # where it is, and its state, by a way that no agent takes
+        app.url, app.folder      # where it is, and its state: by a way that no agent takes
 
 Each is made once, by its own commands, and kept; each run gets a copy.
 """
@@ -16,14 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
-from zlib import crc32
 
 from adwright.core.assets import derived
 from adwright.core.hashing import content_hash
 from benchmarks.agent.apps._stranger import PASSWORD, USER
 from benchmarks.agent.apps.packages import REQUIREMENTS, environment_with, packages
 from benchmarks.agent.apps.process import running
-from benchmarks.agent.tasks._end_state import Tables, rows_by_table
 
 StrangerName: TypeAlias = Literal["mezzanine", "otterwiki", "wagtail"]
 STRANGERS: tuple[StrangerName, ...] = get_args(StrangerName)
@@ -82,16 +80,6 @@ class Stranger:
     name: StrangerName
     url: str
     folder: Path
-
-    def tables(self) -> Tables:
-        """Its rows by table, and its files as a table of their own: path and text."""
-        found = dict(rows_by_table(self.folder / DOORS[self.name].database))
-        pages = self.folder / "pages"
-        if pages.is_dir():
-            files = (one for one in pages.rglob("*.md") if ".git" not in one.parts)
-            rows = [{"path": str(one.relative_to(pages)), "text": one.read_text()} for one in files]
-            found["pages"] = {crc32(row["path"].encode()): row for row in rows}
-        return found
 
 
 @contextmanager
