@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Literal
@@ -43,6 +43,7 @@ from adwright.agent.generate.writing import (
     calls_of,
     counts_by_a_box,
     is_told_whole,
+    literals_of,
     write_scripts,
 )
 from adwright.agent.language.kinds import VERBS, ArgumentValue, read_decimal
@@ -475,25 +476,13 @@ def unsaid_words(task: TaskText, script: CheckedScript, forms: DocumentForms) ->
         own = one.name.partition("__")[2].replace("_", " ")
         said |= set(terms_of(" ".join((one.label, own, column_of(one), one.role, *one.options))))
         said |= forms.terms(one.state) | forms.path_terms(one.state)
-    said |= {term for one in _texts(script.script) for term in terms_of(one)}
+    said |= {term for one in literals_of(script.script) for term in terms_of(str(one))}
     left = dict[str, None]()
     for word in read_intent(task, forms.kinds).plain.split():
         terms = terms_of(word)
         if not all(term in said or near_terms(term) & said for term in terms):
             left[word.strip(".,;:!?\"'()")] = None
     return tuple(left)
-
-
-def _texts(node: object) -> Iterator[str]:
-    """The values in a script."""
-    if isinstance(node, TextLiteral | WholeLiteral | DecimalLiteral):
-        yield str(node.value)
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _texts(part)
-    elif is_dataclass(node) and not isinstance(node, type):
-        for one in fields(node):
-            yield from _texts(getattr(node, one.name))
 
 
 def macro_arguments(macro: Macro, task: TaskText) -> dict[str, ArgumentValue] | None:

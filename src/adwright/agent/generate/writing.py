@@ -435,7 +435,7 @@ def _left_out(
 ) -> Iterator[ScriptProblem]:
     """Values that are not in the script. One that only says the label of an element is not
     needed: 'set "Is public" to off'."""
-    literals = list(_literals(checked.script))
+    literals = list(literals_of(checked.script))
     texts = [one.casefold() for one in literals if isinstance(one, str)]
     numbers = {Decimal(one) for one in literals if not isinstance(one, str)}
     labels: set[str] = set()
@@ -497,7 +497,8 @@ def calls_of(node: object, verb: str) -> Iterator[VerbCall]:
             yield one
 
 
-def _literals(node: object) -> Iterator[str | int | Decimal]:
+def literals_of(node: object) -> Iterator[str | int | Decimal]:
+    """The texts and numbers within a script or a part of one."""
     for one in _parts(node):
         if isinstance(one, TextLiteral | WholeLiteral | DecimalLiteral):
             yield one.value

@@ -354,7 +354,6 @@ def build_funnel(
     networks = Networks(task, repeats, folder, config.seed, cache, timer)
     for sentence in plan_funnel(config):
         say(f"plan: {sentence}")
-
     with torch_threads(config.threads or free_cores()):
         to_choose = partial(race.to_choose, left, networks, whole)
         to_train = partial(race.to_choose, partial(left, 1 - _CHOOSING), networks, whole)
@@ -557,7 +556,7 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier build left in the folder, and nothing else."""
     for name in ("config.json", "plan.json", "report.json", "visits.parquet"):
         (folder / name).unlink(missing_ok=True)
-    for name in (*MODELS, "rows"):
+    for name in (*MODELS, "fine-again", "rows"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from adwright.campaigns.store.store import Events, Store, StoredDecision
 from adwright.campaigns.store.tables import Recorded
 from adwright.core.clock import Clock
+from adwright.data.schema import ACTION_KINDS
 from adwright.delivery.decision import Decision
 from adwright.service.registry.registry import Models
 from adwright.web.turns import Watcher
@@ -60,6 +61,7 @@ class Followed:
             for entry in entries
             if not isinstance(entry, Decision)
             for event in entry
+            if event["kind"] in ACTION_KINDS
         }
         if not ids:
             return self._store.record_group(tenant, entries)
@@ -73,7 +75,7 @@ class Followed:
                 for entry, result in zip(entries, results, strict=True)
                 if isinstance(result, Recorded) and not isinstance(entry, Decision)
                 for place, event in enumerate(entry)
-                if place not in result.repeated
+                if place not in result.repeated and event["kind"] in ACTION_KINDS
             }
         finally:
             with self._lock:
