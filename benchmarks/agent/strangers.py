@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -155,8 +155,14 @@ def _product() -> Iterator[str]:
             yield content_hash(path.read_text())
 
 
-def done(app: StrangerName, task: Mapping[str, Any], *, recorded: bool) -> dict[str, Any]:
-    """What came of one task."""
+def done(
+    app: StrangerName,
+    task: Mapping[str, Any],
+    *,
+    recorded: bool,
+    says: Callable[[str], bool] = lambda shown: True,
+) -> dict[str, Any]:
+    """What came of one task. says: what the person answers to a change that is shown."""
     document, door = document_of(app), DOORS[app]
     names = {f"STRANGER_{n}": value for n, (_, value) in enumerate(door.fields)}
     began = time.monotonic()
@@ -171,7 +177,11 @@ def done(app: StrangerName, task: Mapping[str, Any], *, recorded: bool) -> dict[
         with recorder(task.get("script", "")) as url:
             more = ["--engine-url", url, "--model", "recorded", "--model-first"]
             code, said = _adwright(
-                [*command, *(more if recorded else ["--no-model"])], folder, names, _TASK_SECONDS
+                [*command, *(more if recorded else ["--no-model"])],
+                folder,
+                names,
+                _TASK_SECONDS,
+                says,
             )
         after = tables_of(one)
         runs = sorted(folder.glob("out*/run.json"), key=lambda path: path.stat().st_mtime)
@@ -186,6 +196,7 @@ def done(app: StrangerName, task: Mapping[str, Any], *, recorded: bool) -> dict[
             "source": report.get("task", {}).get("source", ""),
             "script": report.get("script", []),
             "answers": list(answers),
+            "sent": len(report.get("report", {}).get("written", ())),
             "beyond": goal.rows_beyond(before, after),
             "code": code,
             "said": said[-1500:] if why or code else "",
@@ -194,9 +205,13 @@ def done(app: StrangerName, task: Mapping[str, Any], *, recorded: bool) -> dict[
 
 
 def _adwright(
-    command: Sequence[str], folder: Path, names: Mapping[str, str], most: float
+    command: Sequence[str],
+    folder: Path,
+    names: Mapping[str, str],
+    most: float,
+    says: Callable[[str], bool] = lambda shown: True,
 ) -> tuple[int, str]:
-    """Run a command as a person at a terminal who says yes to each change: its exit code, and what
+    """Run a command as a person at a terminal who answers by what is shown: its exit code, and what
     it said."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -216,7 +231,8 @@ def _adwright(
             said += some
             while said.count(_ASKED) > answered and answered < _YES:
                 answered += 1
-                os.write(ours, b"y\n")
+                shown = said.split(_ASKED)[answered - 1].decode("utf-8", "replace")
+                os.write(ours, b"y\n" if says(shown) else b"n\n")
         elif process.poll() is not None:
             break
     else:

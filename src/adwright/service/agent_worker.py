@@ -73,7 +73,7 @@ OpenScreens: TypeAlias = Callable[[AgentPolicy, Clock], AbstractContextManager[O
 @settings
 class ToldRun:
     """What is known of a run before it ends. script: empty until there is one. unsaid: words of the
-    task that nothing in it stands for."""
+    task that nothing in it stands for. doubts: what it does otherwise than the task reads."""
 
     app: str
     task: str
@@ -84,6 +84,7 @@ class ToldRun:
     tokens_in: int = 0
     tokens_out: int = 0
     unsaid: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def do_task(asked: AskedRun, desk: RunDesk, clock: Clock, screens: OpenScreens) 
                 folder=asked.folder,
                 postconditions=ready.postconditions,
                 budget=policy.budget,
+                doubts=found.doubts,
             )
         said = tuple((name, str(value)) for name, value in ready.arguments.items())
         tokens = (found.tokens_in, found.tokens_out)
@@ -303,6 +305,7 @@ def _told(told: ToldRun, ready: PreparedTask) -> ToldRun:
         tokens_in=found.tokens_in,
         tokens_out=found.tokens_out,
         unsaid=found.unsaid,
+        doubts=found.doubts,
     )
 
 

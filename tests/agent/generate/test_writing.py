@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from adwright.agent.document.elements import frame_of
+from adwright.agent.generate.field_values import DocumentForms
+from adwright.agent.generate.reading import TaskReading, counts_by_a_box, task_numbers
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task import read_intent, read_task
 from adwright.agent.generate.writing import (
@@ -19,7 +21,6 @@ from adwright.agent.generate.writing import (
     BeamConfig,
     BeamFound,
     GrammarChoice,
-    counts_by_a_box,
     document_lines,
     element_lines,
     is_told_whole,
@@ -29,8 +30,6 @@ from adwright.agent.generate.writing import (
     repair_messages,
     script_grammar,
     script_messages,
-    task_numbers,
-    why_unfit,
     write_scripts,
 )
 from adwright.agent.language.kinds import VERBS
@@ -360,9 +359,13 @@ GONE = f"{OPEN}tap($offer_edit__delete)\ntap($offer_delete__confirm)\n"
 READ = 'answer(get_text(find($offers__rows, "Spring")))\n'
 
 
+def reading(task: str) -> TaskReading:
+    return TaskReading(read_intent(read_task(task)), DocumentForms(DOCUMENT))
+
+
 def said(task: str, script: str) -> list[str]:
     checked = check_script(read_script(script), DOCUMENT)
-    return [one.what for one in why_unfit(read_intent(read_task(task)), checked, DOCUMENT)]
+    return [one.what for one in reading(task).refusals(checked)]
 
 
 def test_numbers_of_a_task_are_those_in_figures() -> None:
@@ -416,8 +419,8 @@ def test_what_is_to_be_deleted_is_not_read_instead() -> None:
 
 def test_places_are_told() -> None:
     checked = check_script(read_script(SHARE), DOCUMENT)
-    task = read_intent(read_task('Set the discount of "Spring" to 17'))
-    assert [one.line for one in why_unfit(task, checked, DOCUMENT)] == [2, 1]
+    refused = reading('Set the discount of "Spring" to 17').refusals(checked)
+    assert [one.line for one in refused] == [2, 1]
 
 
 SCRIPT = 'set_text($mail__text, "Hi")\ntap($mail__send)\n'

@@ -86,6 +86,7 @@ def run(
     rules: CheckRules | None = None,
     folder: Path | None = None,
     budget: RunBudget | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> RunReport:
     checked = check_script(read_script(source), DOCUMENT, rules)
     return run_on_screen(
@@ -98,6 +99,7 @@ def run(
         folder=folder,
         postconditions=postconditions,
         budget=budget,
+        doubts=doubts,
     )
 
 
@@ -132,6 +134,28 @@ def test_without_postconditions_a_run_is_only_done() -> None:
     report = run("answer(len($offers__rows))", app)
     assert (report.verdict, report.answers) == ("done", ("2",))
     assert app.writes == []
+
+
+def test_an_answer_in_doubt_is_not_done() -> None:
+    report = run("answer(len($offers__rows))", ShopApp(), doubts=("counts rows",))
+    assert (report.verdict, report.answers) == ("doubted", ("2",))
+    assert report.problem is not None
+    assert report.problem.what == "counts rows"
+
+
+def test_a_change_in_doubt_is_asked_about_and_then_it_is_one() -> None:
+    app, shown = ShopApp(), list[str]()
+    report = run(EDIT, app, arguments=ARGUMENTS, doubts=("fills Discount twice",))
+    assert (report.verdict, app.writes) == ("stopped", [])
+
+    def asked(change: PendingChange) -> bool:
+        shown.append(change.sentence())
+        return True
+
+    policy = replace(POLICY, confirm=asked)
+    report = run(EDIT, app, policy, arguments=ARGUMENTS, doubts=("fills Discount twice",))
+    assert report.verdict == "done"
+    assert "in doubt: fills Discount twice" in shown[0]
 
 
 @pytest.mark.parametrize(("lie", "verdict"), [("status", "stopped"), ("silent", "contradicted")])

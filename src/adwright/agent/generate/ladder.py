@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Literal
 
 from adwright.agent.document.elements import AppDocument, Element, column_of
 from adwright.agent.generate.field_values import DocumentForms
 from adwright.agent.generate.planner import ACTS, plan_scripts
+from adwright.agent.generate.reading import TaskReading, calls_of, counts_by_a_box, literals_of
 from adwright.agent.generate.retrieve import ElementIndex
 from adwright.agent.generate.task import (
     ANY_ITEM,
@@ -40,10 +41,7 @@ from adwright.agent.generate.task import (
 from adwright.agent.generate.writing import (
     BeamConfig,
     BeamFound,
-    calls_of,
-    counts_by_a_box,
     is_told_whole,
-    literals_of,
     write_scripts,
 )
 from adwright.agent.language.kinds import VERBS, ArgumentValue, read_decimal
@@ -312,7 +310,7 @@ _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}", re.I)
 class FoundScript:
     """A script for a task, ready to be run with `arguments`. postconditions: of its macro.
     tokens_in, tokens_out: that were spent since the script before it in turn. unsaid: words of the
-    task that nothing in it stands for."""
+    task that nothing in it stands for. doubts: what it does otherwise than the task reads."""
 
     script: CheckedScript
     source: Literal["macro", "plan", "model"]
@@ -322,6 +320,7 @@ class FoundScript:
     tokens_in: int = 0
     tokens_out: int = 0
     unsaid: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 #: Who is asked first, where a plan does not account for every word of a task, or in any case.
@@ -371,7 +370,8 @@ class ScriptLadder:
         plans = list(self._plans(read))
         if self._first == "plans":
             # Of a plan that leaves words over a large model may know better, a small one does not.
-            sure = plans if self._config.brief else [one for one in plans if not one.unsaid]
+            is_sure = [self._config.brief or not (one.unsaid or one.doubts) for one in plans]
+            sure = list(compress(plans, is_sure))
             yield from sure
             plans = [one for one in plans if one not in sure]
             if sure and not plans:
@@ -401,6 +401,7 @@ class ScriptLadder:
                         tokens_in=tokens[0],
                         tokens_out=tokens[1],
                         unsaid=unsaid_words(read_task(task), one.checked, self._forms),
+                        doubts=one.doubts,
                     )
                     tokens = 0, 0
             if written.best is not None:
@@ -440,6 +441,7 @@ class ScriptLadder:
         deletes, or writes and looks for no item, and leaves a word over that the app knows."""
         plans = plan_scripts(task.text, self._document, self._rules, forms=self._forms)
         best = plans[0].merit if plans else 0.0
+        reading = TaskReading(read_intent(task, self._forms.kinds), self._forms)
         for plan, after in pairwise([*plans, None]):
             if plan is None or not plan.is_whole:
                 return
@@ -452,7 +454,8 @@ class ScriptLadder:
             unsaid = unsaid_words(task, plan.script, self._forms)
             if self._is_far(task, plan.script) and any(map(self._knows, unsaid)):
                 return
-            yield FoundScript(plan.script, "plan", unsaid=unsaid)
+            doubts = reading.doubts(plan.script)
+            yield FoundScript(plan.script, "plan", unsaid=unsaid, doubts=doubts)
 
     def _is_far(self, task: TaskText, script: CheckedScript) -> bool:
         """Whether it would be far from what is meant, where it is of something else: it counts,

@@ -89,7 +89,7 @@ def question_plans(
     intent: TaskIntent, forms: DocumentForms
 ) -> Iterator[tuple[list[Statement], float, bool]]:
     """All plans of a question: statements, merit, and whether each value has its place."""
-    asked = [one for one in intent.terms if one not in WORDS["planner_words"]["asking"]]
+    asked = asked_terms(intent)
     if intent.kind == "count":
         yield from _counts(asked, forms)
         return
@@ -105,10 +105,15 @@ def question_plans(
                 likely, is_known = named_item(intent, forms, value, about)
                 yield body, merit + 0.3 * likely, sure <= {value} and is_known
         if not sure and _is_read(one):
-            fit = _fit(one, asked, forms)
+            fit = fit_of(one, asked, forms)
             if fit is not None and not one.many:
                 merit = fit + 0.5 * _about(one.state, asked, forms)
                 yield [_said(_reading(one, ElementUse(one.name)))], merit, True
+
+
+def asked_terms(intent: TaskIntent) -> list[str]:
+    """What a question asks for: its words, but those with which one asks."""
+    return [one for one in intent.terms if one not in WORDS["planner_words"]["asking"]]
 
 
 def _counts(
@@ -142,7 +147,7 @@ def _of_item(
     one: Element, value: str, asked: list[str], forms: DocumentForms
 ) -> Iterator[tuple[list[Statement], float, str]]:
     """Readings of one part of an item, in its list or on its own page, and the list's state."""
-    merit = _fit(one, asked, forms)
+    merit = fit_of(one, asked, forms)
     if merit is None:
         return
     if one.many:
@@ -163,7 +168,7 @@ def _of_item(
             )
 
 
-def _fit(one: Element, asked: list[str], forms: DocumentForms) -> float | None:
+def fit_of(one: Element, asked: list[str], forms: DocumentForms) -> float | None:
     """How much of what is asked a column or label says; None where it says nothing of it."""
     if one.value_type == "secret" or one.role in ("heading", "button", "tab"):
         return None

@@ -11,8 +11,8 @@ does. It is smaller than the language: blocks to a depth, five names of variable
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -26,27 +26,17 @@ from adwright.agent.document.elements import (
 )
 from adwright.agent.document.finding import word_of
 from adwright.agent.generate.field_values import DocumentForms, is_head
+from adwright.agent.generate.reading import TaskReading, task_numbers
 from adwright.agent.generate.retrieve import RetrieveConfig, RetrievedElements
 from adwright.agent.generate.task import (
-    TaskIntent,
-    TaskText,
-    is_count,
-    is_question,
     read_intent,
     read_task,
-    terms_of,
 )
-from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb, read_decimal
-from adwright.agent.language.problems import ScriptError, ScriptProblem, quoted
+from adwright.agent.language.kinds import ATTRIBUTES, VERBS, Verb
+from adwright.agent.language.problems import ScriptError, ScriptProblem
 from adwright.agent.language.script import (
     PARAMETER_KINDS,
-    DecimalLiteral,
-    Script,
     ScriptParameter,
-    SourcePosition,
-    TextLiteral,
-    VerbCall,
-    WholeLiteral,
     print_script,
     quote_text,
     read_script,
@@ -379,143 +369,6 @@ def _quoted(text: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------
-# Whether a script that passes the check is one for the task, by its words alone.
-#
-#     why_unfit(intent, checked, document)      # problems that a model can mend; none where it fits
-#
-# Small models drop digits, leave a value out, and answer what was an order. A script of the task
-# types no number that the task does not have, has all of its values, answers what is a question,
-# and writes nothing for one.
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_IN_WORDS = re.compile(
-    r"\b(?:zero|none|nothing|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen"
-    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty"
-    r"|hundred|thousand|half|twice|double|third|quarter)\b",
-    re.I,
-)
-_SWITCHED = frozenset(("on", "off", "yes", "no", "true", "false"))
-
-
-def task_numbers(task: TaskText) -> tuple[Decimal, ...]:
-    """The numbers among the values of a task, each once; none where it may say others in words, as
-    in "to zero" or "half of it"."""
-    if _IN_WORDS.search(task.text):
-        return ()
-    found = (read_decimal(one.removesuffix("%")) for one in task.values)
-    return tuple(dict.fromkeys(one for one in found if one is not None))
-
-
-def why_unfit(
-    intent: TaskIntent, checked: CheckedScript, document: AppDocument
-) -> tuple[ScriptProblem, ...]:
-    """What in a script is not of the task. Of a task without figures no number is strange, as it
-    may say them in words."""
-    script = checked.script
-    return (
-        *_strange_numbers(intent.task, script),
-        *_left_out(intent, checked, document),
-        *_wrong_sort(intent, checked),
-    )
-
-
-def _strange_numbers(task: TaskText, script: Script) -> Iterator[ScriptProblem]:
-    known = set(task_numbers(task))
-    if known:
-        known |= {Decimal(one) for one in _NUMBER.findall(task.text)}
-    for call in calls_of(script, "set_text"):
-        for one in call.arguments[1:]:
-            number = one.value if isinstance(one, WholeLiteral | DecimalLiteral) else None
-            if number is not None and known and abs(number) not in known:
-                yield _problem(f"{number} is no number of the task", "copy its numbers", one.at)
-
-
-def _left_out(
-    intent: TaskIntent, checked: CheckedScript, document: AppDocument
-) -> Iterator[ScriptProblem]:
-    """Values that are not in the script. One that only says the label of an element is not
-    needed: 'set "Is public" to off'."""
-    literals = list(literals_of(checked.script))
-    texts = [one.casefold() for one in literals if isinstance(one, str)]
-    numbers = {Decimal(one) for one in literals if not isinstance(one, str)}
-    labels: set[str] = set()
-    for name in checked.elements:
-        labels |= set(terms_of(document.by_name[name].label))
-    for cue in intent.values:
-        number = read_decimal(cue.value)
-        terms = set(terms_of(cue.value))
-        is_there = (
-            any(cue.value.casefold() in one for one in texts)
-            or (number is not None and number in numbers)
-            or (bool(terms) and terms <= labels)
-        )
-        is_bound = intent.kind in ("ask", "count") and number is not None  # "over 10"
-        is_needed = not (cue.named or is_bound or cue.value.casefold() in _SWITCHED)
-        if is_needed and not is_there:
-            yield _problem(f"the task's {quoted(cue.value)} is not used", "use each of its values")
-
-
-def _wrong_sort(intent: TaskIntent, checked: CheckedScript) -> Iterator[ScriptProblem]:
-    answers = next(calls_of(checked.script, "answer"), None) is not None
-    # "Show 12 posts per page" is none.
-    asks = intent.kind in ("ask", "count")
-    if asks and (not checked.most_writes or is_question(intent.task)):
-        if not answers:
-            yield _problem(
-                "the task is a question, and nothing is answered", "end with answer(...)"
-            )
-        if checked.most_writes:
-            yield _problem("the task is a question, and the script writes", "only read and answer")
-        if counts_by_a_box(intent.task, checked):
-            yield _problem("how many is asked, and yes or no answered", "answer with a number")
-    elif intent.kind in ("create", "delete") and not checked.most_writes:
-        yield _problem("nothing is sent", "end with the button that sends it")
-
-
-def counts_by_a_box(task: TaskText, checked: CheckedScript) -> bool:
-    """Whether a task asks how many, and the script answers whether a box is ticked."""
-    answers = [term for one in calls_of(checked.script, "answer") for term in one.arguments]
-    boxes = [
-        term
-        for term in answers
-        if isinstance(term, VerbCall)
-        and term.verb == "get_attributes"
-        and term.arguments[1:] == (TextLiteral("checked"),)
-    ]
-    return bool(boxes) and is_count(task)
-
-
-def _problem(what: str, hint: str, at: SourcePosition | None = None) -> ScriptProblem:
-    place = at or SourcePosition(1, 1)
-    return ScriptProblem("expected", what, place.line, place.column, hint)
-
-
-def calls_of(node: object, verb: str) -> Iterator[VerbCall]:
-    """The calls of a verb within a script or a part of one."""
-    for one in _parts(node):
-        if isinstance(one, VerbCall) and one.verb == verb:
-            yield one
-
-
-def literals_of(node: object) -> Iterator[str | int | Decimal]:
-    """The texts and numbers within a script or a part of one."""
-    for one in _parts(node):
-        if isinstance(one, TextLiteral | WholeLiteral | DecimalLiteral):
-            yield one.value
-
-
-def _parts(node: object) -> Iterator[object]:
-    """A tree's nodes, from the top."""
-    yield node
-    if is_dataclass(node):
-        for one in fields(node):
-            yield from _parts(getattr(node, one.name))
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _parts(part)
-
-
-# --------------------------------------------------------------------------------------------------
 # Several scripts of a model, all checked before anything is tapped, the best first.
 #
 #     found = write_scripts(model, 'Set the discount of "Spring" to 25', document)
@@ -524,10 +377,10 @@ def _parts(node: object) -> Iterator[object]:
 #
 # The first answer is the likeliest, the others are drawn. Answers are decoded by the grammar of the
 # task's elements where the engine can do that. Refused is what does not pass the check, and what is
-# not of the task (`task_fit`): a number that it does not have, a value that is left out, a question
-# without an answer. A script that is refused is mended at most twice, from the codes of its
-# problems.
-# Which is best: one that is not refused, then that with fewer writes, then the shorter.
+# not of the task (`reading`): a number that it does not have, a value that is left out, a question
+# without an answer. A script that is refused, or does otherwise than the task reads, is mended at
+# most twice, from the codes of its problems. Which is best: one that is not refused, then that with
+# fewer doubts, with fewer writes, then the shorter.
 
 
 @settings
@@ -560,11 +413,18 @@ class BeamConfig:
 
 @dataclass(frozen=True)
 class WrittenScript:
-    """An answer of a model. checked: None where it is refused, and then `problems` say why."""
+    """An answer of a model. checked: None where it is refused, and then `problems` say why. doubts:
+    what it does otherwise than the task reads."""
 
     text: str
     checked: CheckedScript | None
     problems: tuple[ScriptProblem, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def objections(self) -> tuple[ScriptProblem, ...]:
+        """What a model is told to write it again for; none where it is as the task reads."""
+        return self.problems or tuple(ScriptProblem("expected", one) for one in self.doubts)
 
 
 @dataclass(frozen=True)
@@ -597,22 +457,23 @@ def write_scripts(
     Raises what the model raises; ConfigError for a task that is none.
     """
     config, rules = config or BeamConfig(), rules or CheckRules()
-    beam = _Beam(model, read_intent(read_task(task)), document, retrieved, config, rules)
-    return beam.search()
+    return _Beam(model, task, document, retrieved, config, rules).search()
 
 
 class _Beam:
     def __init__(
         self,
         model: LanguageModel,
-        intent: TaskIntent,
+        task: str,
         document: AppDocument,
         retrieved: RetrievedElements | None,
         config: BeamConfig,
         rules: CheckRules,
     ) -> None:
         self._model = model
-        self._intent = intent
+        forms = DocumentForms(document)
+        intent = read_intent(read_task(task), forms.kinds)
+        self._reading = TaskReading(intent, forms)
         self._document = document
         self._config = config
         self._rules = rules
@@ -630,12 +491,13 @@ class _Beam:
         found = [self._checked(one) for one in self._answers(self._messages, self._config.scripts)]
         ranked = rank_scripts(found)
         repairs = 0
-        while ranked[0].checked is None and repairs < self._config.repairs:
+        while (first := ranked[0]).objections and repairs < self._config.repairs:
             repairs += 1
-            refused = ranked[0]
-            messages = repair_messages(self._messages, refused.text, refused.problems)
-            answers = self._answers(messages, 1, seed=repairs)
-            ranked = rank_scripts([*map(self._checked, answers), *ranked])
+            messages = repair_messages(self._messages, first.text, first.objections)
+            again = [self._checked(one) for one in self._answers(messages, 1, seed=repairs)]
+            ranked = rank_scripts([*again, *ranked])
+            if first.checked is not None and again[0].text == first.text:
+                break  # it means what it wrote
         return BeamFound(ranked, self._in, self._out, repairs)
 
     def _answers(self, messages: list[Message], count: int, *, seed: int = 0) -> list[str]:
@@ -673,18 +535,19 @@ class _Beam:
             checked = check_script(script, self._document, self._rules)
         except ScriptError as error:
             return WrittenScript(plain, None, error.problems)
-        unfit = why_unfit(self._intent, checked, self._document)
-        return WrittenScript(print_script(script), None if unfit else checked, unfit)
+        unfit = self._reading.refusals(checked)
+        doubts = () if unfit else self._reading.doubts(checked)
+        return WrittenScript(print_script(script), None if unfit else checked, unfit, doubts)
 
 
 def rank_scripts(scripts: Sequence[WrittenScript]) -> tuple[WrittenScript, ...]:
     """Equal ones once, best first; of those that are as good, that which came first."""
     once = list({one.text: one for one in reversed(scripts)}.values())[::-1]
 
-    def merit(one: WrittenScript) -> tuple[int, int, int]:
+    def merit(one: WrittenScript) -> tuple[int, int, int, int]:
         if one.checked is None:
-            return (1, len(one.problems), 0)
-        return (0, one.checked.most_writes, len(one.text))
+            return (1, len(one.problems), 0, 0)
+        return (0, len(one.doubts), one.checked.most_writes, len(one.text))
 
     return tuple(sorted(once, key=merit))
 

@@ -58,7 +58,7 @@ class PendingChange:
     """A write that waits for a yes. element: that the script acts on. number: it is the number-th
     write of this run. documented: the document knows this request of this element. record: what the
     pages say of what it is done to, empty where nobody saw. asks: what a dialog of the page asked,
-    which was told yes."""
+    which was told yes. doubts: what the script does otherwise than its task reads."""
 
     element: str
     effect: EffectClass
@@ -69,6 +69,7 @@ class PendingChange:
     documented: bool
     record: str = ""
     asks: str = ""
+    doubts: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """The change in one line."""
@@ -90,6 +91,7 @@ class PendingChange:
                 parts.append(f"{_shown(one.name)}: {_shown(one.old, quoted=True)} -> {new}")
         if self.asks:
             parts.append(f"the page asks {_shown(self.asks, quoted=True)}")
+        parts += [f"in doubt: {_shown(one)}" for one in self.doubts]
         if not self.documented:
             parts.append("this request is not in the document")
         return tuple(parts)
@@ -109,6 +111,7 @@ def pending_change(
     documented: bool,
     record: str = "",
     asks: str = "",
+    doubts: tuple[str, ...] = (),
     mask: Callable[[str], str] = str,
 ) -> PendingChange:
     """What `request` would change. before: names of fields and what stood in them."""
@@ -139,6 +142,7 @@ def pending_change(
         documented,
         mask(record),
         mask(asks),
+        tuple(map(mask, doubts)),
     )
 
 
@@ -146,8 +150,8 @@ def must_ask(change: PendingChange, rules: ConfirmRules) -> bool:
     """Whether a person must say yes to this change."""
     if change.effect not in WRITING:
         return True  # a write by what should not write
-    if change.asks:
-        return True  # the app itself would ask a person
+    if change.asks or change.doubts:
+        return True  # the app itself would ask a person, or the task may mean another
     return change.effect in rules.ask or change.number >= rules.bulk or not change.documented
 
 

@@ -173,8 +173,9 @@ class GateAct:
 
 
 class PolicyGate:
-    """The gate of one run. confirm: None says no to all that must be asked about. note: gets each
-    change before it is let through, and keeps it."""
+    """The gate of one run. confirm: None says no to all that must be asked about. doubts: of its
+    script, shown with each change. note: gets each change before it is let through, and keeps
+    it."""
 
     def __init__(
         self,
@@ -184,6 +185,7 @@ class PolicyGate:
         confirm: Confirmer | None = None,
         caps: CapLedger | None = None,
         secrets: SecretKeeper | None = None,
+        doubts: tuple[str, ...] = (),
         note: Callable[[PendingChange], None] | None = None,
     ) -> None:
         self.rules = rules
@@ -196,6 +198,7 @@ class PolicyGate:
         self._document = document
         self._confirm = confirm
         self._caps = caps
+        self._doubts = doubts
         self._note = note
         self._act: GateAct | None = None
         self._reading = False
@@ -302,6 +305,7 @@ class PolicyGate:
             documented=documented,
             record=act.record,
             asks=act.asks,
+            doubts=self._doubts,
             mask=self.secrets.mask,
         )
         # A form is sent once, whatever stands in it; a script of a page may send several things.

@@ -2,10 +2,11 @@
 
     report = run_on_screen(checked, document, open_driver, RunPolicy(GateRules(origins)),
                            {"code": "SPRING"}, clock=SystemClock(), folder=Path("run"))
-    report.verdict         # "verified", "done", "dry", "stopped" or "contradicted"
+    report.verdict         # "verified", "done", "doubted", "dry", "stopped" or "contradicted"
 
 "verified" is said only where postconditions hold on pages loaded anew; without any, or where a form
-adds what it does not show again, a script that came to its end is "done". No model is called here.
+adds what it does not show again, a script that came to its end is "done"; "doubted" where it only
+answered, and may have answered another question. No model is called here.
 """
 
 from __future__ import annotations
@@ -286,7 +287,7 @@ class MacroBook:
         return Macro(name, *texts, read_script("\n".join(lines)), wanted, flows)
 
 
-RunVerdict = Literal["verified", "done", "dry", "stopped", "contradicted"]
+RunVerdict = Literal["verified", "done", "doubted", "dry", "stopped", "contradicted"]
 #: Opens a screen whose requests this gate decides on.
 OpenDriver: TypeAlias = Callable[[RequestGate], ScreenDriver]
 
@@ -336,8 +337,10 @@ def run_on_screen(
     folder: Path | None = None,
     postconditions: Postconditions | None = None,
     budget: RunBudget | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> RunReport:
     """Run the script, then check the postconditions; a run that stops is reported, not raised.
+    doubts: what it does otherwise than its task reads, which a person is asked about.
 
     folder: gets trace.jsonl and pictures; None keeps the trace in memory. Raises ScriptError for
     postconditions that would write, and ResourceError where the folder cannot be written.
@@ -351,6 +354,7 @@ def run_on_screen(
         confirm=policy.confirm,
         caps=policy.caps,
         secrets=policy.secrets,
+        doubts=doubts,
         note=trace.about_to_send,
     )
     run = _ScreenRun(document, gate, trace, policy, folder, clock)
@@ -363,6 +367,8 @@ def run_on_screen(
             "wrong_state", "the script is to write, and nothing was sent", 0, 0, hint
         )
         verdict = "stopped"
+    if doubts and verdict == "done" and not gate.written:
+        verdict, problem = "doubted", ScriptProblem("expectation", doubts[0])
     if postconditions is not None and verdict == "done":
         problem = run.verify(postconditions, check, arguments)
         done: RunVerdict = "verified" if run.is_looked_up or check is None else "done"

@@ -246,7 +246,7 @@ def name_values(words: list[str] | None, where: str) -> Mapping[str, str]:
 
 
 #: Exit codes beside 0, of a run that is verified, done or dry: somebody, or the policy, said no;
-#: it stopped; what it did did not come true.
+#: it stopped; what it did did not come true, or its answer may be to another question.
 REFUSED, STOPPED, CONTRADICTED = 1, 3, 4
 
 
@@ -268,6 +268,7 @@ class RunOptions:
         arguments: Mapping[str, ArgumentValue],
         postconditions: Postconditions | None,
         task: KeptTask,
+        doubts: tuple[str, ...] = (),
     ) -> RunReport:
         """Run it, keep it in its folder, and tell what came of it."""
         from adwright.agent.drivers.chromium import DriverSettings
@@ -300,6 +301,7 @@ class RunOptions:
                 folder=folder,
                 postconditions=postconditions,
                 budget=policy.budget,
+                doubts=doubts,
             )
         mark = keep_run(folder, report, checked.script, task)
         _show_report(report, folder, mark)
@@ -325,7 +327,7 @@ def show_script(
 
 def end_by_verdict(report: RunReport) -> None:
     """Leave with the exit code of a run; return where that is 0."""
-    if report.verdict == "contradicted":
+    if report.verdict in ("contradicted", "doubted"):
         raise typer.Exit(CONTRADICTED)
     if report.verdict == "stopped":
         said_no = report.problem is not None and report.problem.code in ("refused", "cap")
@@ -477,7 +479,8 @@ def _run(
     if folder is not None:
         options = replace(options, folder=_numbered(folder, len(tried)))
     kept = _kept(ready, [one.found for one in tried], dry=options.dry)
-    return options.run(app, policy, ready.checked, ready.arguments, ready.postconditions, kept)
+    checked, doubts = ready.checked, ready.found.doubts
+    return options.run(app, policy, checked, ready.arguments, ready.postconditions, kept, doubts)
 
 
 def _show_tried(tried: Sequence[PreparedTask]) -> None:
@@ -490,6 +493,8 @@ def _show_tried(tried: Sequence[PreparedTask]) -> None:
     show_script(ready.checked, f"by {named}, {tokens}", ready.arguments)
     if found.unsaid:
         typer.echo(f"nothing in it stands for: {', '.join(found.unsaid)}")
+    for one in found.doubts:
+        typer.echo(f"in doubt: it {one}")
 
 
 def _kept(ready: PreparedTask, tried: Sequence[FoundScript], *, dry: bool) -> KeptTask:
