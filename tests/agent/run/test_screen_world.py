@@ -25,6 +25,7 @@ from adwright.agent.language.kinds import ElementHandle
 from adwright.agent.language.problems import ScriptError
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
+from adwright.agent.operate.policy_file import read_run
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.policy.gate import GateRules, PolicyGate
 from adwright.agent.policy.origins import OriginRules
@@ -47,7 +48,7 @@ from adwright.agent.run.trace import (
     read_trace,
 )
 from adwright.core.clock import FixedClock
-from adwright.core.errors import ArtifactCorruptError, ResourceError
+from adwright.core.errors import ArtifactCorruptError, ConfigError, ResourceError
 from tests.support.agent.shop_app import Answer, ShopApp
 from tests.support.agent.shop_document import ORIGIN, shop_document
 from tests.support.agent.shop_driver import ShopDriver
@@ -372,6 +373,25 @@ def written(folder: Path) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_trace(written(tmp_path)) == (STEPS, "stopped")
+
+
+def test_a_killed_run_is_read_with_what_it_sent(tmp_path: Path) -> None:
+    changes = tuple(
+        PendingChange("save", "commit", "POST", f"http://h/{n}", (), n, documented=True)
+        for n in (1, 2)
+    )
+    trace = RunTrace(tmp_path / "trace.jsonl")
+    with pytest.raises(ConfigError, match=r"no run that came to its end"):
+        read_run(tmp_path)
+    trace.about_to_send(changes[0])
+    with pytest.raises(ConfigError, match=r"was killed as it sent: .*/1"):
+        read_run(tmp_path)
+    trace.add(STEPS[0])
+    with pytest.raises(ConfigError, match=r"was killed after it sent: .*/1"):
+        read_run(tmp_path)
+    trace.about_to_send(changes[1])
+    with pytest.raises(ConfigError, match=r"as it sent: .*/2; .*sent before: .*/1"):
+        read_run(tmp_path)
 
 
 def test_what_is_about_to_be_sent_is_on_the_disk_before_and_known_after_a_kill(

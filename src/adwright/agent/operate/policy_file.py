@@ -433,18 +433,7 @@ def read_run(folder: Path, mark: str = "") -> ReadRun:
     """
     path = folder / _RUN
     if not path.is_file():
-        left = read_sending(folder / _TRACE).unknown
-        if left:
-            raise ConfigError(
-                f"the run was killed as it sent: {'; '.join(one.sentence() for one in left)}",
-                where=str(folder),
-                hint="whether it was sent nobody knows: look at the app before you do it again",
-            )
-        raise ConfigError(
-            "there is no run that came to its end",
-            where=str(folder),
-            hint="name the folder that `adwright agent do` or `replay` wrote",
-        )
+        raise _unended(folder)
     try:
         data = read_regular(path, most=_MOST_BYTES)
         kept = from_jsonable(KeptRun, json.loads(data), source=str(path))
@@ -484,6 +473,25 @@ def write_report(path: Path, run: ReadRun, folder: Path) -> None:
     title = run.task.task or f"macro {run.task.name}"
     page = run_page(run.report, run.script, title=title, folder=folder)
     atomic_write_text(path, page, mode=0o600)
+
+
+def _unended(folder: Path) -> ConfigError:
+    """There is no end of this run: what it sent, and what it may have sent."""
+    left = read_sending(folder / _TRACE)
+    sent, unknown = (
+        "; ".join(one.sentence() for one in part) for part in (left.sent, left.unknown)
+    )
+    if unknown:
+        what = f"the run was killed as it sent: {unknown}"
+        what += f"; sent before: {sent}" if sent else ""
+        hint = "whether it was sent nobody knows: look at the app before you do it again"
+    elif sent:
+        what = f"the run was killed after it sent: {sent}"
+        hint = "look at the app before you do it again"
+    else:
+        what = "there is no run that came to its end"
+        hint = "name the folder that `adwright agent do` or `replay` wrote"
+    return ConfigError(what, where=str(folder), hint=hint)
 
 
 def _broken(path: Path, why: str) -> ArtifactCorruptError:
