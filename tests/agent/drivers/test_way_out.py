@@ -361,3 +361,25 @@ def test_what_is_sent_is_shown_to_the_gate(
         assert node_of(again, "textbox", "Title").value == "Green tea"
     assert home.written == []
     assert GatedNetwork.__doc__
+
+
+_CALLS = """<script>
+const peer = new RTCPeerConnection({{iceServers: [{{urls: 'stun:127.0.0.1:{port}'}}]}});
+peer.createDataChannel('x');
+peer.createOffer().then(offer => peer.setLocalDescription(offer));
+</script>"""
+
+
+def test_what_needs_no_proxy_has_no_way_out(
+    chromium: ChromiumBrowser, sites: tuple[SmallSite, SmallSite]
+) -> None:
+    home, _ = sites
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as listens:
+        listens.bind(("127.0.0.1", 0))
+        listens.settimeout(1.5)
+        home.extra["/hostile"] = page("Calls", _CALLS.format(port=listens.getsockname()[1]))
+        with chromium.driver(ReadingGate((home.url,))) as driver:
+            driver.open(f"{home.url}/hostile")
+            driver.observe()
+            with pytest.raises(TimeoutError):
+                listens.recvfrom(100)

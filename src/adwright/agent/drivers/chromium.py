@@ -392,6 +392,8 @@ _OPTIONS = (
     "--disable-quic",
     "--no-pings",
     "--dns-prefetch-disable",
+    # The one name or the other, by the version: a page's UDP would pass by the way out.
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     # The way out alone; the first rule that fits a name counts.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
