@@ -469,6 +469,7 @@ class _Exploration:
         self._skeletons: set[str] = set()
         self._menus: set[str] = set()
         self._sends: set[str] = set()
+        self._shut: set[str] = set()
         self._ways: dict[str, tuple[SeenElement, ...]] = {}
         self.failed: dict[str, str] = {}
         self.left: set[str] = set()
@@ -554,7 +555,7 @@ class _Exploration:
         for mark in new[: self._bounds.menus]:
             seen = closed[mark]
             self._menus.add(mark)
-            if kind_of(seen) in self._sends:
+            if kind_of(seen) in self._sends or seen.element.name in self._shut:
                 continue
             try:
                 if dirty:
@@ -562,6 +563,8 @@ class _Exploration:
                 opened = self._tapped(seen, record, depth)
             except DriverError as error:
                 self.failed[f"{record.url} {seen.element.name}"] = str(error)
+                # What nobody can tap here is not waited for on every other page.
+                self._shut.add(seen.element.name)
                 dirty = True
                 continue
             dirty = True
