@@ -6,8 +6,8 @@ Each recorded script is made wrong in up to two ways of each kind: another recor
 another field of the same form, another value, a step that is missing, another part that is read.
 An endpoint on loopback writes it, whatever it is told, and the person at the terminal says no to
 what is shown as in doubt, else yes. Of mutations that do not do the task all the same, counted are
-those that were stopped before anything was written, and those that were said to be done. Rules of
-what is in doubt were made on the recorded scripts as they are, not on their mutations.
+those that were stopped before anything was written, and those that were said to be done. The rules
+of what is in doubt were developed on mutations of these two applications.
 """
 
 from __future__ import annotations
