@@ -43,7 +43,8 @@ from adwright.agent.language.statements import check_script
 from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from benchmarks.agent.apps.strangers import STRANGERS, stranger
-from benchmarks.agent.strangers import TASKS, document_of, done, tables_of, tasks_of
+from benchmarks.agent.stranger_state import tables_of
+from benchmarks.agent.strangers import TASKS, document_of, done, tasks_of
 from benchmarks.agent.tasks._end_state import Tables
 from benchmarks.common.result import RESULTS, write_result
 

@@ -33,7 +33,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
@@ -50,21 +49,15 @@ from adwright.core.atomic import atomic_write_text
 from adwright.core.hashing import content_hash
 from adwright.metrics.classification import wilson_interval
 from benchmarks.agent.apps import _stranger
-from benchmarks.agent.apps.strangers import DOORS, STRANGERS, Stranger, StrangerName, stranger
-from benchmarks.agent.tasks._end_state import (
-    Added,
-    Changed,
-    EndState,
-    Gone,
-    Tables,
-    rows_by_table,
-)
+from benchmarks.agent.apps.strangers import DOORS, STRANGERS, StrangerName, seeds_of, stranger
+from benchmarks.agent.stranger_state import tables_of
+from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
 from benchmarks.common.result import RESULTS, write_result
 
 NAME = "agent_strangers"
 TASKS = Path(__file__).with_name("stranger_tasks")
 #: Of which no task and no page was looked at before its figure was taken.
-LEFT_OUT: tuple[StrangerName, ...] = ("wagtail",)
+LEFT_OUT: tuple[StrangerName, ...] = ("wagtail", "fava", "radicale", "tiddlywiki")
 _ORIGIN, _ASKED = "http://stranger.invalid", b"[y/N]: "
 _EXPLORE_SECONDS, _TASK_SECONDS, _YES = 3600, 180, 20
 
@@ -109,21 +102,10 @@ def goal_of(app: StrangerName, task: Mapping[str, Any]) -> EndState:
     return EndState(tuple(changes), free=free, answer=task.get("answer"))
 
 
-def tables_of(one: Stranger) -> Tables:
-    """Its rows by table, and its files as a table of their own: path and text."""
-    found = dict(rows_by_table(one.folder / DOORS[one.name].database))
-    pages = one.folder / "pages"
-    if pages.is_dir():
-        files = (path for path in pages.rglob("*.md") if ".git" not in path.parts)
-        rows = [{"path": str(path.relative_to(pages)), "text": path.read_text()} for path in files]
-        found["pages"] = {crc32(row["path"].encode()): row for row in rows}
-    return found
-
-
 def document_of(app: StrangerName) -> Path:
     """The folder of its document and policy, made by `adwright agent explore`, with a placeholder
     for the address."""
-    key = content_hash([Path(_stranger.__file__).read_text(), *_product()])[:12]
+    key = content_hash([Path(_stranger.__file__).read_text(), seeds_of(app), *_product()])[:12]
 
     def make(folder: Path) -> None:
         with TemporaryDirectory() as place, stranger(app, Path(place) / "app") as one:
@@ -135,7 +117,7 @@ def document_of(app: StrangerName) -> Path:
                 for part in ("--sign-in-field", f"{name}=STRANGER_{n}")
             ]
             command = ["agent", "explore", one.url + door.start, "--document", "app.txt"]
-            command += ["--sign-in", one.url + door.login, *fields]
+            command += ["--sign-in", one.url + door.login, *fields] if door.login else []
             command += ["--path", door.start] if door.start != "/" else []
             done = _adwright(command, folder, names, _EXPLORE_SECONDS)
             (folder / "explored.log").write_text(done[1])

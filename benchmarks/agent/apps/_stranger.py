@@ -3,13 +3,15 @@
     python _stranger.py make APP FOLDER
     python _stranger.py serve APP FOLDER DESCRIPTOR
 
-Each is what its manual says to begin with: its own command makes the state, and its own WSGI
-application is served.
+Each is what its manual says to begin with: its own command makes the state, files of
+`stranger_seeds` go into it where there are such, and its own WSGI application is served, or its own
+server on the same socket.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 USER, PASSWORD = "admin", "default"
+_SEEDS = Path(__file__).with_name("stranger_seeds")
 _WIKI = """REPOSITORY = "{folder}/pages"
 SQLALCHEMY_DATABASE_URI = "sqlite:///{folder}/state.sqlite3"
 SECRET_KEY = "nobody guesses this key"
@@ -54,6 +57,12 @@ def make(app: str, folder: Path) -> None:
             client.post("/-/login", data={"email": fields["email"], "password": PASSWORD * 2})
             for page, text in _PAGES.items():
                 client.post(f"/{page}/save", data={"content": text, "commit": "first"})
+        case "radicale":
+            (folder / "users").write_text(f"{USER}:{PASSWORD}\n")
+        case "tiddlywiki":
+            subprocess.run(["node", "-e", _NODE, str(folder), "--init", "server"], check=True)
+    if (_SEEDS / app).is_dir():
+        shutil.copytree(_SEEDS / app, folder, dirs_exist_ok=True)
 
 
 _PAGES = {
@@ -62,6 +71,16 @@ _PAGES = {
     "Delivery": "# Delivery\n\nParcels leave on Tuesday.\n",
     "Old prices": "# Old prices\n\nTea 2.50\n",
 }
+
+
+_NODE = """const wiki = require("tiddlywiki").TiddlyWiki();
+wiki.boot.argv = process.argv.slice(1);
+wiki.boot.boot();
+"""
+#: Whatever address a server wants, it gets the socket that listens already.
+_NODE_ON = """const sockets = require("net").Server.prototype, listen = sockets.listen;
+sockets.listen = function () { return listen.call(this, { fd: %d }); };
+"""
 
 
 def _run(module: str, *command: str, cwd: Path) -> None:
@@ -81,6 +100,18 @@ def _application(app: str, folder: Path) -> Any:
         settings.write_text(_WIKI.format(folder=folder))
         os.environ["OTTERWIKI_SETTINGS"] = str(settings)
         return import_module("otterwiki.server").app
+    if app == "fava":
+        ledger = str(folder / "ledger.beancount")
+        return import_module("fava.application").create_app([ledger])
+    if app == "radicale":
+        settings = import_module("radicale.config").load()
+        users = {"htpasswd_filename": str(folder / "users"), "htpasswd_encryption": "plain"}
+        own = {
+            "auth": {"type": "htpasswd", **users},
+            "storage": {"filesystem_folder": str(folder / "collections")},
+        }
+        settings.update(own, "benchmark")
+        return import_module("radicale.app").Application(settings)
     where = folder / "shop" if app == "mezzanine" else folder
     os.chdir(where)
     sys.path.insert(0, str(where))
@@ -102,6 +133,9 @@ class _Quiet(WSGIRequestHandler):
 
 def serve(app: str, folder: Path, descriptor: int) -> None:
     """Serve it on a socket that listens already."""
+    if app == "tiddlywiki":
+        code = _NODE_ON % descriptor + _NODE
+        os.execvp("node", ["node", "-e", code, str(folder), "--listen", "host=127.0.0.1"])
     opened = socket.socket(fileno=descriptor)
     server = _Server(opened.getsockname(), _Quiet, bind_and_activate=False)
     server.socket.close()

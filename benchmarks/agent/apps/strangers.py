@@ -23,23 +23,41 @@ from benchmarks.agent.apps._stranger import PASSWORD, USER
 from benchmarks.agent.apps.packages import REQUIREMENTS, environment_with, packages
 from benchmarks.agent.apps.process import running
 
-StrangerName: TypeAlias = Literal["mezzanine", "otterwiki", "wagtail"]
+StrangerName: TypeAlias = Literal[
+    "mezzanine", "otterwiki", "wagtail", "fava", "radicale", "tiddlywiki"
+]
+#: How a file becomes rows.
+Form: TypeAlias = Literal["text", "tiddler", "properties", "ledger"]
 STRANGERS: tuple[StrangerName, ...] = get_args(StrangerName)
 _SCRIPT = Path(__file__).with_name("_stranger.py")
+_SEEDS = Path(__file__).with_name("stranger_seeds")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that are a part of the state. pattern: of their paths below its folder."""
+
+    table: str
+    pattern: str
+    form: Form = "text"
 
 
 @dataclass(frozen=True)
 class Door:
-    """start: where it begins; login: where one signs in. fields: what is typed there. free: tables
-    in which anything may happen, as sessions and the app's own diary."""
+    """start: where it begins; login: where one signs in, if one has to. fields: what is typed
+    there. database, files: what its state is. free: tables in which anything may happen, as
+    sessions and the app's own diary. settles: seconds until a change is on the disk."""
 
     start: str
-    login: str
-    fields: tuple[tuple[str, str], ...]
-    database: str
+    login: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    database: str = ""
+    files: tuple[Files, ...] = ()
     free: tuple[str, ...] = ()
+    settles: float = 0.0
 
 
+_BOOKS = f"collections/collection-root/{USER}"
 _DJANGO = ("django_session", "django_admin_log")
 DOORS: dict[StrangerName, Door] = {
     "mezzanine": Door(
@@ -47,14 +65,14 @@ DOORS: dict[StrangerName, Door] = {
         "/admin/login/",
         (("username", USER), ("password", PASSWORD)),
         "shop/dev.db",
-        _DJANGO,
+        free=_DJANGO,
     ),
     "wagtail": Door(
         "/admin/",
         "/admin/login/",
         (("username", USER), ("password", PASSWORD)),
         "db.sqlite3",
-        (
+        free=(
             *_DJANGO,
             "wagtailcore_modellogentry",
             "wagtailcore_pagelogentry",
@@ -68,7 +86,21 @@ DOORS: dict[StrangerName, Door] = {
         "/-/login",
         (("email", "ann@example.com"), ("password", PASSWORD * 2)),
         "state.sqlite3",
+        (Files("pages", "pages/**/*.md"),),
         ("user", "drafts", "cache"),
+    ),
+    "fava": Door("/", files=(Files("", "ledger.beancount", "ledger"),)),
+    "radicale": Door(
+        "/.web/",
+        "/.web/",
+        (("Username", USER), ("Password", PASSWORD)),
+        files=(
+            Files("collections", f"{_BOOKS}/*/.Radicale.props", "properties"),
+            Files("items", f"{_BOOKS}/*/[!.]*"),
+        ),
+    ),
+    "tiddlywiki": Door(
+        "/", files=(Files("tiddlers", "tiddlers/**/*.tid", "tiddler"),), free=("looks",), settles=3
     ),
 }
 
@@ -82,11 +114,19 @@ class Stranger:
     folder: Path
 
 
+def seeds_of(name: StrangerName) -> dict[str, str]:
+    """The files that it begins with, besides its own: path and text."""
+    files = sorted(path for path in (_SEEDS / name).rglob("*") if path.is_file())
+    return {path.relative_to(_SEEDS).as_posix(): path.read_text() for path in files}
+
+
 @contextmanager
 def stranger(name: StrangerName, folder: Path) -> Iterator[Stranger]:
     """The application on loopback, over a fresh copy of its state in `folder`."""
-    environment = environment_with(packages(name), _SCRIPT.parents[3])
-    key = content_hash([*REQUIREMENTS[name][0], _SCRIPT.read_text()])[:12]
+    own = packages(name)
+    environment = environment_with(own, _SCRIPT.parents[3])
+    environment["NODE_PATH"] = str(own / "node_modules")
+    key = content_hash([*REQUIREMENTS[name][0], _SCRIPT.read_text(), seeds_of(name)])[:12]
 
     def make(empty: Path) -> None:
         subprocess.run(
@@ -102,5 +142,6 @@ def stranger(name: StrangerName, folder: Path) -> Iterator[Stranger]:
         str(folder),
         str(descriptor),
     ]
-    with running(command, environment, log=folder / "log", path=DOORS[name].login) as url:
+    door = DOORS[name]
+    with running(command, environment, log=folder / "log", path=door.login or door.start) as url:
         yield Stranger(name, url, folder)
