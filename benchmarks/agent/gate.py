@@ -21,14 +21,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pty
 import random
 import re
-import select
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +32,13 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 from adwright.agent.operate.policy_file import read_run
 from adwright.agent.run.trace import read_sending
 from adwright.core.atomic import atomic_write_text
 from adwright.core.errors import AdwrightError
 from adwright.core.hashing import content_hash
+from benchmarks.agent.terminal import Command
 from benchmarks.agent.ways import WAYS, Arrival, Shop, Way, shop
 from benchmarks.common.result import RESULTS, write_result
 
@@ -58,9 +54,7 @@ MOMENTS = {
     "as it is received": 0.15,
     "after the answer": 0.2,
 }
-_ASKED, _MARK = "Send it? [y/N]: ", "ADWRIGHT_BENCHMARK_RUN"
-_MOST_SECONDS, _SETTLE_SECONDS, _ENDS_SECONDS = 120.0, 0.3, 5.0
-Answer = Callable[[str], bool]
+_SETTLE_SECONDS = 0.3
 
 
 def main() -> None:
@@ -93,72 +87,6 @@ def _explored(one: Shop, place: Path) -> Path:
     if code:
         raise RuntimeError(f"the shop cannot be explored: {said}")
     return place
-
-
-# --------------------------------------------------------------------------------------------------
-# The command, as a person at a terminal gives it.
-
-
-class Command:
-    """`adwright agent ...` under way. What it starts knows it by a mark in its environment."""
-
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
-        self._ours, theirs = pty.openpty()
-        self.mark = f"{_MARK}={uuid4().hex}"
-        name, _, value = self.mark.partition("=")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "adwright", "agent", *command],
-            cwd=folder, env=os.environ | {"NO_COLOR": "1", "COLUMNS": "400", name: value},
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-
-    def talk(self, answer: Answer, most: float = _MOST_SECONDS) -> tuple[int, str]:
-        """Answer what it asks until it ends: its exit code, and what it said."""
-        said, answered, ends = "", 0, time.monotonic() + most
-        while time.monotonic() < ends:
-            ready, _, _ = select.select([self._ours], [], [], 0.2)
-            if ready:
-                try:
-                    said += os.read(self._ours, 1 << 16).decode("utf-8", "replace")
-                except OSError:  # nobody writes there any more
-                    break
-                while said.count(_ASKED) > answered:
-                    answered += 1
-                    shown = said.split(_ASKED)[answered - 1].rpartition("waits for a yes")[2]
-                    reply = answer(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
-                    with suppress(OSError):
-                        os.write(self._ours, b"y\n" if reply else b"n\n")
-            elif self.process.poll() is not None:
-                break
-        else:
-            self.kill()
-        code = self.process.wait()
-        os.close(self._ours)
-        return code, said
-
-    def kill(self) -> None:
-        """End its process group at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-    def ended(self) -> int:
-        """Wait until nothing of it runs any more; how many processes did not end by themselves."""
-        until = time.monotonic() + _ENDS_SECONDS
-        while (left := self._own()) and time.monotonic() < until:
-            time.sleep(0.1)
-        for number in left:
-            with suppress(OSError):
-                os.kill(number, signal.SIGKILL)
-        return len(left)
-
-    def _own(self) -> list[int]:
-        found = []
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            with suppress(OSError):
-                if self.mark.encode() in path.read_bytes():
-                    found.append(int(path.parent.name))
-        return found
 
 
 def _no(_: str) -> bool:
@@ -438,17 +366,19 @@ def _write(kept: Path, folder: Path) -> None:
     for moment in MOMENTS:
         some = [one for one in kills if one["moment"] == moment]
         rows.append({"moment": moment, **_kill_counts(some)})
+    pages = [row for row in rows if "way" in row]
     figures: dict[str, float | int] = {
         "ways": len(WAYS),
-        "pages": len(whole),
-        "unpermitted": sum(found[mode][name]["unpermitted"] for name in whole for mode in gated),
-        "pages_unpermitted": sum(any(row[mode] for mode in gated) for row in rows if "way" in row),
-        "acting_gets": sum(row["acting_gets"] for row in rows if "way" in row),
-        "task_done": sum(row["wanted"] == 1 for row in rows if "way" in row),
-        "ways_that_send_without_gate": sum(row["without"] > 0 for row in rows if "way" in row),
-        "sent_without_gate": sum(max(0, row["without"]) for row in rows if "way" in row),
+        "pages": len(pages),
+        "unpermitted": sum(row[mode] for row in pages for mode in gated),
+        "pages_unpermitted": sum(any(row[mode] for mode in gated) for row in pages),
+        "acting_gets": sum(row["acting_gets"] for row in pages),
+        "task_done": sum(row["wanted"] == 1 for row in pages),
         **_kill_counts(kills),
     }
+    if all(row["without"] >= 0 for row in pages):
+        figures["ways_that_send_without_gate"] = sum(row["without"] > 0 for row in pages)
+        figures["sent_without_gate"] = sum(row["without"] for row in pages)
     write_result(
         NAME,
         protocol="Each page" + " ".join(["", *str(__doc__).partition("Each page")[2].split()]),

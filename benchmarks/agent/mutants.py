@@ -24,6 +24,7 @@ from typing import Any
 
 from adwright.agent.document.elements import AppDocument, Element
 from adwright.agent.document.text_format import read_document
+from adwright.agent.generate.reading import parts_of
 from adwright.agent.generate.task import read_task
 from adwright.agent.language.kinds import VERBS
 from adwright.agent.language.problems import ScriptError
@@ -232,7 +233,7 @@ def _element(call: VerbCall, document: AppDocument) -> Element | None:
 
 
 def _uses(node: object) -> Iterator[ElementUse]:
-    yield from (one for one in _parts(node) if isinstance(one, ElementUse))
+    yield from (one for one in parts_of(node) if isinstance(one, ElementUse))
 
 
 def _renamed(node: Any, name: str, other: str) -> Any:
@@ -243,23 +244,13 @@ def _each_call(
     script: Script, others: Callable[[VerbCall], Iterator[VerbCall]]
 ) -> Iterator[Script]:
     """The script with one of its calls replaced, each in each way."""
-    for call in (one for one in _parts(script.body) if isinstance(one, VerbCall)):
+    for call in (one for one in parts_of(script.body) if isinstance(one, VerbCall)):
         for other in others(call):
             yield replace(script, body=_rebuilt(script.body, _swap(call, other)))
 
 
 def _swap(old: object, new: object) -> Callable[[Any], Any]:
     return lambda one: new if one is old else one
-
-
-def _parts(node: object) -> Iterator[object]:
-    yield node
-    if is_dataclass(node):
-        for one in fields(node):
-            yield from _parts(getattr(node, one.name))
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _parts(part)
 
 
 def _rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:

@@ -18,16 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pty
 import re
-import select
-import subprocess
-import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,14 +47,15 @@ from benchmarks.agent.apps import _stranger
 from benchmarks.agent.apps.strangers import DOORS, STRANGERS, StrangerName, seeds_of, stranger
 from benchmarks.agent.stranger_state import tables_of
 from benchmarks.agent.tasks._end_state import Added, Changed, EndState, Gone
+from benchmarks.agent.terminal import Command
 from benchmarks.common.result import RESULTS, write_result
 
 NAME = "agent_strangers"
 TASKS = Path(__file__).with_name("stranger_tasks")
 #: Of which no task and no page was looked at before its figure was taken.
 LEFT_OUT: tuple[StrangerName, ...] = ("wagtail", "fava", "radicale", "tiddlywiki")
-_ORIGIN, _ASKED = "http://stranger.invalid", b"[y/N]: "
-_EXPLORE_SECONDS, _TASK_SECONDS, _YES = 3600, 180, 20
+_ORIGIN = "http://stranger.invalid"
+_EXPLORE_SECONDS, _TASK_SECONDS = 3600, 180
 
 
 def main() -> None:
@@ -116,10 +112,10 @@ def document_of(app: StrangerName) -> Path:
                 for n, (name, _) in enumerate(door.fields)
                 for part in ("--sign-in-field", f"{name}=STRANGER_{n}")
             ]
-            command = ["agent", "explore", one.url + door.start, "--document", "app.txt"]
+            command = ["explore", one.url + door.start, "--document", "app.txt"]
             command += ["--sign-in", one.url + door.login, *fields] if door.login else []
             command += ["--path", door.start] if door.start != "/" else []
-            done = _adwright(command, folder, names, _EXPLORE_SECONDS)
+            done = Command(command, folder, names).talk(lambda _: True, _EXPLORE_SECONDS)
             (folder / "explored.log").write_text(done[1])
             for name in ("app.txt", "app.policy.toml"):
                 text = (folder / name).read_text().replace(one.url, _ORIGIN)
@@ -155,16 +151,11 @@ def done(
             text = (document / name).read_text().replace(_ORIGIN, one.url)
             (folder / name).write_text(text)
         before = tables_of(one)
-        command = ["agent", "do", task["text"], "--document", "app.txt", "--out", "out"]
+        command = ["do", task["text"], "--document", "app.txt", "--out", "out"]
         with recorder(task.get("script", "")) as url:
             more = ["--engine-url", url, "--model", "recorded", "--model-first"]
-            code, said = _adwright(
-                [*command, *(more if recorded else ["--no-model"])],
-                folder,
-                names,
-                _TASK_SECONDS,
-                says,
-            )
+            command += more if recorded else ["--no-model"]
+            code, said = Command(command, folder, names).talk(says, _TASK_SECONDS)
         after = tables_of(one)
         runs = sorted(folder.glob("out*/run.json"), key=lambda path: path.stat().st_mtime)
         report = json.loads(runs[-1].read_text()) if runs else {}
@@ -184,43 +175,6 @@ def done(
             "said": said[-1500:] if why or code else "",
             "seconds": round(time.monotonic() - began, 1),
         }
-
-
-def _adwright(
-    command: Sequence[str],
-    folder: Path,
-    names: Mapping[str, str],
-    most: float,
-    says: Callable[[str], bool] = lambda shown: True,
-) -> tuple[int, str]:
-    """Run a command as a person at a terminal who answers by what is shown: its exit code, and what
-    it said."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adwright", *command],
-        cwd=folder, env=os.environ | dict(names) | {"NO_COLOR": "1", "COLUMNS": "200"},
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    said, answered, ends = b"", 0, time.monotonic() + most
-    while time.monotonic() < ends:
-        ready, _, _ = select.select([ours], [], [], 0.5)
-        if ready:
-            try:
-                some = os.read(ours, 1 << 16)
-            except OSError:  # nobody writes there any more
-                break
-            said += some
-            while said.count(_ASKED) > answered and answered < _YES:
-                answered += 1
-                shown = said.split(_ASKED)[answered - 1].decode("utf-8", "replace")
-                os.write(ours, b"y\n" if says(shown) else b"n\n")
-        elif process.poll() is not None:
-            break
-    else:
-        process.kill()
-    os.close(ours)
-    return process.wait(), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode("utf-8", "replace"))
 
 
 # fmt: off

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from adwright.agent.generate.field_values import DocumentForms
@@ -13,6 +11,7 @@ from adwright.agent.generate.task import read_intent, read_task
 from adwright.agent.generate.writing import BeamConfig, write_scripts
 from adwright.agent.language.script import read_script
 from adwright.agent.language.statements import check_script
+from adwright.lm.engine.generation import Completions, GenerationConfig, Prompt
 from adwright.lm.engine.scripted import ScriptedConfig, ScriptedModel
 from tests.support.agent.shop_document import shop_document
 
@@ -82,19 +81,18 @@ def test_what_the_task_does_not_say_is_in_doubt(task: str, script: str, what: st
     assert what in doubts(task, script)
 
 
-class Writes:
-    """A model that gives these answers in turn, and keeps what it was told."""
+class Writes(ScriptedModel):
+    """Remembers what it was told."""
 
     def __init__(self, *scripts: str) -> None:
+        super().__init__(ScriptedConfig(scripts))
         self.told: list[str] = []
-        self._scripts: Iterator[str] = iter(scripts)
-        self._model = ScriptedModel(ScriptedConfig(("",)))
-        self.info = self._model.info
 
-    def generate(self, prompts: list[object], config: object, **more: object) -> object:
+    def generate(
+        self, prompts: list[Prompt], config: GenerationConfig, **more: object
+    ) -> Completions:  # type: ignore[override]
         self.told.append(str(prompts[0]))
-        answer = ScriptedModel(ScriptedConfig((next(self._scripts),)))
-        return answer.generate(prompts, config, **more)  # type: ignore[arg-type]
+        return super().generate(prompts, config, **more)  # type: ignore[arg-type]
 
 
 ONE = BeamConfig(scripts=1, constrained=False, only_values=False, whole=100_000)
@@ -102,7 +100,7 @@ ONE = BeamConfig(scripts=1, constrained=False, only_values=False, whole=100_000)
 
 def test_a_model_is_told_what_is_in_doubt_and_writes_it_again() -> None:
     model = Writes(f"{OPEN}set_text($offer_edit__share, 25)\n", RIGHT)
-    found = write_scripts(model, TASK, DOCUMENT, None, config=ONE)  # type: ignore[arg-type]
+    found = write_scripts(model, TASK, DOCUMENT, None, config=ONE)
     assert "what is typed is never sent" in model.told[1]
     assert found.scripts[0].text == RIGHT
     assert not found.scripts[0].doubts
@@ -111,7 +109,7 @@ def test_a_model_is_told_what_is_in_doubt_and_writes_it_again() -> None:
 def test_what_it_writes_twice_is_run_with_its_doubt() -> None:
     wrong = f"{RIGHT[: -len(SAVE)]}choose($offer_edit__active, true)\n{SAVE}"
     model = Writes(wrong, wrong)
-    found = write_scripts(model, TASK, DOCUMENT, None, config=ONE)  # type: ignore[arg-type]
+    found = write_scripts(model, TASK, DOCUMENT, None, config=ONE)
     assert len(model.told) == 2
     assert found.scripts[0].doubts == ("sets Active, of which the task says nothing",)
 

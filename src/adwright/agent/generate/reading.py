@@ -2,7 +2,7 @@
 
     reading = TaskReading(intent, forms)
     reading.refusals(checked)      # problems that a model can mend: a value that is left out
-    reading.doubts(checked)        # ("25 goes into Priority, and the task speaks of Discount",)
+    reading.doubts(checked)        # ("puts '25' into Priority, and not Discount",)
 
 The reading knows the task and the document, and nothing of how the script came about: which record,
 which field, what value, what is switched on, what is asked. Small models drop digits, leave a value
@@ -82,10 +82,10 @@ class TaskReading:
         goals = [one for one in goals if self._by_name[one].writes]
         if len(goals) == 1:
             found += self._otherwise_filled(checked.script, self._by_name[goals[0]])
-        elif not goals and any(VERBS[one.verb].fills for one in _calls(checked.script)):
-            found += [] if self._asks else ["what is typed is never sent"]
-        if self._asks and not goals:
+        elif not goals and self._asks:
             found += self._otherwise_answered(checked.script)
+        elif not goals and any(VERBS[one.verb].fills for one in _calls(checked.script)):
+            found.append("what is typed is never sent")
         return tuple(dict.fromkeys(found))
 
     @property
@@ -143,7 +143,7 @@ class TaskReading:
 
     def _otherwise_filled(self, script: Script, goal: Element) -> Iterator[str]:
         """Where the form's fields are filled otherwise than the task reads."""
-        picked = next((one for one in _picked(script)), None)
+        picked = next((one for one in looked_for(script)), None)
         fields = () if goal.effect == "destructive" else self._forms.scope(goal)
         read = fill_form(self._intent, fields, self._forms.weights, picked=picked)
         mine, theirs = self._filled(script), self._filled(Script(read.acts))
@@ -192,8 +192,8 @@ class TaskReading:
 
     def _nears(self, mine: Mapping[str, str | bool], name: str) -> bool:
         """Whether a switch that is set is as near to the task's words as this one."""
-        set_ = (one for one, value in mine.items() if isinstance(value, bool))
-        return any(self._said(one) >= self._said(name) for one in set_)
+        switches = (one for one, value in mine.items() if isinstance(value, bool))
+        return any(self._said(one) >= self._said(name) for one in switches)
 
     def _nearer(self, one: str, other: str, value: str) -> bool:
         """Whether the words around a value speak of one field rather than of the other."""
@@ -271,8 +271,8 @@ def _same(one: str | bool, other: str | bool) -> bool:
     return same or (number is not None and number == read_decimal(other))
 
 
-def _picked(script: Script) -> Iterator[str]:
-    """The texts by which items are found."""
+def looked_for(script: Script) -> Iterator[str]:
+    """The texts by which a script finds items."""
     for call in _calls(script):
         if call.verb in ("find", "match"):
             yield from (one.value for one in call.arguments[1:] if isinstance(one, TextLiteral))
@@ -339,22 +339,22 @@ def calls_of(node: object, verb: str) -> Iterator[VerbCall]:
 
 
 def _calls(node: object) -> Iterator[VerbCall]:
-    yield from (one for one in _parts(node) if isinstance(one, VerbCall))
+    yield from (one for one in parts_of(node) if isinstance(one, VerbCall))
 
 
 def literals_of(node: object) -> Iterator[str | int | Decimal]:
     """The texts and numbers within a script or a part of one."""
-    for one in _parts(node):
+    for one in parts_of(node):
         if isinstance(one, TextLiteral | WholeLiteral | DecimalLiteral):
             yield one.value
 
 
-def _parts(node: object) -> Iterator[object]:
+def parts_of(node: object) -> Iterator[object]:
     """A tree's nodes, from the top."""
     yield node
     if is_dataclass(node):
         for one in fields(node):
-            yield from _parts(getattr(node, one.name))
+            yield from parts_of(getattr(node, one.name))
     elif isinstance(node, tuple):
         for part in node:
-            yield from _parts(part)
+            yield from parts_of(part)

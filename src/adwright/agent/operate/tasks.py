@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import field
 from itertools import islice
 from typing import Any, Literal
 
@@ -31,11 +31,12 @@ from adwright.agent.generate.ladder import (
     generalise,
     macro_arguments,
 )
+from adwright.agent.generate.reading import looked_for
 from adwright.agent.generate.task import read_intent, read_task
 from adwright.agent.generate.writing import BeamConfig
 from adwright.agent.language.kinds import ArgumentValue, read_decimal
 from adwright.agent.language.problems import ScriptError
-from adwright.agent.language.script import ScriptParameter, TextLiteral, VerbCall
+from adwright.agent.language.script import ScriptParameter
 from adwright.agent.language.statements import CheckedScript, CheckRules, check_script
 from adwright.agent.policy.confirmation import PendingChange
 from adwright.agent.run.runner import (
@@ -99,24 +100,12 @@ def _of_one_item(task: str, scripts: Iterable[FoundScript]) -> Iterator[FoundScr
     """The first, and those after it that look for the same items, or make what is to be made."""
     wanted: frozenset[str] | None = None
     for found in scripts:
-        items = frozenset(_looked_for(found.script.script))
+        items = frozenset(looked_for(found.script.script))
         if wanted is None:
             wanted = items
         elif items != wanted and (items or read_intent(read_task(task)).kind != "create"):
             continue
         yield found
-
-
-def _looked_for(node: object) -> Iterator[str]:
-    """The texts by which a script finds items."""
-    if isinstance(node, VerbCall) and node.verb in ("find", "match"):
-        yield from (one.value for one in node.arguments if isinstance(one, TextLiteral))
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _looked_for(part)
-    elif is_dataclass(node) and not isinstance(node, type):
-        for one in fields(node):
-            yield from _looked_for(getattr(node, one.name))
 
 
 @settings
